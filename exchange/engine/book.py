@@ -1,0 +1,327 @@
+"""The order book that trades: price-time priority over whole ticks and lots.
+
+Two steps. `plan` and `plan_amend` look and tell everything that would happen, without touching anything;
+the caller checks funds, and drops the plan or gives it to `execute`, which cannot fail. In between the book
+must not change.
+
+Rules
+- A trade happens at the maker's price. Better prices go first, then earlier orders; nobody is skipped.
+- Market and IOC orders never rest: what is not filled expires. A market order that finds the other side
+  empty is refused (`no_liquidity`). FOK fills whole or is refused (`cannot_fill`). A post-only order that
+  would meet anybody, the account's own orders included, is refused (`would_take`).
+- A market order by budget takes whole lots as long as the budget pays for one at the next price in line. It
+  does not look past that price for a cheaper one, which a seller's walk would otherwise find.
+- An account does not trade with itself. EXPIRE_TAKER: the incoming order ends where it meets an own one; if
+  it has filled nothing by then it is refused (`self_trade`), else its remainder expires. EXPIRE_MAKER: the
+  resting order expires and matching goes on. EXPIRE_BOTH: the resting order and the incoming remainder
+  expire.
+- An amendment to the same or a smaller quantity at the same price keeps its place. Any other leaves its
+  place and comes in again as a taker of the new terms, with the same id. Refused, it changes nothing.
+
+Invariants
+- Best bid < best ask, always; `orders` holds exactly the resting orders; each has `remaining` > 0.
+- Two books that were given the same commands have the same `state_hash`.
+
+Cost: the best price is one look; cancelling does not depend on the depth; a price level that appears or
+empties costs log(levels). Memory follows the resting orders, not the cancelled ones.
+
+Known limits: prices are positive. Ids are the caller's, and must not be used again while they rest. One
+thread.
+"""
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from itertools import islice
+
+from exchange.engine.ladder import Ladder
+from exchange.engine.orders import (
+    BUY,
+    CANNOT_FILL,
+    EXPIRE_BOTH,
+    EXPIRE_MAKER,
+    EXPIRE_TAKER,
+    FOK,
+    GTC,
+    IOC,
+    NO_LIQUIDITY,
+    SELF_TRADE,
+    SELL,
+    WOULD_TAKE,
+    FullPlan,
+    Order,
+    Plan,
+)
+
+__all__ = [
+    "BUY", "SELL", "GTC", "IOC", "FOK", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH",
+    "CANNOT_FILL", "NO_LIQUIDITY", "SELF_TRADE", "WOULD_TAKE",
+    "Order", "Plan", "Book", "hash_rows",
+]  # fmt: skip
+
+# Why a walk through the other side ended.
+SATISFIED, EXHAUSTED, STOPPED = "satisfied", "exhausted", "stopped by an own order"
+
+
+class Book:
+    """One market's resting orders, and the only code that matches them."""
+
+    __slots__ = ("orders", "_ladders")
+
+    def __init__(self):
+        self.orders: dict[int, Order] = {}
+        self._ladders = {BUY: Ladder(BUY), SELL: Ladder(SELL)}
+
+    def __len__(self) -> int:
+        return len(self.orders)
+
+    def plan(
+        self,
+        order: Order,
+        time_in_force: str = GTC,
+        post_only: bool = False,
+        prevention: str = EXPIRE_TAKER,
+        budget: int | None = None,
+    ) -> Plan:
+        """What would happen if this order came in now.
+
+        `budget` (ticks × lots) is for market orders only, in place of a quantity, which is then 0.
+        """
+        side, price = order.side, order.price
+        heap = self._ladders[-side].heap
+        if price is not None and (not heap or heap[0] > side * price):
+            if time_in_force == GTC:
+                return Plan(order, order.remaining)
+            plan = FullPlan(order, 0)
+            _conclude(plan, order.remaining, EXHAUSTED, time_in_force, prevention)
+            return plan
+        plan = FullPlan(order, 0)
+        if not heap:
+            return plan.refuse(NO_LIQUIDITY)
+        if post_only:
+            return plan.refuse(WOULD_TAKE)
+        if price is None and time_in_force == GTC:
+            time_in_force = IOC
+        end = self._match(plan, price, order.remaining, prevention, budget)
+        _conclude(plan, order.remaining, end, time_in_force, prevention)
+        return plan
+
+    def plan_amend(
+        self,
+        order_id: int,
+        price: int,
+        quantity: int,
+        post_only: bool = False,
+        prevention: str = EXPIRE_TAKER,
+    ) -> Plan:
+        """What would happen if a resting order got these terms now.
+
+        `quantity` is the new total, with what is filled already, and must be above that (ValueError).
+        KeyError when the order does not rest here.
+        """
+        order = self.orders[order_id]
+        lots = quantity - (order.quantity - order.remaining)
+        if lots <= 0:
+            raise ValueError(f"order {order_id} has filled as much as the new quantity of {quantity} lots")
+        plan = FullPlan(order, lots, price, quantity)
+        if price == order.price and quantity <= order.quantity:
+            plan.keeps_place = True
+            return plan
+        heap = self._ladders[-order.side].heap
+        if not heap or heap[0] > order.side * price:
+            return plan
+        if post_only:
+            return plan.refuse(WOULD_TAKE)
+        _conclude(plan, lots, self._match(plan, price, lots, prevention, None), GTC, prevention)
+        return plan
+
+    def execute(self, plan: Plan) -> None:
+        """Do what the plan says. It must not be a refusal, nor the book have changed since."""
+        order = plan.order
+        if type(plan) is not Plan:
+            assert plan.refusal is None, f"a refused plan is never executed: {plan.refusal}"
+            if plan.quantity is not None:
+                self._take_terms(plan)
+            if plan.keeps_place:
+                return
+            if plan.matches or plan.expired_makers:
+                self._take_makers(plan)
+        if plan.rests:
+            self.orders[order.id] = order
+            self._ladders[order.side].append(order)
+
+    def cancel(self, order_id: int) -> Order:
+        """Take a resting order out and return it, `remaining` as it was. KeyError when it is not here."""
+        order = self.orders.pop(order_id)
+        self._ladders[order.side].remove(order)
+        return order
+
+    def restore(self, order: Order) -> None:
+        """Append an order that rests already, as when loading a saved book in queue order.
+
+        ValueError when it cannot be part of this book: twice the same id, nothing remaining, or a price
+        that crosses.
+        """
+        heap = self._ladders[-order.side].heap
+        if order.id in self.orders or order.remaining <= 0:
+            raise ValueError(f"not a resting order, or one that rests already: {order}")
+        if heap and heap[0] <= order.side * order.price:
+            raise ValueError(f"the book would be crossed by {order}")
+        self.orders[order.id] = order
+        self._ladders[order.side].append(order)
+
+    def best(self, side: int) -> int | None:
+        """The best price of that side's resting orders, in ticks; None when there are none."""
+        return self._ladders[side].best()
+
+    def depth(self, side: int, limit: int | None = None) -> list[tuple[int, int]]:
+        """(price, total lots) of a side's levels, best first; at most `limit` of them."""
+        return [(level.price, level.total) for level in islice(self._ladders[side].walk(), limit)]
+
+    def reachable(
+        self,
+        side: int,
+        *,
+        price: int | None,
+        lots: int | None = None,
+        budget: int | None = None,
+        account: int | None = None,
+    ) -> Iterator[Order]:
+        """The resting orders that an incoming order of `side` could meet, best first.
+
+        The walk ends at the limit price, or when `lots` or `budget` are used up. Orders of `account` are in
+        it but use nothing up, because EXPIRE_MAKER passes over them: name the account, and no prevention
+        reaches further than this. The book must not change while the answer is read.
+        """
+        for level in self._ladders[-side].walk():
+            if price is not None and level.key > side * price:
+                return
+            for maker in level:
+                wanted = lots if budget is None else budget // level.price
+                if wanted == 0:
+                    return
+                yield maker
+                if wanted is None or maker.account == account:
+                    continue
+                taken = min(wanted, maker.remaining)
+                if budget is None:
+                    lots -= taken
+                else:
+                    budget -= taken * level.price
+                if taken < maker.remaining:
+                    return
+
+    def drain_changes(self) -> list[tuple[int, int, int]]:
+        """(side, price, total lots) of each level touched since the last drain; total 0 means gone.
+
+        Bids first, best price first. They pile up until drained.
+        """
+        return self._ladders[BUY].drain_changes() + self._ladders[SELL].drain_changes()
+
+    def state_hash(self) -> str:
+        """A digest of all that decides how the book goes on; see `hash_rows`."""
+        return hash_rows(
+            (side, level.price, order.id, order.remaining, order.quantity)
+            for side in (BUY, SELL)
+            for level in self._ladders[side].walk()
+            for order in level
+        )
+
+    def _match(
+        self, plan: FullPlan, price: int | None, lots: int, prevention: str, budget: int | None
+    ) -> str:
+        """Walk the other side (not empty), note in the plan whom the order meets, tell why the walk ended."""
+        order = plan.order
+        account, limit = order.account, None if price is None else order.side * price
+        ladder = self._ladders[-order.side]
+        # Most walks end at the best level, which is one look; only a longer one pays for walking.
+        level, further = ladder.levels[ladder.heap[0]], None
+        matches = plan.matches = []
+        filled = notional = 0
+        end = None
+        while end is None:
+            maker, maker_price = level.next, level.price
+            while maker is not level:
+                wanted = lots - filled if budget is None else (budget - notional) // maker_price
+                if not wanted:
+                    end = SATISFIED
+                    break
+                available = maker.remaining
+                if maker.account == account:
+                    if prevention != EXPIRE_TAKER:
+                        plan.expired_makers += (maker,)
+                    if prevention != EXPIRE_MAKER:
+                        end = STOPPED
+                        break
+                else:
+                    traded = available if available < wanted else wanted
+                    matches.append((maker, traded))
+                    filled += traded
+                    notional += traded * maker_price
+                    # A budget may still pay for a lot at the next price, but only once this maker is used up.
+                    if traded == wanted and (traded < available or budget is None or budget == notional):
+                        end = SATISFIED
+                        break
+                maker = maker.next
+            else:
+                if further is None:
+                    further = ladder.walk()
+                    next(further)
+                level = next(further, None)
+                if level is None or (limit is not None and level.key > limit):
+                    end = EXHAUSTED
+        plan.filled, plan.notional = filled, notional
+        return end
+
+    def _take_makers(self, plan: FullPlan) -> None:
+        """Trade with the makers of the plan and remove the expired ones."""
+        order = plan.order
+        makers = self._ladders[-order.side]
+        for maker, lots in plan.matches:
+            if lots == maker.remaining:
+                makers.remove(maker)
+                maker.remaining = 0
+                del self.orders[maker.id]
+            else:
+                makers.reduce(maker, lots)
+        for maker in plan.expired_makers:
+            makers.remove(maker)
+            del self.orders[maker.id]
+        if order.quantity:
+            order.remaining -= plan.filled
+
+    def _take_terms(self, plan: FullPlan) -> None:
+        """Give an amended order its new terms; unless it keeps its place it leaves the book here."""
+        order, ladder = plan.order, self._ladders[plan.order.side]
+        remaining = plan.quantity - (order.quantity - order.remaining)
+        if plan.keeps_place:
+            ladder.reduce(order, order.remaining - remaining)
+        else:
+            ladder.remove(order)
+            del self.orders[order.id]
+            order.price, order.remaining = plan.price, remaining
+        order.quantity = plan.quantity
+
+
+def _conclude(plan: FullPlan, lots: int, end: str, time_in_force: str, prevention: str) -> None:
+    """Decide what becomes of the lots that the walk left unfilled; an order by budget has none."""
+    unfilled = lots - plan.filled if lots else 0
+    if time_in_force == FOK and end != SATISFIED:
+        plan.refuse(CANNOT_FILL)
+    elif end == STOPPED and prevention == EXPIRE_TAKER and not plan.filled:
+        plan.refuse(SELF_TRADE)
+    elif end == STOPPED or time_in_force != GTC:
+        plan.rests, plan.expires = 0, unfilled
+    else:
+        plan.rests = unfilled
+
+
+def hash_rows(rows: Iterable[tuple[int, int, int, int, int]]) -> str:
+    """The digest of resting orders given as (side, price, id, remaining, quantity).
+
+    Bids come first, then asks, each side best price first and in queue order. Rows from a database hash like
+    a book, so that the two can be compared.
+    """
+    digest = blake2b(digest_size=16)
+    for side, price, order_id, remaining, quantity in rows:
+        digest.update(b"%d %d %d %d %d\n" % (side, price, order_id, remaining, quantity))
+    return digest.hexdigest()
