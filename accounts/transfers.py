@@ -1,0 +1,108 @@
+"""Money in and out: deposits, withdrawals, operators' adjustments. Each is one journal, in one transaction, with its events.
+
+Amounts are positive decimals of whole smallest units. Everything here raises before anything moved, or moves all of it.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import models, transaction
+
+from accounts import ledger
+from accounts.models import Account, Entry, Journal
+from marketdata import clock, hub, units
+from marketdata.models import Asset
+from marketdata.refusals import Malformed, NotFound, Refusal
+
+#: One movement's largest amount, in whole assets.
+MAX_AMOUNT = 10**15
+
+
+class FaucetClosed(Refusal):
+    """Users may not deposit by themselves here."""
+
+    code, status, title = "faucet_closed", 403, "Deposits are made by operators"
+
+
+class FaucetLimit(Refusal):
+    """The day's deposits of this asset would exceed the limit."""
+
+    code, title = "faucet_limit", "Daily deposit limit reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A finished movement and what the account holds of the asset afterwards."""
+
+    journal_id: int
+    asset: Asset
+    amount: Decimal
+
+
+def find_asset(symbol: str) -> Asset:
+    """The active asset of that symbol (any case); NotFound otherwise."""
+    asset = Asset.objects.filter(symbol=str(symbol).upper(), is_active=True).first()
+    if asset is None:
+        raise NotFound(f"There is no asset {symbol!r}; GET /api/v1/currencies/ lists them.")
+    return asset
+
+
+def deposit(*, account: Account, asset: Asset, amount: Decimal, reason: str = "", actor_id: int | None = None) -> Moved:
+    """Money from the outside world to the account."""
+    return _move(Journal.Kind.DEPOSIT, account, asset, amount, 1, reason, actor_id)
+
+
+def withdraw(*, account: Account, asset: Asset, amount: Decimal, reason: str = "", actor_id: int | None = None) -> Moved:
+    """Money from the account to the outside world; InsufficientFunds when less is available."""
+    return _move(Journal.Kind.WITHDRAWAL, account, asset, amount, -1, reason, actor_id)
+
+
+def adjust(*, account: Account, asset: Asset, amount: Decimal, reason: str, actor_id: int | None) -> Moved:
+    """An operator's correction, up or down, with its reason. A reason is required."""
+    if not reason.strip():
+        raise Malformed("An adjustment needs a reason.")
+    return _move(Journal.Kind.ADJUSTMENT, account, asset, abs(amount), 1 if amount > 0 else -1, reason, actor_id)
+
+
+def faucet(*, account: Account, asset: Asset, amount: Decimal) -> Moved:
+    """A deposit that users make for themselves on a demo venue, up to FAUCET_DAILY_LIMIT of an asset per user and UTC day."""
+    if not settings.FAUCET:
+        raise FaucetClosed("This venue takes no deposits over the API; ask the operator.")
+    with transaction.atomic():
+        # The account's lock makes the sum below and the deposit one step for all of the user's requests.
+        Account.objects.select_for_update(no_key=True).get(pk=account.pk)
+        today = datetime.combine(clock.now().date(), time.min, UTC)
+        used = Entry.objects.filter(
+            account=account, asset=asset, journal__kind=Journal.Kind.DEPOSIT, journal__actor__isnull=True, journal__created_at__gte=today
+        ).aggregate(sum=models.Sum("amount"))["sum"] or Decimal(0)
+        if used + amount > settings.FAUCET_DAILY_LIMIT:
+            raise FaucetLimit(
+                f"At most {settings.FAUCET_DAILY_LIMIT} {asset} a day; {units.plain(settings.FAUCET_DAILY_LIMIT - used)} are left today."
+            )
+        return deposit(account=account, asset=asset, amount=amount, reason="faucet")
+
+
+def _move(kind: str, account: Account, asset: Asset, amount: Decimal, sign: int, reason: str, actor_id: int | None) -> Moved:
+    size = _units(asset, amount)
+    with transaction.atomic():
+        outside = ledger.outside_world().id
+        entries = [(outside, asset, -sign * size), (account.id, asset, sign * size)]
+        journal_id, events = ledger.post(kind=kind, entries=entries, reason=reason, actor_id=actor_id)
+        transaction.on_commit(lambda: hub.publish(books=[], accounts=events))
+    return Moved(journal_id, asset, amount)
+
+
+def _units(asset: Asset, amount: Decimal) -> int:
+    if not 0 < amount <= MAX_AMOUNT:
+        raise Malformed(
+            f"The amount must be above 0 and at most {MAX_AMOUNT}.",
+            errors=[{"field": "amount", "code": "out_of_range", "detail": "Out of range."}],
+        )
+    try:
+        return units.to_units(amount, asset.decimals)
+    except units.NotWhole as error:
+        raise Malformed(
+            f"{error}: {asset} has {asset.decimals}.", errors=[{"field": "amount", "code": "too_many_decimals", "detail": str(error)}]
+        ) from None

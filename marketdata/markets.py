@@ -1,0 +1,152 @@
+"""A market as the matcher sees it: filters as whole numbers, and how to find one by symbol.
+
+`MarketSpec` is what never changes between two versions of the row. `by_symbol` answers from a small cache that is as old as CACHE_SECONDS
+at most; whoever acts on money reads the row again under its lock (see `spec_of`).
+"""
+
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+
+from marketdata import units
+from marketdata.models import Market
+from marketdata.refusals import UnknownMarket
+
+RATE_DECIMALS = 8
+CACHE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MarketSpec:
+    """One version of a market's row. Prices in ticks, quantities in lots, money in quote units, rates in 10^-8."""
+
+    id: int
+    version: int
+    symbol: str
+    kind: str
+    base: str
+    base_id: int
+    base_decimals: int
+    quote: str
+    quote_id: int
+    quote_decimals: int
+    tick_size: Decimal
+    tick_units: int
+    price_decimals: int
+    lot_size: Decimal
+    lot_units: int
+    notional_units: int
+    min_quantity: int
+    max_quantity: int
+    min_notional: int
+    price_band: Decimal | None
+    maker_rate: int
+    taker_rate: int
+    max_open_orders: int
+    reference_price: Decimal | None
+
+    def price_text(self, ticks: int) -> str:
+        return units.text(ticks * self.tick_units, self.price_decimals)
+
+    def price(self, ticks: int) -> Decimal:
+        return units.from_units(ticks * self.tick_units, self.price_decimals)
+
+    def quantity_text(self, lots: int) -> str:
+        return units.text(lots * self.lot_units, self.base_decimals)
+
+    def quantity(self, lots: int) -> Decimal:
+        return units.from_units(lots * self.lot_units, self.base_decimals)
+
+    def quote_text(self, amount: int) -> str:
+        return units.text(amount, self.quote_decimals)
+
+    def notional(self, price: int, quantity: int) -> int:
+        """Ticks × lots in quote units: exact, because tick × lot is whole."""
+        return price * quantity * self.notional_units
+
+    def ticks(self, price: Decimal) -> int:
+        """NotWhole when the price is off the tick."""
+        return units.steps(price, self.tick_size)
+
+    def lots(self, quantity: Decimal) -> int:
+        """NotWhole when the quantity is off the lot."""
+        return units.steps(quantity, self.lot_size)
+
+
+def spec_of(market: Market) -> MarketSpec:
+    """The spec of a row with its assets loaded."""
+    price_decimals = units.decimals_of(market.tick_size)
+    return MarketSpec(
+        id=market.id,
+        version=market.version,
+        symbol=market.symbol,
+        kind=market.kind,
+        base=market.base.symbol,
+        base_id=market.base_id,
+        base_decimals=market.base.decimals,
+        quote=market.quote.symbol,
+        quote_id=market.quote_id,
+        quote_decimals=market.quote.decimals,
+        tick_size=market.tick_size,
+        tick_units=units.to_units(market.tick_size, price_decimals),
+        price_decimals=price_decimals,
+        lot_size=market.lot_size,
+        lot_units=units.to_units(market.lot_size, market.base.decimals),
+        notional_units=units.to_units(market.tick_size * market.lot_size, market.quote.decimals),
+        min_quantity=units.steps(market.min_quantity, market.lot_size) if market.min_quantity else 1,
+        max_quantity=units.steps(market.max_quantity, market.lot_size),
+        min_notional=units.to_units(market.min_notional, market.quote.decimals),
+        price_band=market.price_band,
+        maker_rate=units.to_units(market.maker_fee, RATE_DECIMALS),
+        taker_rate=units.to_units(market.taker_fee, RATE_DECIMALS),
+        max_open_orders=market.max_open_orders,
+        reference_price=market.reference_price,
+    )
+
+
+def load_spec(market_id: int) -> MarketSpec:
+    """The spec as it stands in the database now."""
+    return spec_of(Market.objects.select_related("base", "quote").get(pk=market_id))
+
+
+class _Directory:
+    """Specs of the active markets by symbol, and by base+quote without a separator."""
+
+    def __init__(self):
+        self.by_name: dict[str, MarketSpec] = {}
+        self.loaded_at = float("-inf")
+
+    def find(self, name: str) -> MarketSpec | None:
+        if time.monotonic() - self.loaded_at > CACHE_SECONDS:
+            self.load()
+        return self.by_name.get(name)
+
+    def load(self):
+        loaded_at = time.monotonic()
+        specs = [spec_of(row) for row in Market.objects.select_related("base", "quote").filter(is_active=True).order_by("-id")]
+        by_name = {spec.base + spec.quote: spec for spec in specs}
+        by_name.update((spec.symbol, spec) for spec in specs)
+        self.by_name, self.loaded_at = by_name, loaded_at
+
+
+_directory = _Directory()
+
+
+def by_symbol(symbol: str) -> MarketSpec:
+    """The active market of that symbol (any case, also as base+quote); UnknownMarket otherwise."""
+    spec = _directory.find(str(symbol).upper())
+    if spec is None:
+        raise UnknownMarket(f"There is no market {symbol!r}; GET /api/v1/markets/ lists them.")
+    return spec
+
+
+def cached(symbol: str) -> MarketSpec | None:
+    """The market if the cache knows it and is fresh, else None: for callers that must not touch the database."""
+    if time.monotonic() - _directory.loaded_at > CACHE_SECONDS:
+        return None
+    return _directory.by_name.get(symbol.upper())
+
+
+def forget() -> None:
+    """Drop the cache: after an operator's change, and between tests."""
+    _directory.loaded_at = float("-inf")

@@ -1,0 +1,185 @@
+"""What is traded: assets, and markets with their filters.
+
+Invariants: a market's lot is whole in the base asset's smallest unit, and tick × lot is whole in the quote asset's, so that a notional
+never rounds. Asset decimals, and a market's assets, tick and lot, never change once anything rests or was traded on them.
+"""
+
+from decimal import Decimal
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+
+from marketdata import units
+
+
+class MoneyField(models.DecimalField):
+    """NUMERIC(38,18): twenty digits before the point, eighteen after."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("max_digits", 38)
+        kwargs.setdefault("decimal_places", 18)
+        super().__init__(*args, **kwargs)
+
+
+class RateField(models.DecimalField):
+    """A fraction with eight decimals: 0.001 is 0.1 %."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("max_digits", 10)
+        kwargs.setdefault("decimal_places", 8)
+        super().__init__(*args, **kwargs)
+
+
+class Asset(models.Model):
+    """Something that can be owned: a currency, a coin, a share."""
+
+    class Kind(models.TextChoices):
+        FIAT = "FIAT"
+        CRYPTO = "CRYPTO"
+        STOCK = "STOCK"
+        METAL = "METAL"
+
+    symbol = models.CharField(max_length=16, unique=True, validators=[RegexValidator(r"^[A-Z0-9]{1,16}$")])
+    name = models.CharField(max_length=64)
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.CRYPTO)
+    decimals = models.PositiveSmallIntegerField(
+        default=8, validators=[MaxValueValidator(18)], help_text="The smallest unit is 10^-decimals. Fixed once made."
+    )
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["symbol"]
+        constraints = [models.CheckConstraint(condition=Q(decimals__lte=18), name="asset_decimals_at_most_18")]
+
+    def __str__(self):
+        return self.symbol
+
+    def clean(self):
+        before = Asset.objects.filter(pk=self.pk).values_list("decimals", flat=True).first()
+        if before is not None and before != self.decimals:
+            raise ValidationError({"decimals": "The smallest unit of an asset cannot change; make a new asset."})
+
+
+class Market(models.Model):
+    """A pair that trades, its filters, and the head of its book: `sequence` counts the commands that changed it.
+
+    The row is the market's lock: who holds it `FOR NO KEY UPDATE` is the only one that matches there. `version` grows with each
+    change by an operator, so that processes notice new filters.
+    """
+
+    class Kind(models.TextChoices):
+        SPOT = "SPOT"
+        MARGIN = "MARGIN"
+
+    class Status(models.TextChoices):
+        OPEN = "OPEN"
+        CANCEL_ONLY = "CANCEL_ONLY"
+        HALTED = "HALTED"
+        CLOSED = "CLOSED"
+
+    symbol = models.CharField(max_length=24, unique=True, validators=[RegexValidator(r"^[A-Z0-9][A-Z0-9_.-]{0,23}$")])
+    base = models.ForeignKey(Asset, models.PROTECT, related_name="markets_as_base")
+    quote = models.ForeignKey(Asset, models.PROTECT, related_name="markets_as_quote")
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.SPOT)
+    status = models.CharField(max_length=12, choices=Status, default=Status.OPEN)
+    is_active = models.BooleanField(default=True, help_text="Inactive markets are not listed and take no orders.")
+
+    tick_size = MoneyField(default=Decimal("0.01"))
+    lot_size = MoneyField(default=Decimal("1"))
+    min_quantity = MoneyField(null=True, blank=True, help_text="Empty: one lot.")
+    max_quantity = MoneyField(default=Decimal("1000000000"))
+    min_notional = MoneyField(default=Decimal("0"), validators=[MinValueValidator(0)])
+    price_band = RateField(
+        default=Decimal("0.1"), null=True, blank=True, help_text="Allowed distance from the last price; empty: no band."
+    )
+    maker_fee = RateField(default=Decimal("0.001"))
+    taker_fee = RateField(default=Decimal("0.001"))
+    max_open_orders = models.PositiveIntegerField(default=10_000, help_text="Per account.")
+    reference_price = MoneyField(null=True, blank=True, help_text="Stands for the last price until the first trade.")
+
+    version = models.BigIntegerField(default=1, editable=False)
+    sequence = models.BigIntegerField(default=0, editable=False)
+    last_price = MoneyField(null=True, editable=False)
+    last_price_updated_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    #: Written by the matcher only; an operator's save must never overwrite them.
+    LIVE_FIELDS = frozenset({"sequence", "last_price", "last_price_updated_at"})
+    FIXED_FIELDS = ("base_id", "quote_id", "kind", "tick_size", "lot_size")
+
+    class Meta:
+        ordering = ["symbol"]
+        constraints = [
+            models.CheckConstraint(condition=Q(tick_size__gt=0), name="market_tick_size_positive"),
+            models.CheckConstraint(condition=Q(lot_size__gt=0), name="market_lot_size_positive"),
+            models.CheckConstraint(condition=~Q(base=F("quote")), name="market_assets_differ"),
+            models.CheckConstraint(condition=Q(maker_fee__gte=0, maker_fee__lt=1), name="market_maker_fee_is_a_fraction"),
+            models.CheckConstraint(condition=Q(taker_fee__gte=0, taker_fee__lt=1), name="market_taker_fee_is_a_fraction"),
+            models.CheckConstraint(
+                condition=Q(price_band__isnull=True) | Q(price_band__gt=0, price_band__lt=1), name="market_price_band_is_a_fraction"
+            ),
+        ]
+
+    def __str__(self):
+        return self.symbol
+
+    def clean(self):
+        errors = {**self._filter_errors(), **self._fixed_errors()}
+        if errors:
+            raise ValidationError(errors)
+
+    def _filter_errors(self) -> dict[str, str]:
+        """What is wrong with the filters, by field; the database cannot see the assets' decimals, so the rule stands here."""
+        if not (self.tick_size and self.tick_size > 0):
+            return {"tick_size": "The tick size must be positive."}
+        if not (self.lot_size and self.lot_size > 0):
+            return {"lot_size": "The lot size must be positive."}
+        errors = {}
+        if not _is_whole(self.lot_size, self.base.decimals):
+            errors["lot_size"] = f"A lot must be whole in {self.base}'s smallest unit (10^-{self.base.decimals})."
+        if not _is_whole(self.tick_size * self.lot_size, self.quote.decimals):
+            errors["tick_size"] = (
+                f"tick × lot = {units.plain(self.tick_size * self.lot_size)} is finer than {self.quote}'s smallest unit "
+                f"(10^-{self.quote.decimals}): a notional would have to be rounded."
+            )
+        for name in ("min_quantity", "max_quantity"):
+            value = getattr(self, name)
+            if value is not None and (value <= 0 or value % self.lot_size):
+                errors[name] = "Must be a positive multiple of the lot size."
+        if self.min_quantity and self.max_quantity and self.min_quantity > self.max_quantity:
+            errors["max_quantity"] = "Must not be below the minimum quantity."
+        if not _is_whole(self.min_notional, self.quote.decimals):
+            errors["min_notional"] = f"Must be whole in {self.quote}'s smallest unit."
+        return errors
+
+    def _fixed_errors(self) -> dict[str, str]:
+        """Prices and quantities are stored as multiples of tick and lot: what stands in a book must keep its meaning."""
+        before = Market.objects.filter(pk=self.pk).first() if self.pk else None
+        if before is None or not before.sequence:
+            return {}
+        return {
+            name.removesuffix("_id"): "Cannot change once orders have rested here; make a new market."
+            for name in self.FIXED_FIELDS
+            if getattr(before, name) != getattr(self, name)
+        }
+
+    def save(self, *args, **kwargs):
+        """Validates, counts the version up, and leaves the live fields to the matcher."""
+        self.clean()
+        if self._state.adding:
+            return super().save(*args, **kwargs)
+        names = kwargs.pop("update_fields", None) or [field.attname for field in self._meta.concrete_fields]
+        kwargs["update_fields"] = (set(names) | {"version"}) - self.LIVE_FIELDS - {"id"}
+        self.version = F("version") + 1
+        super().save(*args, **kwargs)
+        self.refresh_from_db(fields=["version"])
+
+
+def _is_whole(value: Decimal, decimals: int) -> bool:
+    try:
+        units.to_units(Decimal(value), decimals)
+    except units.NotWhole:
+        return False
+    return True
