@@ -1,0 +1,148 @@
+"""What can be asked of the matcher, and the refusals it answers with.
+
+Commands carry whole ticks and lots and the account that asks; who may ask is settled at the doors before.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from marketdata.markets import MarketSpec
+from marketdata.refusals import NotFound, Refusal
+
+
+@dataclass(slots=True)
+class Place:
+    """A checked order. Price in ticks (None: market order), quantity in lots (0: by budget), budget in quote units."""
+
+    account: int
+    spec: MarketSpec
+    side: int
+    type: str
+    price: int | None
+    quantity: int
+    budget: int | None
+    time_in_force: str
+    post_only: bool
+    prevention: str
+    client_order_id: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(slots=True)
+class Amend:
+    """New terms for an open order; None leaves a term as it is. Decimals, because the market is only known once it is found."""
+
+    account: int
+    order_id: int
+    price: Decimal | None
+    quantity: Decimal | None
+
+
+@dataclass(slots=True)
+class Cancel:
+    """Take an open order out. `account` None: an operator, who may also cancel in a halted market."""
+
+    account: int | None
+    order_id: int
+
+
+@dataclass(slots=True)
+class CancelAll:
+    """Take all open orders of an account out, of one market or of all."""
+
+    account: int
+    market_id: int | None
+
+
+@dataclass(slots=True)
+class Refresh:
+    """Bring this process's view of a market's book up to the database; asks for nothing else."""
+
+    market_id: int
+
+
+Command = Place | Amend | Cancel | CancelAll | Refresh
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The answer to a placement that was made before: look the order up."""
+
+    order_id: int
+
+
+class OrderRefusal(Refusal):
+    """A well-formed order that the venue does not take."""
+
+
+class BadTickSize(OrderRefusal):
+    code, title = "bad_tick_size", "Price is not on the tick"
+
+
+class BadLotSize(OrderRefusal):
+    code, title = "bad_lot_size", "Quantity is not on the lot"
+
+
+class BelowMinNotional(OrderRefusal):
+    code, title = "below_min_notional", "Order is too small"
+
+
+class QuantityOutOfRange(OrderRefusal):
+    code, title = "quantity_out_of_range", "Quantity out of range"
+
+
+class PriceOutOfBand(OrderRefusal):
+    code, title = "price_out_of_band", "Price out of band"
+
+
+class MarketHalted(OrderRefusal):
+    code, title = "market_halted", "Market is halted"
+
+
+class MarketClosed(OrderRefusal):
+    code, title = "market_closed", "Market is closed"
+
+
+class TooManyOpenOrders(OrderRefusal):
+    code, title = "too_many_open_orders", "Too many open orders"
+
+
+class WouldTake(OrderRefusal):
+    code, title = "would_take", "Post-only order would take"
+
+
+class CannotFill(OrderRefusal):
+    code, title = "cannot_fill", "Cannot fill the whole order"
+
+
+class NoLiquidity(OrderRefusal):
+    code, title = "no_liquidity", "Nobody to trade with"
+
+
+class SelfTrade(OrderRefusal):
+    code, title = "self_trade", "Would trade with your own order"
+
+
+class ClientOrderIdReused(OrderRefusal):
+    code, status, title = "client_order_id_reused", 409, "client_order_id was used for another order"
+
+
+class OrderNotOpen(OrderRefusal):
+    code, status, title = "order_not_open", 409, "Order is not open"
+
+
+class AccountInactive(OrderRefusal):
+    code, status, title = "account_inactive", 403, "Account is not active"
+
+
+class UnknownOrder(NotFound):
+    title = "Unknown order"
+
+
+#: What the engine's refusals are called at the doors.
+ENGINE_REFUSALS = {
+    "would_take": WouldTake("The order would trade at once; lower the price of a buy, raise that of a sell, or drop post_only."),
+    "cannot_fill": CannotFill("The book cannot fill the whole quantity at this price now; nothing was traded."),
+    "no_liquidity": NoLiquidity("There is no order on the other side; place a limit order instead."),
+    "self_trade": SelfTrade("The best order on the other side is your own; cancel it, or use self_trade_prevention EXPIRE_MAKER."),
+}

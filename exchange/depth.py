@@ -1,0 +1,95 @@
+"""The committed book that everybody may read: price levels at a sequence, kept apart from the live book that is being matched.
+
+The writer thread feeds a view after each commit, other processes' changes come through the journal or the hub. Changes carry the
+sequences they span and absolute totals, so that applying them twice, or overlapping, is harmless and a gap is noticed. A view may be
+read from any thread.
+"""
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+from threading import Lock
+
+from exchange.engine.book import BUY
+from marketdata.markets import MarketSpec
+
+
+@dataclass(slots=True)
+class Delta:
+    """What one batch changed in one market: levels with their totals after it, and the trades it made (as the tape shows them)."""
+
+    market_id: int
+    symbol: str
+    first_sequence: int
+    sequence: int
+    changes: list[tuple[int, int, int]]
+    trades: list[dict] = field(default_factory=list)
+    whole: bool = False
+
+    def message(self) -> list:
+        """The fields in order, as they travel between processes; `Delta(*message)` makes it again."""
+        return [self.market_id, self.symbol, self.first_sequence, self.sequence, self.changes, self.trades, self.whole]
+
+
+class BookView:
+    """Levels of one market's committed book. Bids are kept under negative prices, so that both sides sort best first."""
+
+    def __init__(self, spec: MarketSpec):
+        self.spec = spec
+        self.sequence = -1
+        self._totals: dict[int, dict[int, int]] = {1: {}, -1: {}}
+        self._prices: dict[int, list[int]] = {1: [], -1: []}
+        self._lock = Lock()
+        self._snapshots: dict[int, dict] = {}
+
+    def apply(self, delta: Delta) -> bool:
+        """Take a delta in. False when changes before it are missing, so that the view must be refreshed."""
+        with self._lock:
+            if delta.sequence <= self.sequence:
+                return True
+            if delta.whole:
+                self._totals, self._prices = {1: {}, -1: {}}, {1: [], -1: []}
+            elif delta.first_sequence > self.sequence + 1:
+                return False
+            for side, price, total in delta.changes:
+                self._set(side, -price if side == BUY else price, total)
+            self.sequence = delta.sequence
+            self._snapshots.clear()
+            return True
+
+    def _set(self, side: int, key: int, total: int) -> None:
+        totals, prices = self._totals[side], self._prices[side]
+        if total:
+            if key not in totals:
+                insort(prices, key)
+            totals[key] = total
+        elif key in totals:
+            del totals[key]
+            del prices[bisect_left(prices, key)]
+
+    def best(self, side: int) -> int | None:
+        """The best price of a side in ticks."""
+        with self._lock:
+            prices = self._prices[side]
+            return abs(prices[0]) if prices else None
+
+    def snapshot(self, depth: int) -> dict:
+        """{symbol, sequence, bids, asks} with [price, quantity] strings, best first; the same object until the book changes."""
+        with self._lock:
+            found = self._snapshots.get(depth)
+            if found is None:
+                found = self._snapshots[depth] = {
+                    "symbol": self.spec.symbol,
+                    "sequence": self.sequence,
+                    "bids": self._side(1, depth),
+                    "asks": self._side(-1, depth),
+                }
+            return found
+
+    def _side(self, side: int, depth: int) -> list[list[str]]:
+        totals = self._totals[side]
+        spec = self.spec
+        return [[spec.price_text(abs(key)), spec.quantity_text(totals[key])] for key in self._prices[side][:depth]]
+
+    def texts(self, changes: list[tuple[int, int, int]], side: int) -> list[list[str]]:
+        """Changed levels of one side as [price, quantity] strings; quantity "0" removes a level."""
+        return [[self.spec.price_text(price), self.spec.quantity_text(total)] for s, price, total in changes if s == side]

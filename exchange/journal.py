@@ -1,0 +1,80 @@
+"""The market journal: each command that changed a book, in ticks and lots, under its market sequence.
+
+A row holds all that the engine needs to do the command again, so that a process that is behind, a crash recovery and `replay` all feed
+the same rows to the same code. Rows are written in the transaction that settled them, under the market's lock: the sequence has no gap.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import orjson
+
+from exchange.live import LiveOrder, new_order
+from exchange.models import BookCommand
+from marketdata import bulk
+
+Kind = BookCommand.Kind
+#: Rows read at a time when a book catches up.
+CHUNK_ROWS = 5_000
+
+#: (sequence, kind, order id, command, created at)
+Row = tuple[int, str, int, dict, datetime]
+
+
+def place_row(order: LiveOrder, budget: int | None) -> dict:
+    """The command that places this order; called before it meets the book, when `quantity` is still what was asked for."""
+    return {
+        "account": order.account,
+        "side": order.side,
+        "price": order.price,
+        "quantity": order.quantity,
+        "budget": budget,
+        "client_order_id": order.client_order_id,
+        "type": order.type,
+        "time_in_force": order.time_in_force,
+        "post_only": order.post_only,
+        "prevention": order.prevention,
+        "maker_rate": order.maker_rate,
+        "taker_rate": order.taker_rate,
+    }
+
+
+def order_of(order_id: int, command: dict, created_at: datetime) -> LiveOrder:
+    """The order that a PLACE row brings in."""
+    return new_order(id=order_id, created_at=created_at, **command)
+
+
+def amend_row(price: int, quantity: int, prevention: str) -> dict:
+    return {"price": price, "quantity": quantity, "prevention": prevention}
+
+
+def read(cursor, market_id: int, after: int, until: int | None = None) -> Iterator[Row]:
+    """The rows with a sequence above `after` (and at most `until`), in order, a chunk at a time."""
+    while True:
+        cursor.execute(
+            "SELECT sequence, kind, order_id, command::text, created_at FROM exchange_bookcommand"
+            " WHERE market_id = %s AND sequence > %s AND (%s::bigint IS NULL OR sequence <= %s) ORDER BY sequence LIMIT %s",
+            [market_id, after, until, until, CHUNK_ROWS],
+        )
+        rows = cursor.fetchall()
+        for sequence, kind, order_id, command, created_at in rows:
+            yield sequence, kind, order_id, orjson.loads(command), created_at
+        if len(rows) < CHUNK_ROWS:
+            return
+        after = rows[-1][0]
+
+
+def insert(rows: list[tuple[int, int, str, int, dict, datetime]]) -> bulk.Statement:
+    """The statement that appends (market, sequence, kind, order id, command, created at) rows."""
+    markets, sequences, kinds, orders, commands, moments = zip(*rows, strict=True)
+    return bulk.insert(
+        "exchange_bookcommand",
+        [
+            ("market_id", "bigint", markets),
+            ("sequence", "bigint", sequences),
+            ("kind", "text", kinds),
+            ("order_id", "bigint", orders),
+            ("command", "jsonb", [orjson.dumps(command).decode() for command in commands]),
+            ("created_at", "timestamptz", [moment.isoformat() for moment in moments]),
+        ],
+    )

@@ -1,0 +1,171 @@
+"""Who trades with whom: orders, trades, fills, and the market journal from which every book can be rebuilt.
+
+Invariants: filled + remaining = quantity (remaining is computed, filled is CHECKed); a client_order_id is unique per account for all
+time; trades and fills are never changed; the journal of a market has no gap. The foreign keys of these tables carry no database
+constraint (see accounts.models).
+"""
+
+from django.db import models
+from django.db.models import F, Q
+
+from accounts.models import Account
+from marketdata.models import Market, MoneyField, RateField
+
+
+class Side(models.TextChoices):
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class OrderType(models.TextChoices):
+    LIMIT = "LIMIT"
+    MARKET = "MARKET"
+
+
+class TimeInForce(models.TextChoices):
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+
+
+class SelfTradePrevention(models.TextChoices):
+    EXPIRE_TAKER = "EXPIRE_TAKER"
+    EXPIRE_MAKER = "EXPIRE_MAKER"
+    EXPIRE_BOTH = "EXPIRE_BOTH"
+
+
+class Order(models.Model):
+    """An instruction with side, type, limit price and quantity; `reserved` is what it still holds (quote for a buy, base for a sell)."""
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING"
+        OPEN = "OPEN"
+        PARTIALLY_FILLED = "PARTIALLY_FILLED"
+        FILLED = "FILLED"
+        CANCELLED = "CANCELLED"
+        REJECTED = "REJECTED"
+        EXPIRED = "EXPIRED"
+
+    ACTIVE = (Status.OPEN, Status.PARTIALLY_FILLED)
+
+    account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="orders")
+    market = models.ForeignKey(Market, models.PROTECT, db_constraint=False, db_index=False, related_name="orders")
+    client_order_id = models.CharField(max_length=64, null=True, blank=True)
+    fingerprint = models.CharField(max_length=32, null=True, editable=False, help_text="Of the placing body, to tell a replay from a reuse.")
+    side = models.CharField(max_length=4, choices=Side)
+    type = models.CharField(max_length=20, choices=OrderType)
+    time_in_force = models.CharField(max_length=3, choices=TimeInForce)
+    post_only = models.BooleanField(default=False)
+    self_trade_prevention = models.CharField(max_length=12, choices=SelfTradePrevention)
+    price = MoneyField(null=True)
+    stop_price = MoneyField(null=True)
+    quantity = MoneyField()
+    quote_quantity = MoneyField(null=True, help_text="The budget of a market order by amount; its quantity is what that bought.")
+    filled_quantity = MoneyField(default=0)
+    filled_notional = MoneyField(default=0)
+    fee = MoneyField(default=0, help_text="Paid so far, in the quote asset.")
+    reserved = MoneyField(default=0)
+    maker_rate = RateField()
+    taker_rate = RateField()
+    status = models.CharField(max_length=16, choices=Status)
+    priority = models.BigIntegerField(help_text="The market sequence at which it took its place in the queue.")
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "client_order_id"],
+                condition=Q(client_order_id__isnull=False),
+                name="order_client_order_id_once_per_account",
+            ),
+            models.CheckConstraint(condition=Q(filled_quantity__gte=0, filled_quantity__lte=F("quantity")), name="order_filled_within_quantity"),
+            models.CheckConstraint(condition=Q(reserved__gte=0), name="order_reserved_not_negative"),
+        ]
+        indexes = [
+            models.Index(fields=["account", "id"], name="order_of_account"),
+            models.Index(fields=["market", "id"], condition=Q(status__in=["OPEN", "PARTIALLY_FILLED"]), name="order_open_in_market"),
+        ]
+
+    @property
+    def remaining_quantity(self):
+        return self.quantity - self.filled_quantity
+
+    @property
+    def average_price(self):
+        """What one unit cost on average; None before the first fill."""
+        return self.filled_notional / self.filled_quantity if self.filled_quantity else None
+
+    def __str__(self):
+        return f"{self.id} {self.side} {self.quantity.normalize():f} @ {self.price.normalize() if self.price else 'market':}"
+
+
+class Trade(models.Model):
+    """One match of two orders, at the maker's price. Public, but for who they were."""
+
+    market = models.ForeignKey(Market, models.PROTECT, db_constraint=False, db_index=False, related_name="trades")
+    sequence = models.BigIntegerField(help_text="The market sequence of the command that made it.")
+    price = MoneyField()
+    quantity = MoneyField()
+    taker_side = models.CharField(max_length=4, choices=Side)
+    maker_order = models.ForeignKey(Order, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    taker_order = models.ForeignKey(Order, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    executed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["market", "id"], name="trade_tape")]
+
+    def __str__(self):
+        return f"trade {self.id}"
+
+
+class Fill(models.Model):
+    """One order's share of a trade. Private."""
+
+    class Role(models.TextChoices):
+        MAKER = "MAKER"
+        TAKER = "TAKER"
+
+    trade = models.ForeignKey(Trade, models.PROTECT, db_constraint=False, db_index=False, related_name="fills")
+    order = models.ForeignKey(Order, models.PROTECT, db_constraint=False, db_index=False, related_name="fills")
+    account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="fills")
+    market = models.ForeignKey(Market, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    side = models.CharField(max_length=4, choices=Side)
+    role = models.CharField(max_length=5, choices=Role)
+    price = MoneyField()
+    quantity = MoneyField()
+    fee = MoneyField(help_text="In the quote asset.")
+    executed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["account", "id"], name="fill_of_account"),
+            models.Index(fields=["order", "id"], name="fill_of_order"),
+        ]
+
+    def __str__(self):
+        return f"{self.role} of trade {self.trade_id}"
+
+
+class BookCommand(models.Model):
+    """The market journal: one row per command that changed the book, numbered without a gap.
+
+    `command` is what the engine needs to do it again, in ticks and lots (see exchange.journal). Fed in order to an empty book, the rows
+    give the book that stands in the database.
+    """
+
+    class Kind(models.TextChoices):
+        PLACE = "PLACE"
+        AMEND = "AMEND"
+        CANCEL = "CANCEL"
+
+    pk = models.CompositePrimaryKey("market_id", "sequence")
+    market = models.ForeignKey(Market, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    sequence = models.BigIntegerField()
+    kind = models.CharField(max_length=8, choices=Kind)
+    order_id = models.BigIntegerField()
+    command = models.JSONField()
+    created_at = models.DateTimeField()

@@ -1,0 +1,133 @@
+"""The one door to the venue: `place`, `amend`, `cancel`, `cancel_all`. Whoever trades, trades through these.
+
+Each comes in two forms that do the same: a plain one for threads (views, commands, the admin), and one ending in `_async` for coroutines.
+Answers are order objects as in the contract, after the commit; refusals are raised. `place_many` answers each order by itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from asgiref.sync import sync_to_async
+from django.db.models import Prefetch
+
+from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Replay, UnknownOrder
+from exchange.models import Fill, Order
+from exchange.rendering import order_row
+from exchange.sequencer import sequencer
+from marketdata.refusals import Malformed, Refusal
+
+WAIT_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An accepted order. `replayed`: it was placed before under the same client_order_id; `order` is how it stands now."""
+
+    order: dict
+    replayed: bool = False
+
+
+def place(command: Place) -> Placed:
+    """Place one order (see exchange.validation.place_command)."""
+    return _raise(place_many([command])[0])
+
+
+async def place_async(command: Place) -> Placed:
+    return _raise((await place_many_async([command]))[0])
+
+
+def place_many(commands: Sequence[Place | Refusal]) -> list[Placed | Exception]:
+    """Place several side by side, in this order; a Refusal among them (from validation) stays where it is."""
+    futures = iter(sequencer.submit([command for command in commands if isinstance(command, Place)]))
+    outcomes = [next(futures).result(WAIT_SECONDS) if isinstance(one, Place) else one for one in commands]
+    return [_placed(outcome) for outcome in outcomes]
+
+
+async def place_many_async(commands: Sequence[Place | Refusal]) -> list[Placed | Exception]:
+    futures = iter(sequencer.submit_from_loop([command for command in commands if isinstance(command, Place)]))
+    outcomes = [await next(futures) if isinstance(one, Place) else one for one in commands]
+    return [await _placed_async(outcome) if isinstance(outcome, Replay) else _placed(outcome) for outcome in outcomes]
+
+
+def amend(*, account_id: int, order_id: int, price: Decimal | None, quantity: Decimal | None) -> dict:
+    """Give an open order new terms; a smaller quantity at the same price keeps its place in the queue, anything else goes to the back."""
+    return _with_fills(_result(_amendment(account_id, order_id, price, quantity)))
+
+
+async def amend_async(*, account_id: int, order_id: int, price: Decimal | None, quantity: Decimal | None) -> dict:
+    return await _with_fills_async(await _result_async(_amendment(account_id, order_id, price, quantity)))
+
+
+def cancel(*, account_id: int | None, order_id: int) -> dict:
+    """Take an open order out. `account_id` None is an operator. UnknownOrder (404) or OrderNotOpen (409) otherwise."""
+    return _with_fills(_result(Cancel(account_id, order_id)))
+
+
+async def cancel_async(*, account_id: int | None, order_id: int) -> dict:
+    return await _with_fills_async(await _result_async(Cancel(account_id, order_id)))
+
+
+def cancel_all(*, account_id: int, market_id: int | None = None) -> list[dict]:
+    """Take all open orders of the account out; their order objects."""
+    return [_with_fills(order) for order in _result(CancelAll(account_id, market_id))]
+
+
+async def cancel_all_async(*, account_id: int, market_id: int | None = None) -> list[dict]:
+    return [await _with_fills_async(order) for order in await _result_async(CancelAll(account_id, market_id))]
+
+
+def stored(order_id: int, account_id: int | None = None) -> dict:
+    """An order with its fills as it stands in the database; UnknownOrder when there is none (of that account)."""
+    rows = with_fills(Order.objects.filter(pk=order_id))
+    order = rows.first() if account_id is None else rows.filter(account_id=account_id).first()
+    if order is None:
+        raise UnknownOrder(f"You have no order {order_id}.")
+    return order_row(order, order.fills.all())
+
+
+def with_fills(orders):
+    """A queryset of orders with all that `order_row` reads."""
+    fills = Fill.objects.order_by("id")
+    return orders.select_related("market__base", "market__quote").prefetch_related(Prefetch("fills", fills))
+
+
+def _amendment(account_id, order_id, price, quantity) -> Amend:
+    if price is None and quantity is None:
+        raise Malformed("Give a new price, a new quantity, or both.")
+    return Amend(account_id, order_id, price, quantity)
+
+
+def _result(command: Command):
+    return _raise(sequencer.submit([command])[0].result(WAIT_SECONDS))
+
+
+async def _result_async(command: Command):
+    return _raise(await sequencer.submit_from_loop([command])[0])
+
+
+def _raise(outcome):
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _placed(outcome) -> Placed | Exception:
+    if isinstance(outcome, Replay):
+        return Placed(stored(outcome.order_id), replayed=True)
+    return outcome if isinstance(outcome, Exception) else Placed(outcome)
+
+
+async def _placed_async(outcome: Replay) -> Placed:
+    return await sync_to_async(_placed, thread_sensitive=False)(outcome)
+
+
+def _with_fills(order: dict) -> dict:
+    """The matcher does not keep an order's earlier fills; where there are some, the answer is read from the database."""
+    return stored(order["id"]) if order["fills"] is None else order
+
+
+async def _with_fills_async(order: dict) -> dict:
+    if order["fills"] is None:
+        return await sync_to_async(stored, thread_sensitive=False)(order["id"])
+    return order

@@ -1,0 +1,36 @@
+"""The committed books of this process, one view per market, for whoever reads.
+
+The writer thread applies what it committed or caught up with; the hub applies what other processes committed. See exchange.barrier for
+how a reader makes sure that a view is not older than the database.
+"""
+
+from exchange.books import LiveBook
+from exchange.depth import BookView, Delta
+from marketdata import markets
+
+#: The committed book of each market that this process has loaded.
+views: dict[int, BookView] = {}
+
+
+def apply(delta: Delta) -> bool:
+    """Take a committed change into the view. False when changes are missing before it."""
+    view = views.get(delta.market_id)
+    if view is None:
+        if not delta.whole:
+            return False
+        view = views.setdefault(delta.market_id, BookView(markets.load_spec(delta.market_id)))
+    return view.apply(delta)
+
+
+def ensure(live: LiveBook) -> None:
+    """Make the view at least as new as a live book that holds nothing uncommitted: whole, if changes were missed."""
+    view = views.get(live.spec.id)
+    if view is None or view.sequence < live.sequence:
+        apply(Delta(live.spec.id, live.spec.symbol, 0, live.sequence, live.levels(), whole=True))
+    elif view.spec is not live.spec:
+        view.spec = live.spec
+
+
+def forget() -> None:
+    """Drop all views; they load again when asked for."""
+    views.clear()

@@ -1,0 +1,57 @@
+"""The live books of this process, by market. They belong to the writer thread.
+
+Any doubt discards a book: `forget` drops it, and the next batch that needs it loads it from the open orders under the market's lock.
+"""
+
+from accounts import ledger
+from exchange.books import LiveBook
+from exchange.depth import Delta
+from exchange.store import MarketRow
+from marketdata import markets
+
+
+class Registry:
+    """Live books, and the deltas that keeping them up to date has made for the views."""
+
+    def __init__(self):
+        self.books: dict[int, LiveBook] = {}
+        self.deltas: list[Delta] = []
+
+    def refresh(self, cursor, row: MarketRow) -> LiveBook:
+        """The market's book, at the sequence and filters of its locked row."""
+        live = self.books.get(row.id)
+        if live is None or live.sequence > row.sequence:
+            live = self._load(cursor, row)
+        elif live.spec.version != row.version:
+            live = self._change_filters(cursor, live, row)
+        if live.sequence < row.sequence:
+            first = live.sequence + 1
+            live.catch_up(cursor, row.sequence)
+            self.deltas.append(Delta(row.id, live.spec.symbol, first, row.sequence, live.book.drain_changes()))
+        if live.last_price != row.last_price:
+            live.last_price = row.last_price
+        return live
+
+    def _load(self, cursor, row: MarketRow) -> LiveBook:
+        live = LiveBook(markets.load_spec(row.id), ledger.fee_account(row.id).id)
+        live.load(cursor, row.sequence, row.last_price)
+        self.books[row.id] = live
+        self.deltas.append(Delta(row.id, live.spec.symbol, 0, row.sequence, live.levels(), whole=True))
+        return live
+
+    def _change_filters(self, cursor, live: LiveBook, row: MarketRow) -> LiveBook:
+        """Take an operator's edit in. Tick and lot only change on a market without history: then the book is loaded anew."""
+        spec = markets.load_spec(row.id)
+        if (spec.tick_size, spec.lot_size) != (live.spec.tick_size, live.spec.lot_size):
+            return self._load(cursor, row)
+        live.spec = spec
+        return live
+
+    def take_deltas(self) -> list[Delta]:
+        deltas, self.deltas = self.deltas, []
+        return deltas
+
+    def forget(self) -> None:
+        """Drop every book: they may be ahead of the database."""
+        self.books.clear()
+        self.deltas.clear()

@@ -1,0 +1,137 @@
+"""Orders, fills and trades as the wire shows them, from the matcher's memory and from rows: one shape, two sources.
+
+A test holds that both give the same text for the same order.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from exchange.books import SIDE_NAMES, Match
+from exchange.live import LiveOrder, reserved
+from exchange.models import Fill, Order, Trade
+from marketdata import clock, units
+from marketdata.markets import MarketSpec
+from marketdata.units import plain
+
+AVERAGE_DECIMALS = 12
+
+
+def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
+    """An order of the matcher, without its fills."""
+    filled = order.quantity - order.remaining
+    quote_decimals = spec.quote_decimals
+    held_decimals = quote_decimals if order.side > 0 else spec.base_decimals
+    return {
+        "id": order.id,
+        "client_order_id": order.client_order_id,
+        "symbol": spec.symbol,
+        "side": SIDE_NAMES[order.side],
+        "type": order.type,
+        "time_in_force": order.time_in_force,
+        "post_only": order.post_only,
+        "self_trade_prevention": order.prevention,
+        "price": None if order.price is None else spec.price_text(order.price),
+        "stop_price": None,
+        "quantity": spec.quantity_text(order.quantity),
+        "quote_quantity": None if order.budget is None else units.text(order.budget, quote_decimals),
+        "filled_quantity": spec.quantity_text(filled),
+        "remaining_quantity": spec.quantity_text(order.remaining),
+        "average_price": _average(order.filled_notional, quote_decimals, filled * spec.lot_units, spec.base_decimals),
+        "status": str(order.status),
+        "reserved": units.text(reserved(spec, order), held_decimals),
+        "fee": units.text(order.fee, quote_decimals),
+        "created_at": clock.text(order.created_at),
+        "updated_at": clock.text(order.updated_at),
+    }
+
+
+def _average(notional: int, quote_decimals: int, quantity: int, base_decimals: int) -> str | None:
+    """notional / quantity, rounded half up to AVERAGE_DECIMALS: a figure to look at, never one to settle by."""
+    if not quantity:
+        return None
+    scaled = notional * 10 ** (AVERAGE_DECIMALS + base_decimals)
+    divisor = quantity * 10**quote_decimals
+    return units.text((2 * scaled + divisor) // (2 * divisor), AVERAGE_DECIMALS)
+
+
+def live_fill(spec: MarketSpec, trade_id: int, match: Match, *, role: str, moment: datetime) -> dict:
+    """One side's share of a match, as the order object lists it."""
+    return {
+        "trade_id": trade_id,
+        "price": spec.price_text(match.price),
+        "quantity": spec.quantity_text(match.lots),
+        "fee": spec.quote_text(match.maker_fee if role == "MAKER" else match.taker_fee),
+        "fee_asset": spec.quote,
+        "role": role,
+        "executed_at": clock.text(moment),
+    }
+
+
+def live_trade(spec: MarketSpec, trade_id: int, match: Match, moment: datetime) -> dict:
+    """A match as the public tape shows it."""
+    return {
+        "trade_id": trade_id,
+        "symbol": spec.symbol,
+        "price": spec.price_text(match.price),
+        "quantity": spec.quantity_text(match.lots),
+        "side": SIDE_NAMES[match.taker.side],
+        "executed_at": clock.text(moment),
+    }
+
+
+def order_row(order: Order, fills: Iterable[Fill]) -> dict:
+    """A stored order (with market and its assets loaded) and its fills, oldest first."""
+    quote, base = order.market.quote, order.market.base
+    return {
+        "id": order.id,
+        "client_order_id": order.client_order_id,
+        "symbol": order.market.symbol,
+        "side": order.side,
+        "type": order.type,
+        "time_in_force": order.time_in_force,
+        "post_only": order.post_only,
+        "self_trade_prevention": order.self_trade_prevention,
+        "price": None if order.price is None else plain(order.price),
+        "stop_price": None if order.stop_price is None else plain(order.stop_price),
+        "quantity": plain(order.quantity),
+        "quote_quantity": None if order.quote_quantity is None else plain(order.quote_quantity),
+        "filled_quantity": plain(order.filled_quantity),
+        "remaining_quantity": plain(order.remaining_quantity),
+        "average_price": _average(
+            units.to_units(order.filled_notional, quote.decimals),
+            quote.decimals,
+            units.to_units(order.filled_quantity, base.decimals),
+            base.decimals,
+        ),
+        "status": order.status,
+        "reserved": plain(order.reserved),
+        "fee": plain(order.fee),
+        "created_at": clock.text(order.created_at),
+        "updated_at": clock.text(order.updated_at),
+        "fills": [fill_row(fill, quote.symbol) for fill in fills],
+    }
+
+
+def fill_row(fill: Fill, fee_asset: str) -> dict:
+    """A stored fill, as the order object lists it."""
+    return {
+        "trade_id": fill.trade_id,
+        "price": plain(fill.price),
+        "quantity": plain(fill.quantity),
+        "fee": plain(fill.fee),
+        "fee_asset": fee_asset,
+        "role": fill.role,
+        "executed_at": clock.text(fill.executed_at),
+    }
+
+
+def trade_row(trade: Trade) -> dict:
+    """A stored trade (with its market loaded), as the public tape shows it."""
+    return {
+        "trade_id": trade.id,
+        "symbol": trade.market.symbol,
+        "price": plain(trade.price),
+        "quantity": plain(trade.quantity),
+        "side": trade.taker_side,
+        "executed_at": clock.text(trade.executed_at),
+    }

@@ -1,0 +1,278 @@
+"""The sequencer: this process's one writer thread, through which every command goes.
+
+Commands join a queue; the thread takes whatever arrived while the last batch was committing (no timer) and settles it in one transaction
+(see exchange.batch). Only after the commit are callers answered, views updated, and streams told.
+
+When something fails
+- a refusal answers its command and touches nobody else;
+- a deadlock, a lost connection or a timeout discards the live books and tries the batch again, at most ATTEMPTS times, then answers 503;
+- any other error discards them too and settles the batch's commands one at a time, so that one bad command cannot sink its neighbours;
+- a COMMIT whose answer was lost is looked up by its transaction id; if even that cannot be known in time, the answer is 503 and says so:
+  the client finds out by client_order_id.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from exchange import reading, store
+from exchange.batch import Batch, Outcome
+from exchange.commands import Command
+from exchange.registry import Registry
+from marketdata import hub
+from marketdata.refusals import Unavailable
+
+logger = logging.getLogger(__name__)
+
+BATCH_COMMANDS = 256
+ATTEMPTS = 3
+RESOLVE_SECONDS = 5.0
+STATEMENT_TIMEOUT_MS = 30_000
+#: A process that stops in the middle of a transaction loses its locks after this, so that it cannot stop the others.
+PAUSE_TIMEOUT_MS = 5_000
+#: Commands waiting beyond this are refused at once: answering late is worse than answering no.
+QUEUE_COMMANDS = 20_000
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection broke while committing, and the database could not be asked what became of it."""
+
+    code, title = "outcome_unknown", "Outcome unknown"
+
+    def __init__(self):
+        super().__init__("The outcome is unknown; look the order up by its client_order_id, or repeat the request with it.")
+
+
+class NotAccepting(Unavailable):
+    """The venue takes no commands now."""
+
+    code, title = "not_accepting", "Not accepting commands"
+
+
+class Waiting:
+    """A command and who waits for its outcome: a thread's Future, or a Future of an event loop."""
+
+    __slots__ = ("command", "future", "loop")
+
+    def __init__(self, command: Command, future, loop: asyncio.AbstractEventLoop | None):
+        self.command, self.future, self.loop = command, future, loop
+
+
+class Sequencer:
+    """One queue, one thread, one connection. Started by the first command."""
+
+    def __init__(self):
+        self.registry = Registry()
+        self._queue: deque[Waiting] = deque()
+        self._arrived = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._extra_accounts: frozenset[int] = frozenset()
+
+    # Callers' side
+
+    def submit(self, commands: Sequence[Command]) -> list[Future]:
+        """Queue the commands side by side, in this order; each future gets an outcome (a Refusal is a result, not an exception)."""
+        waiting = [Waiting(command, Future(), None) for command in commands]
+        self._enqueue(waiting)
+        return [one.future for one in waiting]
+
+    def submit_from_loop(self, commands: Sequence[Command]) -> list[asyncio.Future]:
+        """The same for a coroutine: futures of the running loop, woken once per batch."""
+        loop = asyncio.get_running_loop()
+        waiting = [Waiting(command, loop.create_future(), loop) for command in commands]
+        self._enqueue(waiting)
+        return [one.future for one in waiting]
+
+    def _enqueue(self, waiting: list[Waiting]) -> None:
+        with self._arrived:
+            if self._stopping:
+                raise NotAccepting("The server is stopping.")
+            if len(self._queue) > QUEUE_COMMANDS:
+                raise NotAccepting("Too many commands are waiting; try again shortly.")
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
+                self._thread.start()
+            self._queue.extend(waiting)
+            self._arrived.notify()
+
+    def waiting_commands(self) -> int:
+        return len(self._queue)
+
+    def stop(self, timeout_seconds: float = 10.0) -> None:
+        """Settle what is queued, then end the thread. New commands start a new one."""
+        with self._arrived:
+            self._stopping = True
+            self._arrived.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_seconds)
+        with self._arrived:
+            self._thread, self._stopping = None, False
+
+    # The writer thread
+
+    def _run(self) -> None:
+        try:
+            while batch := self._take():
+                self._settle(batch)
+        except BaseException:
+            logger.exception("the sequencer died; the next command starts a new one")
+            raise
+        finally:
+            self.registry.forget()
+            connection.close()
+
+    def _take(self) -> list[Waiting]:
+        with self._arrived:
+            while not self._queue and not self._stopping:
+                self._arrived.wait()
+            return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_COMMANDS))]
+
+    def _settle(self, waiting: list[Waiting]) -> None:
+        """Settle the batch; what it left undone goes back to the front of the queue."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                done = self._attempt(waiting)
+            except OutcomeUnknown as unknown:
+                self.registry.forget()
+                return self._answer([(one, unknown) for one in waiting])
+            except (OperationalError, InterfaceError) as error:
+                # A deadlock, a lost connection, a timeout: nobody's command is to blame, so all of them try again.
+                self.registry.forget()
+                logger.warning("attempt %d at %d commands failed: %s", attempt, len(waiting), _brief(error))
+                time.sleep(0.05 * attempt)
+            except Exception as error:
+                self.registry.forget()
+                return self._settle_apart(waiting, error)
+            else:
+                with self._arrived:
+                    self._queue.extendleft(reversed(waiting[done:]))
+                return None
+        refusal = NotAccepting("The database does not answer; nothing was done. Try again.")
+        return self._answer([(one, refusal) for one in waiting])
+
+    def _settle_apart(self, waiting: list[Waiting], error: Exception) -> None:
+        """One of the commands breaks the batch: settle each by itself, so that only the bad one fails."""
+        if len(waiting) == 1:
+            logger.error("command failed: %r", waiting[0].command, exc_info=error)
+            return self._answer([(waiting[0], error)])
+        logger.warning("a batch of %d failed (%s); settling its commands one at a time", len(waiting), _brief(error))
+        for one in waiting:
+            self._settle([one])
+            while self._queue and self._queue[0] is one:
+                self._settle([self._queue.popleft()])
+        return None
+
+    def _attempt(self, waiting: list[Waiting]) -> int:
+        """One transaction; answers the commands it decided and returns how many. Raises, with nothing answered, if it failed."""
+        batch = Batch(self.registry, [one.command for one in waiting], self._extra_accounts)
+        self._transact(batch)
+        # From here on everything is committed: an error may be logged, never retried.
+        self._extra_accounts = frozenset(batch.unlocked)
+        events = batch.sheet.published()
+        self._update_views(batch)
+        self._answer(list(zip(waiting, batch.outcomes, strict=False)))
+        if batch.deltas or events:
+            hub.publish(books=[delta.message() for delta in batch.deltas], accounts=events)
+        return len(batch.outcomes)
+
+    def _update_views(self, batch: Batch) -> None:
+        """Bring the committed views up to the live books, which are what was just committed."""
+        try:
+            for delta in self.registry.take_deltas() + batch.deltas:
+                reading.apply(delta)
+            for live in batch.books.values():
+                reading.ensure(live)
+        except Exception:
+            logger.exception("updating the views failed; they load again when they are read")
+            reading.forget()
+
+    def _transact(self, batch: Batch) -> None:
+        """BEGIN, lock, decide, write, COMMIT. After an exception nothing was committed, unless it is OutcomeUnknown."""
+        _prepare_connection()
+        connection.set_autocommit(False)
+        try:
+            with connection.cursor() as cursor:
+                cursor = cursor.cursor  # psycopg2's own: Django's wrappers cost more than some statements
+                batch.lock(cursor)
+                batch.decide()
+                transaction_id = batch.write(cursor)
+        except BaseException:
+            _close_after_error()
+            raise
+        try:
+            connection.commit()
+            connection.set_autocommit(True)
+        except (DatabaseError, InterfaceError) as error:
+            _close_after_error()
+            if not transaction_id or _was_committed(transaction_id):
+                return
+            raise error
+
+    def _answer(self, outcomes: list[tuple[Waiting, Outcome]]) -> None:
+        """Hand out the outcomes: threads one by one, each event loop all at once."""
+        by_loop: dict[asyncio.AbstractEventLoop, list] = {}
+        for one, outcome in outcomes:
+            if one.loop is None:
+                one.future.set_result(outcome)
+            else:
+                by_loop.setdefault(one.loop, []).append((one.future, outcome))
+        for loop, answers in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_resolve, answers)
+            except RuntimeError:
+                logger.debug("the loop that asked is closed")
+
+
+def _resolve(answers: list[tuple[asyncio.Future, Outcome]]) -> None:
+    for future, outcome in answers:
+        if not future.done():
+            future.set_result(outcome)
+
+
+def _prepare_connection() -> None:
+    if connection.connection is None:
+        connection.ensure_connection()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}; SET idle_in_transaction_session_timeout = {PAUSE_TIMEOUT_MS}"
+            )
+
+
+def _close_after_error() -> None:
+    """A connection that saw an error is not trusted again: closing it rolls everything back."""
+    try:
+        connection.close()
+    except (DatabaseError, InterfaceError):
+        connection.connection = None
+    connection.needs_rollback = False
+
+
+def _was_committed(transaction_id: str) -> bool:
+    """Whether a transaction took effect; OutcomeUnknown when the database cannot tell within RESOLVE_SECONDS."""
+    deadline = time.monotonic() + RESOLVE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            _prepare_connection()
+            with connection.cursor() as cursor:
+                status = store.transaction_status(cursor, transaction_id)
+            if status in ("committed", "aborted"):
+                return status == "committed"
+        except (DatabaseError, InterfaceError):
+            _close_after_error()
+        time.sleep(0.1)
+    raise OutcomeUnknown
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+
+
+sequencer = Sequencer()

@@ -1,0 +1,223 @@
+"""The matcher's SQL: what a batch reads and locks, and what it writes.
+
+Raw SQL, because a batch must be a handful of round trips whatever its size; the ORM serves everything else. Orders are written with their
+state at the end of the batch, so an order that came and went within one is one row, written once.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from accounts import ledger
+from exchange import journal
+from exchange.books import SIDE_NAMES, LiveBook
+from exchange.live import LiveOrder, reserved
+from marketdata import bulk, units
+from marketdata.markets import RATE_DECIMALS
+
+
+class MarketRow(NamedTuple):
+    """What a batch reads of a market under its lock."""
+
+    id: int
+    version: int
+    status: str
+    is_active: bool
+    sequence: int
+    last_price: Decimal | None
+
+
+class Found(NamedTuple):
+    """Where an order is, whose it is, and whether it was open when looked up."""
+
+    market_id: int
+    account_id: int
+    is_open: bool
+
+
+def lock_markets(cursor, ids: Collection[int]) -> list[MarketRow]:
+    """Lock the rows in id order. NO KEY UPDATE, so that rows which refer to a market can be inserted meanwhile."""
+    if not ids:
+        return []
+    cursor.execute(
+        "SELECT id, version, status, is_active, sequence, last_price FROM marketdata_market"
+        " WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+        [bulk.array(ids, "bigint")],
+    )
+    return [MarketRow(*row) for row in cursor.fetchall()]
+
+
+def find_orders(cursor, ids: Collection[int]) -> dict[int, Found]:
+    """Orders by id from the database."""
+    if not ids:
+        return {}
+    cursor.execute(
+        "SELECT id, market_id, account_id, status IN ('OPEN', 'PARTIALLY_FILLED') FROM exchange_order WHERE id = ANY(%s::bigint[])",
+        [bulk.array(ids, "bigint")],
+    )
+    return {row[0]: Found(*row[1:]) for row in cursor.fetchall()}
+
+
+def markets_with_open_orders(cursor, account: int) -> list[int]:
+    cursor.execute(
+        "SELECT DISTINCT market_id FROM exchange_order WHERE account_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED')", [account]
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def known_client_ids(cursor, places: Sequence) -> dict[tuple[int, str], tuple[int, str]]:
+    """(order id, fingerprint) by (account, client_order_id), of those that were placed before."""
+    named = [cmd for cmd in places if cmd.client_order_id is not None]
+    if not named:
+        return {}
+    cursor.execute(
+        "SELECT o.account_id, o.client_order_id, o.id, o.fingerprint FROM exchange_order o"
+        " JOIN unnest(%s::bigint[], %s::text[]) AS d(account_id, client_order_id)"
+        " ON o.account_id = d.account_id AND o.client_order_id = d.client_order_id",
+        [bulk.array([cmd.account for cmd in named], "bigint"), bulk.array([cmd.client_order_id for cmd in named], "text")],
+    )
+    return {(account, name): (order_id, fingerprint) for account, name, order_id, fingerprint in cursor.fetchall()}
+
+
+def take_trade_ids(cursor, count: int) -> tuple[list[int], list[int]]:
+    """Fresh ids for that many trades and for their journals."""
+    if not count:
+        return [], []
+    cursor.execute(
+        "SELECT nextval('exchange_trade_id_seq'), nextval(%s) FROM generate_series(1, %s)", [ledger.JOURNAL_IDS, count]
+    )
+    trades, journals = zip(*cursor.fetchall(), strict=True)
+    return list(trades), list(journals)
+
+
+def order_statements(
+    new: Collection[tuple[LiveBook, LiveOrder, str | None]], touched: Collection[tuple[LiveBook, LiveOrder]]
+) -> list[bulk.Statement]:
+    """Insert the batch's own orders, update those that rested before."""
+    statements = []
+    if new:
+        pairs = [(live, order) for live, order, _ in new]
+        fixed = _fixed_columns(pairs, [fingerprint for _, _, fingerprint in new])
+        statements.append(bulk.insert("exchange_order", [*fixed, *_state_columns(pairs)]))
+    if touched:
+        pairs = list(touched)
+        keys = [("id", "bigint", [order.id for _, order in pairs])]
+        statements.append(bulk.update("exchange_order", keys, _state_columns(pairs)))
+    return statements
+
+
+def _fixed_columns(pairs: list[tuple[LiveBook, LiveOrder]], fingerprints: list[str | None]) -> list[bulk.Column]:
+    """What an amendment cannot change."""
+    orders = [order for _, order in pairs]
+    budgets = [None if o.budget is None else live.spec.quote_text(o.budget) for live, o in pairs]
+    return [
+        ("id", "bigint", [o.id for o in orders]),
+        ("account_id", "bigint", [o.account for o in orders]),
+        ("market_id", "bigint", [live.spec.id for live, _ in pairs]),
+        ("client_order_id", "text", [o.client_order_id for o in orders]),
+        ("fingerprint", "text", fingerprints),
+        ("side", "text", [SIDE_NAMES[o.side] for o in orders]),
+        ("type", "text", [o.type for o in orders]),
+        ("time_in_force", "text", [o.time_in_force for o in orders]),
+        ("post_only", "boolean", [o.post_only for o in orders]),
+        ("self_trade_prevention", "text", [o.prevention for o in orders]),
+        ("quote_quantity", "numeric", budgets),
+        ("maker_rate", "numeric", [units.text(o.maker_rate, RATE_DECIMALS) for o in orders]),
+        ("taker_rate", "numeric", [units.text(o.taker_rate, RATE_DECIMALS) for o in orders]),
+        ("created_at", "timestamptz", [o.created_at.isoformat() for o in orders]),
+    ]
+
+
+def _state_columns(pairs: list[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]:
+    """What a match or an amendment changes."""
+    return [
+        ("price", "numeric", [None if o.price is None else live.spec.price_text(o.price) for live, o in pairs]),
+        ("quantity", "numeric", [live.spec.quantity_text(o.quantity) for live, o in pairs]),
+        ("filled_quantity", "numeric", [live.spec.quantity_text(o.filled) for live, o in pairs]),
+        ("filled_notional", "numeric", [live.spec.quote_text(o.filled_notional) for live, o in pairs]),
+        ("fee", "numeric", [live.spec.quote_text(o.fee) for live, o in pairs]),
+        ("reserved", "numeric", [_reserved_text(live, o) for live, o in pairs]),
+        ("status", "text", [o.status.value for _, o in pairs]),
+        ("priority", "bigint", [o.priority for _, o in pairs]),
+        ("updated_at", "timestamptz", [o.updated_at.isoformat() for _, o in pairs]),
+    ]
+
+
+def _reserved_text(live: LiveBook, order: LiveOrder) -> str:
+    spec = live.spec
+    return units.text(reserved(spec, order), spec.quote_decimals if order.side > 0 else spec.base_decimals)
+
+
+def trade_statements(records: Sequence, trade_ids: Sequence[int], moment: datetime) -> list[bulk.Statement]:
+    """Insert the trades, and the two fills of each."""
+    count, when = len(records), moment.isoformat()
+    markets = [r.live.spec.id for r in records]
+    prices = [r.live.spec.price_text(r.match.price) for r in records]
+    quantities = [r.live.spec.quantity_text(r.match.lots) for r in records]
+    makers, takers = [r.match.maker for r in records], [r.match.taker for r in records]
+    fees = [r.live.spec.quote_text(r.match.maker_fee) for r in records]
+    fees += [r.live.spec.quote_text(r.match.taker_fee) for r in records]
+    return [
+        bulk.insert(
+            "exchange_trade",
+            [
+                ("id", "bigint", trade_ids),
+                ("market_id", "bigint", markets),
+                ("sequence", "bigint", [r.sequence for r in records]),
+                ("price", "numeric", prices),
+                ("quantity", "numeric", quantities),
+                ("taker_side", "text", [SIDE_NAMES[order.side] for order in takers]),
+                ("maker_order_id", "bigint", [order.id for order in makers]),
+                ("taker_order_id", "bigint", [order.id for order in takers]),
+                ("executed_at", "timestamptz", [when] * count),
+            ],
+        ),
+        bulk.insert(
+            "exchange_fill",
+            [
+                ("trade_id", "bigint", [*trade_ids, *trade_ids]),
+                ("order_id", "bigint", [order.id for order in makers + takers]),
+                ("account_id", "bigint", [order.account for order in makers + takers]),
+                ("market_id", "bigint", markets * 2),
+                ("side", "text", [SIDE_NAMES[order.side] for order in makers + takers]),
+                ("role", "text", ["MAKER"] * count + ["TAKER"] * count),
+                ("price", "numeric", prices * 2),
+                ("quantity", "numeric", quantities * 2),
+                ("fee", "numeric", fees),
+                ("executed_at", "timestamptz", [when] * (2 * count)),
+            ],
+        ),
+    ]
+
+
+def journal_statements(rows: list[tuple], books: dict[int, LiveBook], records: Sequence, moment: datetime) -> list[bulk.Statement]:
+    """Append to the market journals and move the heads of the markets that changed."""
+    traded = {r.live.spec.id for r in records}
+    changed = sorted({row[0] for row in rows})
+    prices = [units.plain(books[m].last_price) if m in traded else None for m in changed]
+    moments = [moment.isoformat() if m in traded else None for m in changed]
+    heads = bulk.update(
+        "marketdata_market",
+        [("id", "bigint", changed)],
+        [
+            ("sequence", "bigint", [books[m].sequence for m in changed]),
+            ("last_price", "numeric", prices),
+            ("last_price_updated_at", "timestamptz", moments),
+        ],
+        "sequence = d.sequence, last_price = COALESCE(d.last_price, t.last_price),"
+        " last_price_updated_at = COALESCE(d.last_price_updated_at, t.last_price_updated_at)",
+    )
+    return [journal.insert(rows), heads]
+
+
+def execute(cursor, statements: Iterable[bulk.Statement]) -> str:
+    """Send it all; returns the transaction's id."""
+    bulk.execute(cursor, [*statements, ("SELECT pg_current_xact_id()::text", [])])
+    return cursor.fetchone()[0]
+
+
+def transaction_status(cursor, transaction_id: str) -> str | None:
+    """"committed", "aborted" or "in progress": what became of a COMMIT whose answer was lost."""
+    cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
+    return cursor.fetchone()[0]
