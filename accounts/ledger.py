@@ -1,11 +1,13 @@
 """The ledger: the only writer of balances.
 
-A `Sheet` holds the balances of locked accounts, as whole smallest units, for the length of one transaction. Three verbs move money
-between its two columns and its accounts: `reserve` (available → reserved), `release` (back), and `post` (a journal of entries that sums
-to zero per asset). Nothing reaches the database before `statements()` is executed, so a refusal leaves no trace.
+A `Sheet` holds the balances of locked accounts, as whole smallest units, for the length of one transaction. Three
+verbs move money between its two columns and its accounts: `reserve` (available → reserved), `release` (back), and
+`post` (a journal of entries that sums to zero per asset). Nothing reaches the database before `statements()` is
+executed, so a refusal leaves no trace.
 
-Lock order of the whole system: market rows by id, then account rows by id (`open_sheet` takes the latter), then nothing else.
-Balances are written as deltas under those locks, and the database checks once more that none gets below zero.
+Lock order of the whole system: market rows by id, then account rows by id (`open_sheet` takes the latter), then
+nothing else. Balances are written as deltas under those locks, and the database checks once more that none gets
+below zero.
 """
 
 from collections import defaultdict
@@ -109,8 +111,8 @@ class Sheet:
     ) -> None:
         """A journal of (account, asset, amount) on available funds; zero amounts are left out.
 
-        `outside` is the account of the outside world, which has no purse. Unbalanced when an asset does not sum to zero,
-        InsufficientFunds when a purse would fall below zero.
+        `outside` is the account of the outside world, which has no purse. Unbalanced when an asset does not sum to
+        zero, InsufficientFunds when a purse would fall below zero.
         """
         rows, sums = [], defaultdict(int)
         for account, asset, amount in entries:
@@ -144,7 +146,10 @@ class Sheet:
     # Writing
 
     def statements(self, journal_ids: Sequence[int]) -> list[bulk.Statement]:
-        """What to execute to make it so: balances, journals, entries, events. `journal_ids`: one for each posted journal."""
+        """What to execute to make it so: balances, journals, entries, events.
+
+        `journal_ids`: one for each posted journal.
+        """
         changed = {key: purse for key, purse in self.purses.items() if _moved(purse)}
         self._emit_balances(changed)
         return [*self._balances(changed), *self._entries(journal_ids), *self._events()]
@@ -272,11 +277,9 @@ def _moved(purse: Purse) -> bool:
 
 LOCK = """
 SELECT 1 FROM accounts_account WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE;
-SELECT a.id, a.event_sequence, a.is_active AND COALESCE(u.is_active, TRUE), a.user_id IS NOT NULL, b.asset_id, b.available, b.reserved
-FROM accounts_account a
-LEFT JOIN accounts_user u ON u.id = a.user_id
-LEFT JOIN accounts_balance b ON b.account_id = a.id AND b.asset_id = ANY(%s::bigint[])
-WHERE a.id = ANY(%s::bigint[])
+SELECT a.id, a.event_sequence, a.is_active AND COALESCE(u.is_active, TRUE), a.user_id IS NOT NULL, b.asset_id,
+b.available, b.reserved FROM accounts_account a LEFT JOIN accounts_user u ON u.id = a.user_id LEFT JOIN
+accounts_balance b ON b.account_id = a.id AND b.asset_id = ANY(%s::bigint[]) WHERE a.id = ANY(%s::bigint[])
 """
 
 
@@ -316,8 +319,8 @@ def post(
 ) -> tuple[int, dict[int, list[dict]]]:
     """Post one journal of (account id, asset, amount in smallest units) in the running transaction.
 
-    Returns the journal's id and the numbered account events, for the caller to push after its commit. InsufficientFunds when an
-    account other than the outside world would fall below zero.
+    Returns the journal's id and the numbered account events, for the caller to push after its commit.
+    InsufficientFunds when an account other than the outside world would fall below zero.
     """
     assert connection.in_atomic_block, "money moves inside a transaction, together with its reason"
     outside = outside_world().id

@@ -1,9 +1,10 @@
 """Who owns what: users, their accounts, balances, and the ledger that is the only reason why a balance changes.
 
-Invariants (held by constraints and triggers, see migration 0002): available and reserved are never negative; the entries of a journal
-sum to zero per asset; entries and journals are never changed or deleted. The outside world's account keeps no balance row: what the
-venue owes the world is the sum of that account's entries. Foreign keys of the append-only tables carry no database constraint, because
-each check would cost more than the insert; their targets are never deleted (PROTECT), and the audit looks for orphans.
+Invariants (held by constraints and triggers, see migration 0002): available and reserved are never negative; the
+entries of a journal sum to zero per asset; entries and journals are never changed or deleted. The outside world's
+account keeps no balance row: what the venue owes the world is the sum of that account's entries. Foreign keys of
+the append-only tables carry no database constraint, because each check would cost more than the insert; their
+targets are never deleted (PROTECT), and the audit looks for orphans.
 """
 
 from django.contrib.auth.models import AbstractUser
@@ -41,9 +42,16 @@ class Account(models.Model):
     kind = models.CharField(max_length=12, choices=Kind, default=Kind.MAIN)
     name = models.CharField(max_length=64, blank=True)
     market = models.ForeignKey(
-        Market, models.PROTECT, null=True, blank=True, related_name="house_accounts", help_text="For fees and market makers."
+        Market,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="house_accounts",
+        help_text="For fees and market makers.",
     )
-    is_active = models.BooleanField(default=True, help_text="An inactive account places no orders; it can still cancel.")
+    is_active = models.BooleanField(
+        default=True, help_text="An inactive account places no orders; it can still cancel."
+    )
     event_sequence = models.BigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -51,7 +59,10 @@ class Account(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["user"], condition=Q(kind="MAIN"), name="account_one_main_per_user"),
             models.UniqueConstraint(
-                fields=["kind", "market"], condition=Q(kind__in=["FEES"]), nulls_distinct=False, name="account_one_fee_account_per_market"
+                fields=["kind", "market"],
+                condition=Q(kind__in=["FEES"]),
+                nulls_distinct=False,
+                name="account_one_fee_account_per_market",
             ),
             models.UniqueConstraint(fields=["kind"], condition=Q(kind="OUTSIDE"), name="account_one_outside_world"),
             models.CheckConstraint(
@@ -60,7 +71,9 @@ class Account(models.Model):
         ]
 
     def __str__(self):
-        return self.name or (f"{self.user}" if self.kind == self.Kind.MAIN else f"{self.kind} {self.market or self.user or ''}".strip())
+        return self.name or (
+            f"{self.user}" if self.kind == self.Kind.MAIN else f"{self.kind} {self.market or self.user or ''}".strip()
+        )
 
 
 class Balance(models.Model):
@@ -111,7 +124,10 @@ class Journal(models.Model):
 
 
 class Entry(models.Model):
-    """One signed amount of one asset on one account. `balance_after` is available + reserved after it (empty for the outside world)."""
+    """One signed amount of one asset on one account.
+
+    `balance_after` is available + reserved after it (empty for the outside world).
+    """
 
     journal = models.ForeignKey(Journal, models.PROTECT, db_constraint=False, related_name="entries")
     account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="entries")
@@ -130,7 +146,9 @@ class Entry(models.Model):
 
 
 class AccountEvent(models.Model):
-    """What happened to an account in one transaction: a JSON list of events numbered first_sequence … last_sequence without a gap."""
+    """What happened to an account in one transaction: a JSON list of events numbered first_sequence … last_sequence
+    without a gap.
+    """
 
     pk = models.CompositePrimaryKey("account_id", "last_sequence")
     account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="events")
@@ -145,10 +163,14 @@ class IdempotentRequest(models.Model):
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="+")
     key = models.CharField(max_length=255)
-    fingerprint = models.CharField(max_length=64, help_text="Of route and body: the same key with another body is refused.")
+    fingerprint = models.CharField(
+        max_length=64, help_text="Of route and body: the same key with another body is refused."
+    )
     status = models.PositiveSmallIntegerField()
     body = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "key"], name="idempotent_request_key_once_per_account")]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "key"], name="idempotent_request_key_once_per_account")
+        ]

@@ -1,4 +1,6 @@
-"""Money in and out: deposits, withdrawals, operators' adjustments. Each is one journal, in one transaction, with its events.
+"""Money in and out: deposits, withdrawals, operators' adjustments.
+
+Each is one journal, in one transaction, with its events.
 
 Amounts are positive decimals of whole smallest units. Everything here raises before anything moved, or moves all of it.
 """
@@ -54,7 +56,9 @@ def deposit(*, account: Account, asset: Asset, amount: Decimal, reason: str = ""
     return _move(Journal.Kind.DEPOSIT, account, asset, amount, 1, reason, actor_id)
 
 
-def withdraw(*, account: Account, asset: Asset, amount: Decimal, reason: str = "", actor_id: int | None = None) -> Moved:
+def withdraw(
+    *, account: Account, asset: Asset, amount: Decimal, reason: str = "", actor_id: int | None = None
+) -> Moved:
     """Money from the account to the outside world; InsufficientFunds when less is available."""
     return _move(Journal.Kind.WITHDRAWAL, account, asset, amount, -1, reason, actor_id)
 
@@ -67,7 +71,9 @@ def adjust(*, account: Account, asset: Asset, amount: Decimal, reason: str, acto
 
 
 def faucet(*, account: Account, asset: Asset, amount: Decimal) -> Moved:
-    """A deposit that users make for themselves on a demo venue, up to FAUCET_DAILY_LIMIT of an asset per user and UTC day."""
+    """A deposit that users make for themselves on a demo venue, up to FAUCET_DAILY_LIMIT of an asset per user and UTC
+    day.
+    """
     if not settings.FAUCET:
         raise FaucetClosed("This venue takes no deposits over the API; ask the operator.")
     with transaction.atomic():
@@ -75,16 +81,23 @@ def faucet(*, account: Account, asset: Asset, amount: Decimal) -> Moved:
         Account.objects.select_for_update(no_key=True).get(pk=account.pk)
         today = datetime.combine(clock.now().date(), time.min, UTC)
         used = Entry.objects.filter(
-            account=account, asset=asset, journal__kind=Journal.Kind.DEPOSIT, journal__actor__isnull=True, journal__created_at__gte=today
+            account=account,
+            asset=asset,
+            journal__kind=Journal.Kind.DEPOSIT,
+            journal__actor__isnull=True,
+            journal__created_at__gte=today,
         ).aggregate(sum=models.Sum("amount"))["sum"] or Decimal(0)
         if used + amount > settings.FAUCET_DAILY_LIMIT:
             raise FaucetLimit(
-                f"At most {settings.FAUCET_DAILY_LIMIT} {asset} a day; {units.plain(settings.FAUCET_DAILY_LIMIT - used)} are left today."
+                f"At most {settings.FAUCET_DAILY_LIMIT} {asset} a day; "
+                f"{units.plain(settings.FAUCET_DAILY_LIMIT - used)} are left today."
             )
         return deposit(account=account, asset=asset, amount=amount, reason="faucet")
 
 
-def _move(kind: str, account: Account, asset: Asset, amount: Decimal, sign: int, reason: str, actor_id: int | None) -> Moved:
+def _move(
+    kind: str, account: Account, asset: Asset, amount: Decimal, sign: int, reason: str, actor_id: int | None
+) -> Moved:
     size = _units(asset, amount)
     with transaction.atomic():
         outside = ledger.outside_world().id
@@ -104,5 +117,6 @@ def _units(asset: Asset, amount: Decimal) -> int:
         return units.to_units(amount, asset.decimals)
     except units.NotWhole as error:
         raise Malformed(
-            f"{error}: {asset} has {asset.decimals}.", errors=[{"field": "amount", "code": "too_many_decimals", "detail": str(error)}]
+            f"{error}: {asset} has {asset.decimals}.",
+            errors=[{"field": "amount", "code": "too_many_decimals", "detail": str(error)}],
         ) from None

@@ -15,21 +15,29 @@ class UsernameTaken(Refusal):
 
 
 def register(*, username: str, password: str, email: str = "") -> User:
-    """A new user with a main account. Malformed when name or password do not pass Django's validators, UsernameTaken."""
+    """A new user with a main account.
+
+    Malformed when name or password do not pass Django's validators, UsernameTaken.
+    """
     user = User(username=User.normalize_username(username), email=email)
     user.set_password(password)
     try:
         validate_password(password, user)
     except ValidationError as error:
         raise Malformed(
-            "The password is too weak.", errors=[{"field": "password", "code": "weak", "detail": text} for text in error.messages]
+            "The password is too weak.",
+            errors=[{"field": "password", "code": "weak", "detail": text} for text in error.messages],
         ) from None
     try:
         user.full_clean(exclude=["password"], validate_unique=False, validate_constraints=False)
     except ValidationError as error:
         raise Malformed(
             "The user cannot be registered like that.",
-            errors=[{"field": name, "code": "invalid", "detail": text} for name, texts in error.message_dict.items() for text in texts],
+            errors=[
+                {"field": name, "code": "invalid", "detail": text}
+                for name, texts in error.message_dict.items()
+                for text in texts
+            ],
         ) from None
     try:
         with transaction.atomic():

@@ -1,8 +1,8 @@
 """Reading a book, never older than the database.
 
-A read first asks the database for the market's sequence, so that whoever got the answer to a command sees its effect in the next read,
-whichever process serves it. All reads that wait at the same time share one query; a view that is behind is brought up by the sequencer,
-on the same path as any other catching up.
+A read first asks the database for the market's sequence, so that whoever got the answer to a command sees its
+effect in the next read, whichever process serves it. All reads that wait at the same time share one query; a view
+that is behind is brought up by the sequencer, on the same path as any other catching up.
 """
 
 import asyncio

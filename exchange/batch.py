@@ -1,9 +1,10 @@
 """One transaction of the matcher: a few commands of a few markets, decided in memory under locks, written in one go.
 
-Lock order: market rows by id, then account rows by id. Everything that a command needs is locked before it is planned; a plan that
-reaches an account which is not (the estimate before the lock was too small) ends the batch there, and the rest comes again with that
-account named. A refusal answers one command and leaves no trace. Until `write` has run and the caller has committed, the live books are
-ahead of the database: if anything fails, the caller discards them.
+Lock order: market rows by id, then account rows by id. Everything that a command needs is locked before it is
+planned; a plan that reaches an account which is not (the estimate before the lock was too small) ends the batch
+there, and the rest comes again with that account named. A refusal answers one command and leaves no trace. Until
+`write` has run and the caller has committed, the live books are ahead of the database: if anything fails, the
+caller discards them.
 """
 
 from collections import defaultdict
@@ -83,7 +84,9 @@ class Batch:
             scales[spec.base_id] = ledger.AssetScale(spec.base, spec.base_decimals)
             scales[spec.quote_id] = ledger.AssetScale(spec.quote, spec.quote_decimals)
         self.sheet = ledger.open_sheet(cursor, self._accounts(), scales, self.moment)
-        self.ids = iter(ledger.take_ids(cursor, "exchange_order_id_seq", sum(isinstance(cmd, Place) for cmd in self.commands)))
+        self.ids = iter(
+            ledger.take_ids(cursor, "exchange_order_id_seq", sum(isinstance(cmd, Place) for cmd in self.commands))
+        )
 
     def _locate(self, cursor) -> dict[int, store.Found]:
         """Where the orders named by amendments and cancellations are: from the live books, else from the database."""
@@ -128,7 +131,9 @@ class Batch:
                 accounts.add(found.account_id)
         for (market_id, side), (price, lots, unlimited) in demand.items():
             book = self.books[market_id].book
-            accounts.update(maker.account for maker in book.reachable(side, price=None if unlimited else price, lots=lots))
+            accounts.update(
+                maker.account for maker in book.reachable(side, price=None if unlimited else price, lots=lots)
+            )
         accounts.update(live.fees for live in self.books.values())
         return accounts
 
@@ -155,7 +160,13 @@ class Batch:
 
     def decide(self) -> None:
         """Each command in turn, until all are done or one would touch an account that is not locked."""
-        handlers = {Place: self._place, Amend: self._amend, Cancel: self._cancel, CancelAll: self._cancel_all, Refresh: self._refresh}
+        handlers = {
+            Place: self._place,
+            Amend: self._amend,
+            Cancel: self._cancel,
+            CancelAll: self._cancel_all,
+            Refresh: self._refresh,
+        }
         for cmd in self.commands:
             try:
                 self.outcomes.append(handlers[type(cmd)](cmd))
@@ -179,7 +190,9 @@ class Batch:
             validation.refit(cmd, live.spec)
         _check_band(live, cmd.price)
         if cmd.time_in_force == "GTC" and live.open_orders[cmd.account] >= live.spec.max_open_orders:
-            raise c.TooManyOpenOrders(f"At most {live.spec.max_open_orders} open orders in {live.spec.symbol}; cancel some.")
+            raise c.TooManyOpenOrders(
+                f"At most {live.spec.max_open_orders} open orders in {live.spec.symbol}; cancel some."
+            )
         order = self._order(cmd, live)
         plan = live.plan(order)
         self._check_plan(plan)
@@ -320,7 +333,11 @@ class Batch:
             return
         if status == Market.Status.CLOSED:
             raise c.MarketClosed(f"{live.spec.symbol} is closed.")
-        hint = "only cancellations are taken" if status == Market.Status.CANCEL_ONLY else "nothing moves until the operator reopens it"
+        hint = (
+            "only cancellations are taken"
+            if status == Market.Status.CANCEL_ONLY
+            else "nothing moves until the operator reopens it"
+        )
         raise c.MarketHalted(f"{live.spec.symbol} is halted: {hint}.")
 
     def _check_not_halted(self, live: LiveBook) -> None:
@@ -355,7 +372,10 @@ class Batch:
     # Writing
 
     def write(self, cursor) -> str:
-        """Everything in one round trip; returns the transaction's id, by which an unknown commit can be resolved. "" if nothing changed."""
+        """Everything in one round trip; returns the transaction's id, by which an unknown commit can be resolved.
+
+        "" if nothing changed.
+        """
         if not self.new_orders and not self.journal:
             return ""
         trade_ids, journal_ids = store.take_trade_ids(cursor, len(self.trades))
@@ -376,7 +396,9 @@ class Batch:
         for record, trade_id in zip(self.trades, trade_ids, strict=True):
             record.fills.append(self._fill(record, trade_id, "TAKER"))
         for account, note in self.notes:
-            self.sheet.emit(account, note if isinstance(note, dict) else self._fill_event(account, note, names[id(note)]))
+            self.sheet.emit(
+                account, note if isinstance(note, dict) else self._fill_event(account, note, names[id(note)])
+            )
         tape = defaultdict(list)
         for record, trade_id in zip(self.trades, trade_ids, strict=True):
             spec = record.live.spec
@@ -385,7 +407,14 @@ class Batch:
             if live.sequence >= self.first_sequences[market_id]:
                 changes = live.book.drain_changes()
                 self.deltas.append(
-                    Delta(market_id, live.spec.symbol, self.first_sequences[market_id], live.sequence, changes, tape[market_id])
+                    Delta(
+                        market_id,
+                        live.spec.symbol,
+                        self.first_sequences[market_id],
+                        live.sequence,
+                        changes,
+                        tape[market_id],
+                    )
                 )
 
     def _fill(self, record: TradeRecord, trade_id: int, role: str) -> dict:
@@ -415,7 +444,8 @@ def _check_band(live: LiveBook, price: int | None) -> None:
     if not low <= price <= high:
         spec = live.spec
         raise c.PriceOutOfBand(
-            f"Price {spec.price_text(price)} is out of band: the market price of {spec.symbol} is {units.plain(market_price)}, "
+            f"Price {spec.price_text(price)} is out of band: the market price of {spec.symbol} is "
+            f"{units.plain(market_price)}, "
             f"valid are {spec.price_text(low)} to {spec.price_text(high)}."
         )
 
@@ -427,7 +457,8 @@ def _new_terms(live: LiveBook, order: LiveOrder, cmd: Amend) -> tuple[int, int]:
     quantity = order.quantity if cmd.quantity is None else validation.lots(spec, cmd.quantity)
     if quantity <= order.filled:
         raise c.QuantityOutOfRange(
-            f"{spec.quantity_text(order.filled)} are filled already; the new quantity must be above that, or cancel the order."
+            f"{spec.quantity_text(order.filled)} are filled already; "
+            "the new quantity must be above that, or cancel the order."
         )
     validation.check_size(spec, price, quantity, None)
     if price != order.price:
@@ -440,6 +471,3 @@ def _without_older_fills(order: LiveOrder, plan, answer: dict) -> dict:
     if order.filled != plan.filled:
         answer["fills"] = None
     return answer
-
-
-

@@ -1,8 +1,9 @@
 """The live books of this process: the engine's book with its market's filters, sequence and last price.
 
-A `LiveBook` belongs to the writer thread. It is trusted only under the market's lock and only at the row's sequence; anything else is
-brought up from the journal, or thrown away and loaded again. Start-up, crash recovery and catching up with another process are the same
-code path, because doing a command live and doing it again from the journal are the same three functions: `enter`, `amend`, `cancel`.
+A `LiveBook` belongs to the writer thread. It is trusted only under the market's lock and only at the row's
+sequence; anything else is brought up from the journal, or thrown away and loaded again. Start-up, crash recovery
+and catching up with another process are the same code path, because doing a command live and doing it again from
+the journal are the same three functions: `enter`, `amend`, `cancel`.
 """
 
 from collections import Counter
@@ -106,7 +107,13 @@ class LiveBook:
         for maker, lots in plan.matches:
             notional = self.spec.notional(maker.price, lots)
             match = Match(
-                maker, taker, maker.price, lots, notional, fee_on(notional, maker.maker_rate), fee_on(notional, taker.taker_rate)
+                maker,
+                taker,
+                maker.price,
+                lots,
+                notional,
+                fee_on(notional, maker.maker_rate),
+                fee_on(notional, taker.taker_rate),
             )
             matches.append(match)
             maker.filled_notional += notional
@@ -140,7 +147,9 @@ class LiveBook:
     def catch_up(self, cursor, until: int) -> None:
         """Do again what other processes did, from the journal; the book is at `until` afterwards."""
         for sequence, kind, order_id, command, created_at in journal.read(cursor, self.spec.id, self.sequence, until):
-            assert sequence == self.sequence + 1, f"{self.spec.symbol}: journal jumps from {self.sequence} to {sequence}"
+            assert sequence == self.sequence + 1, (
+                f"{self.spec.symbol}: journal jumps from {self.sequence} to {sequence}"
+            )
             self.redo(sequence, kind, order_id, command, created_at)
         assert self.sequence == until, f"{self.spec.symbol}: journal ends at {self.sequence}, the market is at {until}"
 
@@ -156,7 +165,10 @@ class LiveBook:
         return []
 
     def load(self, cursor, sequence: int, last_price: Decimal | None) -> None:
-        """The open orders of the database, in queue order, as they stand at `sequence`; the caller holds the market's lock."""
+        """The open orders of the database, in queue order, as they stand at `sequence`.
+
+        The caller holds the market's lock.
+        """
         self.book, self.open_orders = Book(), Counter()
         for order in load_open_orders(cursor, self.spec):
             self.book.restore(order)
@@ -182,11 +194,9 @@ class LiveBook:
 
 
 OPEN_ORDERS = """
-SELECT id, account_id, side, price, quantity, filled_quantity, client_order_id, type, time_in_force, post_only, self_trade_prevention,
-       maker_rate, taker_rate, filled_notional, fee, status, priority, created_at, updated_at
-FROM exchange_order
-WHERE market_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED')
-ORDER BY priority, id
+SELECT id, account_id, side, price, quantity, filled_quantity, client_order_id, type, time_in_force, post_only,
+self_trade_prevention, maker_rate, taker_rate, filled_notional, fee, status, priority, created_at, updated_at FROM
+exchange_order WHERE market_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED') ORDER BY priority, id
 """
 
 

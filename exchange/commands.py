@@ -30,7 +30,10 @@ class Place:
 
 @dataclass(slots=True)
 class Amend:
-    """New terms for an open order; None leaves a term as it is. Decimals, because the market is only known once it is found."""
+    """New terms for an open order; None leaves a term as it is.
+
+    Decimals, because the market is only known once it is found.
+    """
 
     account: int
     order_id: int
@@ -141,8 +144,12 @@ class UnknownOrder(NotFound):
 
 #: What the engine's refusals are called at the doors.
 ENGINE_REFUSALS = {
-    "would_take": WouldTake("The order would trade at once; lower the price of a buy, raise that of a sell, or drop post_only."),
+    "would_take": WouldTake(
+        "The order would trade at once; lower the price of a buy, raise that of a sell, or drop post_only."
+    ),
     "cannot_fill": CannotFill("The book cannot fill the whole quantity at this price now; nothing was traded."),
     "no_liquidity": NoLiquidity("There is no order on the other side; place a limit order instead."),
-    "self_trade": SelfTrade("The best order on the other side is your own; cancel it, or use self_trade_prevention EXPIRE_MAKER."),
+    "self_trade": SelfTrade(
+        "The best order on the other side is your own; cancel it, or use self_trade_prevention EXPIRE_MAKER."
+    ),
 }

@@ -1,8 +1,8 @@
-"""The committed book that everybody may read: price levels at a sequence, kept apart from the live book that is being matched.
+"""The committed book that everybody may read: price levels at a sequence, apart from the live book being matched.
 
-The writer thread feeds a view after each commit, other processes' changes come through the journal or the hub. Changes carry the
-sequences they span and absolute totals, so that applying them twice, or overlapping, is harmless and a gap is noticed. A view may be
-read from any thread.
+The writer thread feeds a view after each commit, other processes' changes come through the journal or the hub.
+Changes carry the sequences they span and absolute totals, so that applying them twice, or overlapping, is harmless
+and a gap is noticed. A view may be read from any thread.
 """
 
 from bisect import bisect_left, insort
@@ -15,7 +15,9 @@ from marketdata.markets import MarketSpec
 
 @dataclass(slots=True)
 class Delta:
-    """What one batch changed in one market: levels with their totals after it, and the trades it made (as the tape shows them)."""
+    """What one batch changed in one market: levels with their totals after it, and the trades it made (as the tape
+    shows them).
+    """
 
     market_id: int
     symbol: str
@@ -31,7 +33,10 @@ class Delta:
 
 
 class BookView:
-    """Levels of one market's committed book. Bids are kept under negative prices, so that both sides sort best first."""
+    """Levels of one market's committed book.
+
+    Bids are kept under negative prices, so that both sides sort best first.
+    """
 
     def __init__(self, spec: MarketSpec):
         self.spec = spec
@@ -73,7 +78,10 @@ class BookView:
             return abs(prices[0]) if prices else None
 
     def snapshot(self, depth: int) -> dict:
-        """{symbol, sequence, bids, asks} with [price, quantity] strings, best first; the same object until the book changes."""
+        """{symbol, sequence, bids, asks} with [price, quantity] strings, best first.
+
+        The same object until the book changes.
+        """
         with self._lock:
             found = self._snapshots.get(depth)
             if found is None:
@@ -92,4 +100,6 @@ class BookView:
 
     def texts(self, changes: list[tuple[int, int, int]], side: int) -> list[list[str]]:
         """Changed levels of one side as [price, quantity] strings; quantity "0" removes a level."""
-        return [[self.spec.price_text(price), self.spec.quantity_text(total)] for s, price, total in changes if s == side]
+        return [
+            [self.spec.price_text(price), self.spec.quantity_text(total)] for s, price, total in changes if s == side
+        ]

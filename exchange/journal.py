@@ -1,7 +1,8 @@
 """The market journal: each command that changed a book, in ticks and lots, under its market sequence.
 
-A row holds all that the engine needs to do the command again, so that a process that is behind, a crash recovery and `replay` all feed
-the same rows to the same code. Rows are written in the transaction that settled them, under the market's lock: the sequence has no gap.
+A row holds all that the engine needs to do the command again, so that a process that is behind, a crash recovery
+and `replay` all feed the same rows to the same code. Rows are written in the transaction that settled them, under
+the market's lock: the sequence has no gap.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,10 @@ Row = tuple[int, str, int, dict, datetime]
 
 
 def place_row(order: LiveOrder, budget: int | None) -> dict:
-    """The command that places this order; called before it meets the book, when `quantity` is still what was asked for."""
+    """The command that places this order.
+
+    Called before it meets the book, when `quantity` is still what was asked for.
+    """
     return {
         "account": order.account,
         "side": order.side,
@@ -53,7 +57,8 @@ def read(cursor, market_id: int, after: int, until: int | None = None) -> Iterat
     while True:
         cursor.execute(
             "SELECT sequence, kind, order_id, command::text, created_at FROM exchange_bookcommand"
-            " WHERE market_id = %s AND sequence > %s AND (%s::bigint IS NULL OR sequence <= %s) ORDER BY sequence LIMIT %s",
+            " WHERE market_id = %s AND sequence > %s AND (%s::bigint IS NULL OR sequence <= %s)"
+            " ORDER BY sequence LIMIT %s",
             [market_id, after, until, until, CHUNK_ROWS],
         )
         rows = cursor.fetchall()

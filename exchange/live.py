@@ -1,4 +1,6 @@
-"""An order as the matcher keeps it: the engine's Order plus what money and answers need. Slots only: there may be a million.
+"""An order as the matcher keeps it: the engine's Order plus what money and answers need.
+
+Slots only: there may be a million.
 
 Prices in ticks, quantities in lots, money in quote units, rates in 10^-8.
 """
@@ -14,7 +16,10 @@ Status = OrderRow.Status
 
 
 class LiveOrder(Order):
-    """A resting or incoming order. `budget` (quote units) is set for market orders by amount; they have no quantity of their own."""
+    """A resting or incoming order. `budget` (quote units) is set for market orders by amount.
+
+    They have no quantity of their own.
+    """
 
     __slots__ = (
         "client_order_id",
@@ -81,9 +86,9 @@ def fee_on(notional: int, rate: int) -> int:
 
 
 def required(spec: MarketSpec, *, side: int, price: int, remaining: int, worst_rate: int) -> int:
-    """What an order must keep reserved: base units for a sell; for a buy the notional and the fee at its worst rate, rounded up.
+    """What an order must keep reserved: a sell its base units, a buy the notional and the fee at its worst rate.
 
-    Rounded up here and down in `fee_on`, so that any sequence of partial fills is covered by what each of them frees.
+    The fee is rounded up here and down in `fee_on`, so that any sequence of partial fills is covered by what each of them frees.
     """
     if side != BUY:
         return remaining * spec.lot_units

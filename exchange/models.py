@@ -1,14 +1,15 @@
 """Who trades with whom: orders, trades, fills, and the market journal from which every book can be rebuilt.
 
-Invariants: filled + remaining = quantity (remaining is computed, filled is CHECKed); a client_order_id is unique per account for all
-time; trades and fills are never changed; the journal of a market has no gap. The foreign keys of these tables carry no database
-constraint (see accounts.models).
+Invariants: filled + remaining = quantity (remaining is computed, filled is CHECKed); a client_order_id is unique
+per account for all time; trades and fills are never changed; the journal of a market has no gap. The foreign keys
+of these tables carry no database constraint (see accounts.models).
 """
 
 from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import Account
+from marketdata import units
 from marketdata.models import Market, MoneyField, RateField
 
 
@@ -35,7 +36,10 @@ class SelfTradePrevention(models.TextChoices):
 
 
 class Order(models.Model):
-    """An instruction with side, type, limit price and quantity; `reserved` is what it still holds (quote for a buy, base for a sell)."""
+    """An instruction with side, type, limit price and quantity.
+
+    `reserved` is what it still holds (quote for a buy, base for a sell).
+    """
 
     class Status(models.TextChoices):
         PENDING = "PENDING"
@@ -51,7 +55,9 @@ class Order(models.Model):
     account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="orders")
     market = models.ForeignKey(Market, models.PROTECT, db_constraint=False, db_index=False, related_name="orders")
     client_order_id = models.CharField(max_length=64, null=True, blank=True)
-    fingerprint = models.CharField(max_length=32, null=True, editable=False, help_text="Of the placing body, to tell a replay from a reuse.")
+    fingerprint = models.CharField(
+        max_length=32, null=True, editable=False, help_text="Of the placing body, to tell a replay from a reuse."
+    )
     side = models.CharField(max_length=4, choices=Side)
     type = models.CharField(max_length=20, choices=OrderType)
     time_in_force = models.CharField(max_length=3, choices=TimeInForce)
@@ -60,7 +66,9 @@ class Order(models.Model):
     price = MoneyField(null=True)
     stop_price = MoneyField(null=True)
     quantity = MoneyField()
-    quote_quantity = MoneyField(null=True, help_text="The budget of a market order by amount; its quantity is what that bought.")
+    quote_quantity = MoneyField(
+        null=True, help_text="The budget of a market order by amount; its quantity is what that bought."
+    )
     filled_quantity = MoneyField(default=0)
     filled_notional = MoneyField(default=0)
     fee = MoneyField(default=0, help_text="Paid so far, in the quote asset.")
@@ -80,12 +88,19 @@ class Order(models.Model):
                 condition=Q(client_order_id__isnull=False),
                 name="order_client_order_id_once_per_account",
             ),
-            models.CheckConstraint(condition=Q(filled_quantity__gte=0, filled_quantity__lte=F("quantity")), name="order_filled_within_quantity"),
+            models.CheckConstraint(
+                condition=Q(filled_quantity__gte=0, filled_quantity__lte=F("quantity")),
+                name="order_filled_within_quantity",
+            ),
             models.CheckConstraint(condition=Q(reserved__gte=0), name="order_reserved_not_negative"),
         ]
         indexes = [
             models.Index(fields=["account", "id"], name="order_of_account"),
-            models.Index(fields=["market", "id"], condition=Q(status__in=["OPEN", "PARTIALLY_FILLED"]), name="order_open_in_market"),
+            models.Index(
+                fields=["market", "id"],
+                condition=Q(status__in=["OPEN", "PARTIALLY_FILLED"]),
+                name="order_open_in_market",
+            ),
         ]
 
     @property
@@ -98,7 +113,8 @@ class Order(models.Model):
         return self.filled_notional / self.filled_quantity if self.filled_quantity else None
 
     def __str__(self):
-        return f"{self.id} {self.side} {self.quantity.normalize():f} @ {self.price.normalize() if self.price else 'market':}"
+        price = units.plain(self.price) if self.price else "market"
+        return f"{self.id} {self.side} {units.plain(self.quantity)} @ {price}"
 
 
 class Trade(models.Model):
@@ -153,8 +169,8 @@ class Fill(models.Model):
 class BookCommand(models.Model):
     """The market journal: one row per command that changed the book, numbered without a gap.
 
-    `command` is what the engine needs to do it again, in ticks and lots (see exchange.journal). Fed in order to an empty book, the rows
-    give the book that stands in the database.
+    `command` is what the engine needs to do it again, in ticks and lots (see exchange.journal). Fed in order to an
+    empty book, the rows give the book that stands in the database.
     """
 
     class Kind(models.TextChoices):

@@ -1,7 +1,8 @@
 """The one door to the venue: `place`, `amend`, `cancel`, `cancel_all`. Whoever trades, trades through these.
 
-Each comes in two forms that do the same: a plain one for threads (views, commands, the admin), and one ending in `_async` for coroutines.
-Answers are order objects as in the contract, after the commit; refusals are raised. `place_many` answers each order by itself.
+Each comes in two forms that do the same: a plain one for threads (views, commands, the admin), and one ending in
+`_async` for coroutines. Answers are order objects as in the contract, after the commit; refusals are raised.
+`place_many` answers each order by itself.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,10 @@ WAIT_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An accepted order. `replayed`: it was placed before under the same client_order_id; `order` is how it stands now."""
+    """An accepted order. `replayed`: it was placed before under the same client_order_id.
+
+    `order` is how it stands now.
+    """
 
     order: dict
     replayed: bool = False
@@ -51,7 +55,10 @@ async def place_many_async(commands: Sequence[Place | Refusal]) -> list[Placed |
 
 
 def amend(*, account_id: int, order_id: int, price: Decimal | None, quantity: Decimal | None) -> dict:
-    """Give an open order new terms; a smaller quantity at the same price keeps its place in the queue, anything else goes to the back."""
+    """Give an open order new terms.
+
+    A smaller quantity at the same price keeps its place in the queue, anything else goes to the back.
+    """
     return _with_fills(_result(_amendment(account_id, order_id, price, quantity)))
 
 
@@ -123,7 +130,10 @@ async def _placed_async(outcome: Replay) -> Placed:
 
 
 def _with_fills(order: dict) -> dict:
-    """The matcher does not keep an order's earlier fills; where there are some, the answer is read from the database."""
+    """The matcher does not keep an order's earlier fills.
+
+    Where there are some, the answer is read from the database.
+    """
     return stored(order["id"]) if order["fills"] is None else order
 
 

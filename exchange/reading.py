@@ -1,7 +1,7 @@
 """The committed books of this process, one view per market, for whoever reads.
 
-The writer thread applies what it committed or caught up with; the hub applies what other processes committed. See exchange.barrier for
-how a reader makes sure that a view is not older than the database.
+The writer thread applies what it committed or caught up with; the hub applies what other processes committed. See
+exchange.barrier for how a reader makes sure that a view is not older than the database.
 """
 
 from exchange.books import LiveBook

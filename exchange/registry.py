@@ -1,6 +1,7 @@
 """The live books of this process, by market. They belong to the writer thread.
 
-Any doubt discards a book: `forget` drops it, and the next batch that needs it loads it from the open orders under the market's lock.
+Any doubt discards a book: `forget` drops it, and the next batch that needs it loads it from the open orders under
+the market's lock.
 """
 
 from accounts import ledger
@@ -40,7 +41,10 @@ class Registry:
         return live
 
     def _change_filters(self, cursor, live: LiveBook, row: MarketRow) -> LiveBook:
-        """Take an operator's edit in. Tick and lot only change on a market without history: then the book is loaded anew."""
+        """Take an operator's edit in.
+
+        Tick and lot only change on a market without history: then the book is loaded anew.
+        """
         spec = markets.load_spec(row.id)
         if (spec.tick_size, spec.lot_size) != (live.spec.tick_size, live.spec.lot_size):
             return self._load(cursor, row)

@@ -1,14 +1,17 @@
 """The sequencer: this process's one writer thread, through which every command goes.
 
-Commands join a queue; the thread takes whatever arrived while the last batch was committing (no timer) and settles it in one transaction
-(see exchange.batch). Only after the commit are callers answered, views updated, and streams told.
+Commands join a queue; the thread takes whatever arrived while the last batch was committing (no timer) and settles
+it in one transaction (see exchange.batch). Only after the commit are callers answered, views updated, and streams
+told.
 
 When something fails
 - a refusal answers its command and touches nobody else;
-- a deadlock, a lost connection or a timeout discards the live books and tries the batch again, at most ATTEMPTS times, then answers 503;
-- any other error discards them too and settles the batch's commands one at a time, so that one bad command cannot sink its neighbours;
-- a COMMIT whose answer was lost is looked up by its transaction id; if even that cannot be known in time, the answer is 503 and says so:
-  the client finds out by client_order_id.
+- a deadlock, a lost connection or a timeout discards the live books and tries the batch again, at most ATTEMPTS
+  times, then answers 503;
+- any other error discards them too and settles the batch's commands one at a time, so that one bad command cannot
+  sink its neighbours;
+- a COMMIT whose answer was lost is looked up by its transaction id; if even that cannot be known in time, the
+  answer is 503 and says so: the client finds out by client_order_id.
 """
 
 import asyncio
@@ -46,7 +49,9 @@ class OutcomeUnknown(Unavailable):
     code, title = "outcome_unknown", "Outcome unknown"
 
     def __init__(self):
-        super().__init__("The outcome is unknown; look the order up by its client_order_id, or repeat the request with it.")
+        super().__init__(
+            "The outcome is unknown; look the order up by its client_order_id, or repeat the request with it."
+        )
 
 
 class NotAccepting(Unavailable):
@@ -78,7 +83,10 @@ class Sequencer:
     # Callers' side
 
     def submit(self, commands: Sequence[Command]) -> list[Future]:
-        """Queue the commands side by side, in this order; each future gets an outcome (a Refusal is a result, not an exception)."""
+        """Queue the commands side by side, in this order.
+
+        Each future gets an outcome (a Refusal is a result, not an exception).
+        """
         waiting = [Waiting(command, Future(), None) for command in commands]
         self._enqueue(waiting)
         return [one.future for one in waiting]
@@ -171,7 +179,10 @@ class Sequencer:
         return None
 
     def _attempt(self, waiting: list[Waiting]) -> int:
-        """One transaction; answers the commands it decided and returns how many. Raises, with nothing answered, if it failed."""
+        """One transaction; answers the commands it decided and returns how many.
+
+        Raises, with nothing answered, if it failed.
+        """
         batch = Batch(self.registry, [one.command for one in waiting], self._extra_accounts)
         self._transact(batch)
         # From here on everything is committed: an error may be logged, never retried.
@@ -242,7 +253,8 @@ def _prepare_connection() -> None:
         connection.ensure_connection()
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}; SET idle_in_transaction_session_timeout = {PAUSE_TIMEOUT_MS}"
+                f"SET statement_timeout = {STATEMENT_TIMEOUT_MS};"
+                f"SET idle_in_transaction_session_timeout = {PAUSE_TIMEOUT_MS}"
             )
 
 

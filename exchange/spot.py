@@ -1,8 +1,9 @@
 """Spot settlement: how an order's funds are reserved, settled and released on a sheet of locked balances.
 
-The paying account and asset follow from market and side, never from the request: a buyer pays the quote asset, a seller the base
-asset, and both pay their fee in the quote asset to the market's fee account. A buy that fills below its limit gets the difference
-back in the same step, because `free_filled` releases what the filled part had reserved at the limit price.
+The paying account and asset follow from market and side, never from the request: a buyer pays the quote asset, a
+seller the base asset, and both pay their fee in the quote asset to the market's fee account. A buy that fills below
+its limit gets the difference back in the same step, because `free_filled` releases what the filled part had
+reserved at the limit price.
 """
 
 from accounts.ledger import Sheet
@@ -18,7 +19,7 @@ def reserve_asset(spec: MarketSpec, side: int) -> int:
 
 
 def reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
-    """Set aside what the whole of a limit order needs. A market order never rests: it must only be able to pay what the plan says.
+    """Set aside what the whole of a limit order needs; a market order must only be able to pay what the plan says.
 
     InsufficientFunds otherwise, with nothing changed.
     """
@@ -36,7 +37,10 @@ def reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> Non
 
 
 def change_reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, *, price: int, remaining: int) -> None:
-    """Move an open order's reserve to other terms, if the account has the difference; InsufficientFunds otherwise, nothing changed."""
+    """Move an open order's reserve to other terms, if the account has the difference.
+
+    InsufficientFunds otherwise, nothing changed.
+    """
     worst_rate = max(order.maker_rate, order.taker_rate)
     needed = required(spec, side=order.side, price=price, remaining=remaining, worst_rate=worst_rate)
     difference = needed - held(spec, order)
@@ -47,7 +51,10 @@ def change_reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, *, price: i
 
 
 def free_filled(sheet: Sheet, spec: MarketSpec, order: LiveOrder, lots: int) -> None:
-    """Release what the `lots` just filled had reserved, so that they can be paid; `order.remaining` is already without them."""
+    """Release what the `lots` just filled had reserved, so that they can be paid.
+
+    `order.remaining` is already without them.
+    """
     if lots and order.price is not None:
         freed = held(spec, order, order.remaining + lots) - held(spec, order)
         sheet.release(order.account, reserve_asset(spec, order.side), freed)

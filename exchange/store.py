@@ -1,7 +1,8 @@
 """The matcher's SQL: what a batch reads and locks, and what it writes.
 
-Raw SQL, because a batch must be a handful of round trips whatever its size; the ORM serves everything else. Orders are written with their
-state at the end of the batch, so an order that came and went within one is one row, written once.
+Raw SQL, because a batch must be a handful of round trips whatever its size; the ORM serves everything else. Orders
+are written with their state at the end of the batch, so an order that came and went within one is one row, written
+once.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -53,7 +54,8 @@ def find_orders(cursor, ids: Collection[int]) -> dict[int, Found]:
     if not ids:
         return {}
     cursor.execute(
-        "SELECT id, market_id, account_id, status IN ('OPEN', 'PARTIALLY_FILLED') FROM exchange_order WHERE id = ANY(%s::bigint[])",
+        "SELECT id, market_id, account_id, status IN ('OPEN', 'PARTIALLY_FILLED')"
+        " FROM exchange_order WHERE id = ANY(%s::bigint[])",
         [bulk.array(ids, "bigint")],
     )
     return {row[0]: Found(*row[1:]) for row in cursor.fetchall()}
@@ -61,7 +63,9 @@ def find_orders(cursor, ids: Collection[int]) -> dict[int, Found]:
 
 def markets_with_open_orders(cursor, account: int) -> list[int]:
     cursor.execute(
-        "SELECT DISTINCT market_id FROM exchange_order WHERE account_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED')", [account]
+        "SELECT DISTINCT market_id FROM exchange_order"
+        " WHERE account_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED')",
+        [account],
     )
     return [row[0] for row in cursor.fetchall()]
 
@@ -75,7 +79,10 @@ def known_client_ids(cursor, places: Sequence) -> dict[tuple[int, str], tuple[in
         "SELECT o.account_id, o.client_order_id, o.id, o.fingerprint FROM exchange_order o"
         " JOIN unnest(%s::bigint[], %s::text[]) AS d(account_id, client_order_id)"
         " ON o.account_id = d.account_id AND o.client_order_id = d.client_order_id",
-        [bulk.array([cmd.account for cmd in named], "bigint"), bulk.array([cmd.client_order_id for cmd in named], "text")],
+        [
+            bulk.array([cmd.account for cmd in named], "bigint"),
+            bulk.array([cmd.client_order_id for cmd in named], "text"),
+        ],
     )
     return {(account, name): (order_id, fingerprint) for account, name, order_id, fingerprint in cursor.fetchall()}
 
@@ -191,7 +198,9 @@ def trade_statements(records: Sequence, trade_ids: Sequence[int], moment: dateti
     ]
 
 
-def journal_statements(rows: list[tuple], books: dict[int, LiveBook], records: Sequence, moment: datetime) -> list[bulk.Statement]:
+def journal_statements(
+    rows: list[tuple], books: dict[int, LiveBook], records: Sequence, moment: datetime
+) -> list[bulk.Statement]:
     """Append to the market journals and move the heads of the markets that changed."""
     traded = {r.live.spec.id for r in records}
     changed = sorted({row[0] for row in rows})
@@ -218,6 +227,6 @@ def execute(cursor, statements: Iterable[bulk.Statement]) -> str:
 
 
 def transaction_status(cursor, transaction_id: str) -> str | None:
-    """"committed", "aborted" or "in progress": what became of a COMMIT whose answer was lost."""
+    """ "committed", "aborted" or "in progress": what became of a COMMIT whose answer was lost."""
     cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
     return cursor.fetchone()[0]

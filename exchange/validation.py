@@ -67,8 +67,8 @@ def fingerprint(command: Place) -> str:
     """What must be equal for the same client_order_id to mean the same order."""
     spec = command.spec
     terms = (
-        spec.id, command.side, command.type, command.time_in_force, command.post_only, command.prevention, command.budget,
-        None if command.price is None else spec.price_text(command.price),
+        spec.id, command.side, command.type, command.time_in_force, command.post_only, command.prevention,
+        command.budget, None if command.price is None else spec.price_text(command.price),
         spec.quantity_text(command.quantity),
     )  # fmt: skip
     return blake2b(repr(terms).encode(), digest_size=16).hexdigest()
@@ -79,7 +79,11 @@ def _check_combination(type, price, quantity, quote_quantity, time_in_force, pos
         _require(price is not None, "price", "A limit order needs a price.")
         _require(quantity is not None, "quantity", "A limit order needs a quantity.")
         _require(quote_quantity is None, "quote_quantity", "Only a market order can be placed by quote amount.")
-        _require(not post_only or time_in_force == "GTC", "post_only", "A post-only order rests: its time in force must be GTC.")
+        _require(
+            not post_only or time_in_force == "GTC",
+            "post_only",
+            "A post-only order rests: its time in force must be GTC.",
+        )
         return
     _require(price is None, "price", "A market order has no price; use type LIMIT.")
     _require((quantity is None) != (quote_quantity is None), "quantity", "Give either quantity or quote_quantity.")
@@ -97,7 +101,9 @@ def ticks(spec: MarketSpec, price: Decimal) -> int:
     try:
         return spec.ticks(price)
     except units.NotWhole:
-        raise BadTickSize(f"Price {units.plain(price)} is not a multiple of the tick size {units.plain(spec.tick_size)}.") from None
+        raise BadTickSize(
+            f"Price {units.plain(price)} is not a multiple of the tick size {units.plain(spec.tick_size)}."
+        ) from None
 
 
 def lots(spec: MarketSpec, quantity: Decimal) -> int:
@@ -115,7 +121,9 @@ def quote_units(spec: MarketSpec, amount: Decimal) -> int:
     try:
         return units.to_units(amount, spec.quote_decimals)
     except units.NotWhole:
-        raise BadLotSize(f"{units.plain(amount)} has more than the {spec.quote_decimals} decimals of {spec.quote}.") from None
+        raise BadLotSize(
+            f"{units.plain(amount)} has more than the {spec.quote_decimals} decimals of {spec.quote}."
+        ) from None
 
 
 def check_size(spec: MarketSpec, price: int | None, quantity: int, budget: int | None) -> None:
@@ -130,7 +138,8 @@ def check_size(spec: MarketSpec, price: int | None, quantity: int, budget: int |
         return
     if notional < spec.min_notional:
         raise BelowMinNotional(
-            f"The order is worth {spec.quote_text(notional)} {spec.quote}; at least {spec.quote_text(spec.min_notional)} is needed."
+            f"The order is worth {spec.quote_text(notional)} {spec.quote}; "
+            f"at least {spec.quote_text(spec.min_notional)} is needed."
         )
     if notional > MAX_NOTIONAL * 10**spec.quote_decimals:
         raise QuantityOutOfRange(f"The order is worth more than {MAX_NOTIONAL} {spec.quote}.")

@@ -1,7 +1,8 @@
 """Many rows in one statement, many statements in one round trip: how the hot paths write.
 
-Each column travels as one PostgreSQL array literal (`{1,2,NULL}`) that `unnest` opens on the server; measured against multi-row VALUES and
-the ORM this is the cheapest way from a few rows to a few hundred. Values are written by `array`, never pasted into SQL.
+Each column travels as one PostgreSQL array literal (`{1,2,NULL}`) that `unnest` opens on the server; measured
+against multi-row VALUES and the ORM this is the cheapest way from a few rows to a few hundred. Values are written
+by `array`, never pasted into SQL.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,7 +35,10 @@ def insert(table: str, columns: Sequence[Column], suffix: str = "") -> Statement
 
 
 def update(table: str, keys: Sequence[Column], columns: Sequence[Column], assignments: str | None = None) -> Statement:
-    """UPDATE of the rows with those keys (aliased `t`) from arrays of new values (aliased `d`); `assignments` replaces plain `x = d.x`."""
+    """UPDATE of the rows with those keys (aliased `t`) from arrays of new values (aliased `d`).
+
+    `assignments` replaces plain `x = d.x`.
+    """
     every = [*keys, *columns]
     names = ", ".join(name for name, _, _ in every)
     arrays = ", ".join(f"%s::{sql_type}[]" for _, sql_type, _ in every)

@@ -1,6 +1,7 @@
 """The venue's clock: the one place that asks for the time, so that proofs can move it.
 
-Wall-clock time only labels what happened; order is kept by sequences, so a clock that jumps cannot reorder or lose anything.
+Wall-clock time only labels what happened; order is kept by sequences, so a clock that jumps cannot reorder or lose
+anything.
 """
 
 import os

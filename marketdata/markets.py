@@ -1,7 +1,7 @@
 """A market as the matcher sees it: filters as whole numbers, and how to find one by symbol.
 
-`MarketSpec` is what never changes between two versions of the row. `by_symbol` answers from a small cache that is as old as CACHE_SECONDS
-at most; whoever acts on money reads the row again under its lock (see `spec_of`).
+`MarketSpec` is what never changes between two versions of the row. `by_symbol` answers from a small cache that is
+as old as CACHE_SECONDS at most; whoever acts on money reads the row again under its lock (see `spec_of`).
 """
 
 import time
@@ -123,7 +123,10 @@ class _Directory:
 
     def load(self):
         loaded_at = time.monotonic()
-        specs = [spec_of(row) for row in Market.objects.select_related("base", "quote").filter(is_active=True).order_by("-id")]
+        specs = [
+            spec_of(row)
+            for row in Market.objects.select_related("base", "quote").filter(is_active=True).order_by("-id")
+        ]
         by_name = {spec.base + spec.quote: spec for spec in specs}
         by_name.update((spec.symbol, spec) for spec in specs)
         self.by_name, self.loaded_at = by_name, loaded_at

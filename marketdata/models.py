@@ -1,7 +1,8 @@
 """What is traded: assets, and markets with their filters.
 
-Invariants: a market's lot is whole in the base asset's smallest unit, and tick × lot is whole in the quote asset's, so that a notional
-never rounds. Asset decimals, and a market's assets, tick and lot, never change once anything rests or was traded on them.
+Invariants: a market's lot is whole in the base asset's smallest unit, and tick × lot is whole in the quote asset's,
+so that a notional never rounds. Asset decimals, and a market's assets, tick and lot, never change once anything
+rests or was traded on them.
 """
 
 from decimal import Decimal
@@ -65,8 +66,8 @@ class Asset(models.Model):
 class Market(models.Model):
     """A pair that trades, its filters, and the head of its book: `sequence` counts the commands that changed it.
 
-    The row is the market's lock: who holds it `FOR NO KEY UPDATE` is the only one that matches there. `version` grows with each
-    change by an operator, so that processes notice new filters.
+    The row is the market's lock: who holds it `FOR NO KEY UPDATE` is the only one that matches there. `version`
+    grows with each change by an operator, so that processes notice new filters.
     """
 
     class Kind(models.TextChoices):
@@ -115,10 +116,15 @@ class Market(models.Model):
             models.CheckConstraint(condition=Q(tick_size__gt=0), name="market_tick_size_positive"),
             models.CheckConstraint(condition=Q(lot_size__gt=0), name="market_lot_size_positive"),
             models.CheckConstraint(condition=~Q(base=F("quote")), name="market_assets_differ"),
-            models.CheckConstraint(condition=Q(maker_fee__gte=0, maker_fee__lt=1), name="market_maker_fee_is_a_fraction"),
-            models.CheckConstraint(condition=Q(taker_fee__gte=0, taker_fee__lt=1), name="market_taker_fee_is_a_fraction"),
             models.CheckConstraint(
-                condition=Q(price_band__isnull=True) | Q(price_band__gt=0, price_band__lt=1), name="market_price_band_is_a_fraction"
+                condition=Q(maker_fee__gte=0, maker_fee__lt=1), name="market_maker_fee_is_a_fraction"
+            ),
+            models.CheckConstraint(
+                condition=Q(taker_fee__gte=0, taker_fee__lt=1), name="market_taker_fee_is_a_fraction"
+            ),
+            models.CheckConstraint(
+                condition=Q(price_band__isnull=True) | Q(price_band__gt=0, price_band__lt=1),
+                name="market_price_band_is_a_fraction",
             ),
         ]
 
@@ -131,7 +137,10 @@ class Market(models.Model):
             raise ValidationError(errors)
 
     def _filter_errors(self) -> dict[str, str]:
-        """What is wrong with the filters, by field; the database cannot see the assets' decimals, so the rule stands here."""
+        """What is wrong with the filters, by field.
+
+        The database cannot see the assets' decimals, so the rule stands here.
+        """
         if not (self.tick_size and self.tick_size > 0):
             return {"tick_size": "The tick size must be positive."}
         if not (self.lot_size and self.lot_size > 0):
@@ -141,8 +150,8 @@ class Market(models.Model):
             errors["lot_size"] = f"A lot must be whole in {self.base}'s smallest unit (10^-{self.base.decimals})."
         if not _is_whole(self.tick_size * self.lot_size, self.quote.decimals):
             errors["tick_size"] = (
-                f"tick × lot = {units.plain(self.tick_size * self.lot_size)} is finer than {self.quote}'s smallest unit "
-                f"(10^-{self.quote.decimals}): a notional would have to be rounded."
+                f"tick × lot = {units.plain(self.tick_size * self.lot_size)} is finer than {self.quote}'s smallest unit"
+                f" (10^-{self.quote.decimals}): a notional would have to be rounded."
             )
         for name in ("min_quantity", "max_quantity"):
             value = getattr(self, name)
@@ -155,7 +164,8 @@ class Market(models.Model):
         return errors
 
     def _fixed_errors(self) -> dict[str, str]:
-        """Prices and quantities are stored as multiples of tick and lot: what stands in a book must keep its meaning."""
+        """Prices and quantities are stored as multiples of tick and lot: what stands in a book must keep its meaning.
+        """
         before = Market.objects.filter(pk=self.pk).first() if self.pk else None
         if before is None or not before.sequence:
             return {}

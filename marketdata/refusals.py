@@ -1,7 +1,7 @@
 """The base of every refusal: what the venue says no to, with a stable code, never by a bare exception.
 
-A refusal is the answer to a well-understood request. Bugs assert instead. Rooms above define their own subclasses next to the rule
-that refuses; the doors turn any of them into application/problem+json without knowing which it is.
+A refusal is the answer to a well-understood request. Bugs assert instead. Rooms above define their own subclasses
+next to the rule that refuses; the doors turn any of them into application/problem+json without knowing which it is.
 """
 
 

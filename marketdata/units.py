@@ -1,7 +1,8 @@
 """Whole numbers for money, prices and quantities, and their decimal texts. Pure; no float anywhere.
 
-Inside the venue an amount is an int in the asset's smallest unit (10^-decimals), a price is an int in ticks, a quantity an int in lots.
-On the wire each is a plain decimal string without exponent and without trailing zeros: 187.5, 0, 0.00001.
+Inside the venue an amount is an int in the asset's smallest unit (10^-decimals), a price is an int in ticks, a
+quantity an int in lots. On the wire each is a plain decimal string without exponent and without trailing zeros:
+187.5, 0, 0.00001.
 """
 
 from decimal import Context, Decimal, Inexact

@@ -15,6 +15,10 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(FORWARD, BACKWARD),
         # A resting order is updated a few times, a market's head with every batch.
-        migrations.RunSQL("ALTER TABLE exchange_order SET (fillfactor = 80)", "ALTER TABLE exchange_order RESET (fillfactor)"),
-        migrations.RunSQL("ALTER TABLE marketdata_market SET (fillfactor = 20)", "ALTER TABLE marketdata_market RESET (fillfactor)"),
+        migrations.RunSQL(
+            "ALTER TABLE exchange_order SET (fillfactor = 80)", "ALTER TABLE exchange_order RESET (fillfactor)"
+        ),
+        migrations.RunSQL(
+            "ALTER TABLE marketdata_market SET (fillfactor = 20)", "ALTER TABLE marketdata_market RESET (fillfactor)"
+        ),
     ]

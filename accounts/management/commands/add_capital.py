@@ -36,4 +36,6 @@ class Command(BaseCommand):
         except Refusal as refusal:
             raise CommandError(refusal.detail) from None
         total = account.balances.get(asset=moved.asset).total
-        self.stdout.write(f"{owner.username}: +{plain(value)} {moved.asset}, now {plain(total)} (journal {moved.journal_id})")
+        self.stdout.write(
+            f"{owner.username}: +{plain(value)} {moved.asset}, now {plain(total)} (journal {moved.journal_id})"
+        )
