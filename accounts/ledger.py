@@ -132,6 +132,10 @@ class Sheet:
         if rows:
             self.journals.append((kind, reference, reason, actor, rows))
 
+    def refer(self, references: Sequence[int]) -> None:
+        """Replace each journal's reference, so far an index into these, by the id that is known now."""
+        self.journals = [(kind, references[index], *rest) for kind, index, *rest in self.journals]
+
     def refuse(self, account: int, asset: int, amount: int) -> None:
         scale = self.scales[asset]
         have = units.text(self.purses[account, asset].available, scale.decimals)

@@ -1,24 +1,23 @@
 """One transaction of the matcher: a few commands of a few markets, decided in memory under locks, written in one go.
 
-Lock order: market rows by id, then account rows by id. Everything that a command needs is locked before it is
-planned; a plan that reaches an account which is not (the estimate before the lock was too small) ends the batch
-there, and the rest comes again with that account named. A refusal answers one command and leaves no trace. Until
-`write` has run and the caller has committed, the live books are ahead of the database: if anything fails, the
-caller discards them.
+Lock order: market rows by id, then account rows by id. Everything that a command needs is locked before it is planned;
+a plan that reaches an account which is not (the estimate before the lock was too small) ends the batch there, and the
+rest comes again with that account named. A refusal answers one command and leaves no trace. Until `write` has run and
+the caller has committed, the live books are ahead of the database: if anything fails, the caller discards them.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from accounts import ledger
 from exchange import commands as c
-from exchange import rendering, spot, store, validation
+from exchange import reach, spot, store, validation
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh, Replay
 from exchange.depth import Delta
 from exchange.journal import Kind, amend_row, place_row
 from exchange.live import LiveOrder, new_order
+from exchange.records import Records
 from exchange.registry import Registry
 from marketdata import clock, units
 from marketdata.models import Market
@@ -36,16 +35,6 @@ class Unlocked(Exception):
 
 
 @dataclass(slots=True)
-class TradeRecord:
-    """A match on its way to the database; its id comes when the batch knows how many there are."""
-
-    live: LiveBook
-    match: object
-    sequence: int
-    fills: list[dict]
-
-
-@dataclass(slots=True)
 class Batch:
     """Call `lock`, `decide`, `write` in this order inside one transaction."""
 
@@ -55,106 +44,34 @@ class Batch:
     outcomes: list[Outcome] = field(default_factory=list)
     unlocked: set[int] = field(default_factory=set)
     deltas: list[Delta] = field(default_factory=list)
-
     books: dict[int, LiveBook] = field(default_factory=dict)
     status: dict[int, str] = field(default_factory=dict)
-    first_sequences: dict[int, int] = field(default_factory=dict)
-    sheet: ledger.Sheet | None = None
-    known: dict = field(default_factory=dict)
-    new_orders: dict[int, tuple[LiveBook, LiveOrder, str | None]] = field(default_factory=dict)
-    touched: dict[int, tuple[LiveBook, LiveOrder]] = field(default_factory=dict)
-    trades: list[TradeRecord] = field(default_factory=list)
-    journal: list[tuple] = field(default_factory=list)
-    notes: list[tuple[int, dict | TradeRecord]] = field(default_factory=list)
     where: dict[int, store.Found] = field(default_factory=dict)
-    moment: object = None
+    known: dict[tuple[int, str], tuple[int, str]] = field(default_factory=dict)
+    sheet: ledger.Sheet | None = None
+    records: Records | None = None
     ids: Iterator[int] | None = None
-
-    # Locking
 
     def lock(self, cursor) -> None:
         """Find the markets, lock them, bring their books up to date, then lock every account within reach."""
-        self.where = self._locate(cursor)
-        self._lock_markets(cursor)
-        self.known = store.known_client_ids(cursor, [cmd for cmd in self.commands if isinstance(cmd, Place)])
-        self.moment = clock.now()
+        self.where = reach.locate(cursor, self.registry.books.values(), self.commands)
+        for row in store.lock_markets(cursor, reach.markets(cursor, self.commands, self.where)):
+            self.books[row.id] = self.registry.refresh(cursor, row)
+            self.status[row.id] = row.status if row.is_active else Market.Status.CLOSED
+        placements = [command for command in self.commands if isinstance(command, Place)]
+        self.known = store.known_client_ids(cursor, placements)
+        self.records = Records(clock.now())
+        accounts = reach.accounts(self.commands, self.books, self.where) | self.extra_accounts
+        self.sheet = ledger.open_sheet(cursor, accounts, self._scales(), self.records.moment)
+        self.ids = iter(ledger.take_ids(cursor, "exchange_order_id_seq", len(placements)))
+
+    def _scales(self) -> dict[int, ledger.AssetScale]:
         scales = {}
         for live in self.books.values():
             spec = live.spec
             scales[spec.base_id] = ledger.AssetScale(spec.base, spec.base_decimals)
             scales[spec.quote_id] = ledger.AssetScale(spec.quote, spec.quote_decimals)
-        self.sheet = ledger.open_sheet(cursor, self._accounts(), scales, self.moment)
-        self.ids = iter(
-            ledger.take_ids(cursor, "exchange_order_id_seq", sum(isinstance(cmd, Place) for cmd in self.commands))
-        )
-
-    def _locate(self, cursor) -> dict[int, store.Found]:
-        """Where the orders named by amendments and cancellations are: from the live books, else from the database."""
-        wanted = {cmd.order_id for cmd in self.commands if isinstance(cmd, Amend | Cancel)}
-        where = {}
-        for order_id in wanted:
-            for live in self.registry.books.values():
-                order = live.book.orders.get(order_id)
-                if order is not None:
-                    where[order_id] = store.Found(live.spec.id, order.account, True)
-        where.update(store.find_orders(cursor, wanted - where.keys()))
-        return where
-
-    def _lock_markets(self, cursor) -> None:
-        ids = {cmd.spec.id for cmd in self.commands if isinstance(cmd, Place)}
-        ids.update(found.market_id for found in self.where.values() if found.is_open)
-        for cmd in self.commands:
-            if isinstance(cmd, Refresh):
-                ids.add(cmd.market_id)
-            elif isinstance(cmd, CancelAll):
-                ids.update([cmd.market_id] if cmd.market_id else store.markets_with_open_orders(cursor, cmd.account))
-        for row in store.lock_markets(cursor, ids):
-            live = self.registry.refresh(cursor, row)
-            self.books[row.id] = live
-            self.status[row.id] = row.status if row.is_active else Market.Status.CLOSED
-            self.first_sequences[row.id] = live.sequence + 1
-
-    def _accounts(self) -> set[int]:
-        """The submitters, the fee accounts, and whoever's resting orders the placements and amendments could meet."""
-        accounts = set(self.extra_accounts)
-        demand = defaultdict(lambda: [None, 0, False])
-        for cmd in self.commands:
-            if isinstance(cmd, Place) and cmd.spec.id in self.books:
-                accounts.add(cmd.account)
-                self._add_demand(demand, cmd.spec.id, cmd.side, cmd.price, cmd.quantity, cmd.budget)
-            elif isinstance(cmd, Amend):
-                accounts.add(cmd.account)
-                self._add_amend_demand(demand, cmd)
-            elif isinstance(cmd, CancelAll):
-                accounts.add(cmd.account)
-            elif isinstance(cmd, Cancel) and (found := self.where.get(cmd.order_id)):
-                accounts.add(found.account_id)
-        for (market_id, side), (price, lots, unlimited) in demand.items():
-            book = self.books[market_id].book
-            accounts.update(
-                maker.account for maker in book.reachable(side, price=None if unlimited else price, lots=lots)
-            )
-        accounts.update(live.fees for live in self.books.values())
-        return accounts
-
-    def _add_demand(self, demand, market_id: int, side: int, price: int | None, lots: int, budget: int | None) -> None:
-        live, entry = self.books[market_id], demand[market_id, side]
-        if price is None:
-            entry[2] = True
-        elif entry[0] is None or side * price > side * entry[0]:
-            entry[0] = price
-        if budget is not None:
-            lots = budget // ((live.book.best(-side) or 1) * live.spec.notional_units) + 1
-        entry[1] += lots
-
-    def _add_amend_demand(self, demand, cmd: Amend) -> None:
-        found = self.where.get(cmd.order_id)
-        live = self.books.get(found.market_id) if found else None
-        order = live.book.orders.get(cmd.order_id) if live else None
-        if order is not None:
-            price = order.price if cmd.price is None else int(cmd.price / live.spec.tick_size)
-            lots = order.remaining if cmd.quantity is None else int(cmd.quantity / live.spec.lot_size)
-            self._add_demand(demand, live.spec.id, order.side, price, lots, None)
+        return scales
 
     # Deciding
 
@@ -216,16 +133,16 @@ class Batch:
             budget=cmd.budget,
             maker_rate=live.spec.maker_rate,
             taker_rate=live.spec.taker_rate,
-            created_at=self.moment,
+            created_at=self.records.moment,
         )
 
     def _enter(self, cmd: Place, live: LiveBook, order: LiveOrder, plan) -> dict:
         """After this line nothing may fail: the book changes, then the money follows."""
         sequence = live.sequence
         if plan.rests or plan.matches or plan.expired_makers:
-            sequence = self._record(live, Kind.PLACE, order.id, place_row(order, order.budget))
-        matches = live.enter(order, plan, sequence, self.moment)
-        self.new_orders[order.id] = (live, order, cmd.fingerprint)
+            sequence = self.records.command(live, Kind.PLACE, order.id, place_row(order, order.budget))
+        matches = live.enter(order, plan, sequence, self.records.moment)
+        self.records.add(live, order, cmd.fingerprint)
         if cmd.client_order_id is not None:
             self.known[cmd.account, cmd.client_order_id] = (order.id, cmd.fingerprint)
         return self._settle(live, order, plan, matches)
@@ -234,7 +151,7 @@ class Batch:
         """Money and notes of an order that has just met the book; its answer."""
         sheet, spec = self.sheet, live.spec
         spot.free_filled(sheet, spec, order, plan.filled)
-        answer = self._note(live, order)
+        answer = self.records.touch(live, order)
         answer["fills"] = []
         for match in matches:
             maker = match.maker
@@ -246,7 +163,7 @@ class Batch:
             spot.settle(
                 sheet,
                 spec,
-                reference=len(self.trades),
+                reference=len(self.records.trades),
                 fees=live.fees,
                 buyer=buy.account,
                 seller=sell.account,
@@ -255,13 +172,11 @@ class Batch:
                 buyer_fee=buyer_fee,
                 seller_fee=seller_fee,
             )
-            self._touch(live, maker)
-            record = TradeRecord(live, match, live.sequence, answer["fills"])
-            self.trades.append(record)
-            self.notes += [(order.account, record), (maker.account, record)]
+            self.records.touch(live, maker)
+            self.records.trade(live, match, answer["fills"])
         for maker in plan.expired_makers:
             spot.release_rest(sheet, spec, maker)
-            self._touch(live, maker)
+            self.records.touch(live, maker)
         if not order.is_open() and order.remaining:
             spot.release_rest(sheet, spec, order)
         return answer
@@ -275,9 +190,8 @@ class Batch:
         )
         self._check_plan(plan)
         spot.change_reserve(self.sheet, live.spec, order, price=price, remaining=quantity - order.filled)
-        sequence = self._record(live, Kind.AMEND, order.id, amend_row(price, quantity, order.prevention))
-        matches = live.amend(plan, sequence, self.moment)
-        self.touched[order.id] = (live, order)
+        sequence = self.records.command(live, Kind.AMEND, order.id, amend_row(price, quantity, order.prevention))
+        matches = live.amend(plan, sequence, self.records.moment)
         answer = self._settle(live, order, plan, matches)
         return _without_older_fills(order, plan, answer)
 
@@ -305,11 +219,9 @@ class Batch:
 
     def _take_out(self, live: LiveBook, order: LiveOrder) -> dict:
         spot.release_rest(self.sheet, live.spec, order)
-        self._record(live, Kind.CANCEL, order.id, {})
-        live.cancel(order.id, self.moment)
-        self._touch(live, order)
-        answer = self.notes[-1][1]["order"]
-        return {**answer, "fills": None if order.filled else []}
+        self.records.command(live, Kind.CANCEL, order.id, {})
+        live.cancel(order.id, self.records.moment)
+        return {**self.records.touch(live, order), "fills": None if order.filled else []}
 
     # Checks
 
@@ -320,8 +232,8 @@ class Batch:
             if order is not None and account in (None, order.account):
                 return live, order
         found = self.where.get(order_id)
-        if order_id in self.new_orders:
-            order = self.new_orders[order_id][1]
+        if order_id in self.records.new_orders:
+            order = self.records.new_orders[order_id][1]
             found = store.Found(0, order.account, False)
         if found is None or account not in (None, found.account_id):
             raise c.UnknownOrder(f"You have no order {order_id}.")
@@ -351,81 +263,13 @@ class Batch:
         if not reached <= self.sheet.holders.keys():
             raise Unlocked(reached)
 
-    # Records
-
-    def _record(self, live: LiveBook, kind: str, order_id: int, row: dict) -> int:
-        live.sequence += 1
-        self.journal.append((live.spec.id, live.sequence, kind, order_id, row, self.moment))
-        return live.sequence
-
-    def _touch(self, live: LiveBook, order: LiveOrder) -> None:
-        if order.id not in self.new_orders:
-            self.touched[order.id] = (live, order)
-        self._note(live, order)
-
-    def _note(self, live: LiveBook, order: LiveOrder) -> dict:
-        """Remember the order's state for its owner's events; the same dictionary serves the answer."""
-        rendered = rendering.live_order(live.spec, order)
-        self.notes.append((order.account, {"type": "order", "order": rendered}))
-        return dict(rendered)
-
     # Writing
 
     def write(self, cursor) -> str:
-        """Everything in one round trip; returns the transaction's id, by which an unknown commit can be resolved.
-
-        "" if nothing changed.
-        """
-        if not self.new_orders and not self.journal:
-            return ""
-        trade_ids, journal_ids = store.take_trade_ids(cursor, len(self.trades))
-        self._name_trades(trade_ids)
-        statements = store.order_statements(self.new_orders.values(), self.touched.values())
-        if self.trades:
-            statements += store.trade_statements(self.trades, trade_ids, self.moment)
-        statements += self.sheet.statements(journal_ids)
-        if self.journal:
-            statements += store.journal_statements(self.journal, self.books, self.trades, self.moment)
-        return store.execute(cursor, statements)
-
-    def _name_trades(self, trade_ids: list[int]) -> None:
-        """Give trades their ids wherever they are mentioned: journals, fills of answers, events, the tape."""
-        for index, (kind, reference, *rest) in enumerate(self.sheet.journals):
-            self.sheet.journals[index] = (kind, trade_ids[reference], *rest)
-        names = {id(record): trade_id for record, trade_id in zip(self.trades, trade_ids, strict=True)}
-        for record, trade_id in zip(self.trades, trade_ids, strict=True):
-            record.fills.append(self._fill(record, trade_id, "TAKER"))
-        for account, note in self.notes:
-            self.sheet.emit(
-                account, note if isinstance(note, dict) else self._fill_event(account, note, names[id(note)])
-            )
-        tape = defaultdict(list)
-        for record, trade_id in zip(self.trades, trade_ids, strict=True):
-            spec = record.live.spec
-            tape[spec.id].append(rendering.live_trade(spec, trade_id, record.match, self.moment))
-        for market_id, live in self.books.items():
-            if live.sequence >= self.first_sequences[market_id]:
-                changes = live.book.drain_changes()
-                self.deltas.append(
-                    Delta(
-                        market_id,
-                        live.spec.symbol,
-                        self.first_sequences[market_id],
-                        live.sequence,
-                        changes,
-                        tape[market_id],
-                    )
-                )
-
-    def _fill(self, record: TradeRecord, trade_id: int, role: str) -> dict:
-        return rendering.live_fill(record.live.spec, trade_id, record.match, role=role, moment=self.moment)
-
-    def _fill_event(self, account: int, record: TradeRecord, trade_id: int) -> dict:
-        taker = record.match.taker
-        order, role = (taker, "TAKER") if taker.account == account else (record.match.maker, "MAKER")
-        spec = record.live.spec
-        fill = {"order_id": order.id, "symbol": spec.symbol, "side": "BUY" if order.side > 0 else "SELL"}
-        return {"type": "fill", "fill": {**fill, **self._fill(record, trade_id, role)}}
+        """Write what was decided; returns the transaction's id, "" if nothing was."""
+        transaction_id = self.records.write(cursor, self.sheet, self.books)
+        self.deltas = self.records.deltas(self.books)
+        return transaction_id
 
 
 def _replay(cmd: Place, order_id: int, fingerprint: str | None) -> Replay:

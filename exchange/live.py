@@ -88,7 +88,7 @@ def fee_on(notional: int, rate: int) -> int:
 def required(spec: MarketSpec, *, side: int, price: int, remaining: int, worst_rate: int) -> int:
     """What an order must keep reserved: a sell its base units, a buy the notional and the fee at its worst rate.
 
-    The fee is rounded up here and down in `fee_on`, so that any sequence of partial fills is covered by what each of them frees.
+    The fee is rounded up here and down in `fee_on`, so that whatever a fill pays is covered by what it frees.
     """
     if side != BUY:
         return remaining * spec.lot_units

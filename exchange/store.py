@@ -61,7 +61,8 @@ def find_orders(cursor, ids: Collection[int]) -> dict[int, Found]:
     return {row[0]: Found(*row[1:]) for row in cursor.fetchall()}
 
 
-def markets_with_open_orders(cursor, account: int) -> list[int]:
+def markets_of(cursor, account: int) -> list[int]:
+    """The markets in which the account has open orders."""
     cursor.execute(
         "SELECT DISTINCT market_id FROM exchange_order"
         " WHERE account_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED')",
@@ -156,9 +157,10 @@ def _reserved_text(live: LiveBook, order: LiveOrder) -> str:
     return units.text(reserved(spec, order), spec.quote_decimals if order.side > 0 else spec.base_decimals)
 
 
-def trade_statements(records: Sequence, trade_ids: Sequence[int], moment: datetime) -> list[bulk.Statement]:
+def trade_statements(records: Sequence, moment: datetime) -> list[bulk.Statement]:
     """Insert the trades, and the two fills of each."""
     count, when = len(records), moment.isoformat()
+    trade_ids = [r.id for r in records]
     markets = [r.live.spec.id for r in records]
     prices = [r.live.spec.price_text(r.match.price) for r in records]
     quantities = [r.live.spec.quantity_text(r.match.lots) for r in records]

@@ -1,0 +1,95 @@
+"""What a batch must lock before it decides: which markets its commands concern, and which accounts they could touch.
+
+The accounts are an estimate from the books as they stand: the submitters, the fee accounts, and whoever's resting
+orders the placements and amendments of one side could meet together. Earlier commands of the same batch can make a
+later one reach further; the batch notices (see exchange.batch) and asks again, so the estimate may be short but is
+never trusted.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from exchange import store
+from exchange.books import LiveBook
+from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh
+from exchange.store import Found
+
+
+def locate(cursor, books: Iterable[LiveBook], commands: Sequence[Command]) -> dict[int, Found]:
+    """Where the orders named by amendments and cancellations are: from the live books, else from the database."""
+    wanted = {command.order_id for command in commands if isinstance(command, Amend | Cancel)}
+    where = {}
+    for live in books:
+        for order_id in wanted & live.book.orders.keys():
+            where[order_id] = Found(live.spec.id, live.book.orders[order_id].account, True)
+    where.update(store.find_orders(cursor, wanted - where.keys()))
+    return where
+
+
+def markets(cursor, commands: Sequence[Command], where: Mapping[int, Found]) -> set[int]:
+    """The ids of the markets that the commands concern."""
+    ids = {found.market_id for found in where.values() if found.is_open}
+    for command in commands:
+        if isinstance(command, Place):
+            ids.add(command.spec.id)
+        elif isinstance(command, Refresh):
+            ids.add(command.market_id)
+        elif isinstance(command, CancelAll):
+            ids.update([command.market_id] if command.market_id else store.markets_of(cursor, command.account))
+    return ids
+
+
+def accounts(commands: Sequence[Command], books: Mapping[int, LiveBook], where: Mapping[int, Found]) -> set[int]:
+    """Every account that the commands can be expected to touch."""
+    touched = {live.fees for live in books.values()}
+    demands: dict[tuple[int, int], Demand] = defaultdict(Demand)
+    for command in commands:
+        if isinstance(command, Cancel):
+            if found := where.get(command.order_id):
+                touched.add(found.account_id)
+        elif not isinstance(command, Refresh):
+            touched.add(command.account)
+        if isinstance(command, Place) and (live := books.get(command.spec.id)):
+            demands[live.spec.id, command.side].add(live, command.side, command.price, _lots(live, command))
+        elif isinstance(command, Amend):
+            _add_amendment(demands, command, books, where)
+    for (market_id, side), demand in demands.items():
+        touched.update(maker.account for maker in demand.makers(books[market_id], side))
+    return touched
+
+
+@dataclass(slots=True)
+class Demand:
+    """What one side of a market is asked for by a batch: the most aggressive price, the sum of lots."""
+
+    price: int | None = None
+    lots: int = 0
+    is_unlimited: bool = False
+
+    def add(self, live: LiveBook, side: int, price: int | None, lots: int) -> None:
+        self.lots += lots
+        if price is None:
+            self.is_unlimited = True
+        elif self.price is None or side * price > side * self.price:
+            self.price = price
+
+    def makers(self, live: LiveBook, side: int):
+        return live.book.reachable(side, price=None if self.is_unlimited else self.price, lots=self.lots)
+
+
+def _lots(live: LiveBook, command: Place) -> int:
+    """The quantity, or what the budget buys at the best price at most."""
+    if command.budget is None:
+        return command.quantity
+    return command.budget // ((live.book.best(-command.side) or 1) * live.spec.notional_units) + 1
+
+
+def _add_amendment(demands, command: Amend, books: Mapping[int, LiveBook], where: Mapping[int, Found]) -> None:
+    found = where.get(command.order_id)
+    live = books.get(found.market_id) if found else None
+    order = live.book.orders.get(command.order_id) if live else None
+    if order is not None:
+        price = order.price if command.price is None else int(command.price / live.spec.tick_size)
+        lots = order.remaining if command.quantity is None else int(command.quantity / live.spec.lot_size)
+        demands[live.spec.id, order.side].add(live, order.side, price, lots)

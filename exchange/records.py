@@ -1,0 +1,120 @@
+"""What a batch has decided, on its way to the database and to those who listen.
+
+Orders are written with their state at the end of the batch; trades get their ids when it is known how many there
+are; account events keep the order in which things happened. `write` sends everything in one round trip, together
+with the sheet's balances and journals.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from accounts.ledger import Sheet
+from exchange import rendering, store
+from exchange.books import LiveBook, Match
+from exchange.depth import Delta
+from exchange.live import LiveOrder
+
+
+@dataclass(slots=True, eq=False)
+class TradeRecord:
+    """A match that waits for its id; `fills` is the list in the taker's answer."""
+
+    live: LiveBook
+    match: Match
+    sequence: int
+    fills: list[dict]
+    id: int = 0
+
+    def fill(self, role: str, moment: datetime) -> dict:
+        return rendering.live_fill(self.live.spec, self.id, self.match, role=role, moment=moment)
+
+
+@dataclass(slots=True)
+class Records:
+    """The rows and events of one batch."""
+
+    moment: datetime
+    new_orders: dict[int, tuple[LiveBook, LiveOrder, str | None]] = field(default_factory=dict)
+    touched: dict[int, tuple[LiveBook, LiveOrder]] = field(default_factory=dict)
+    trades: list[TradeRecord] = field(default_factory=list)
+    journal: list[tuple] = field(default_factory=list)
+    #: (account, order event) or (account, trade), in the order in which it happened.
+    notes: list[tuple[int, dict | TradeRecord]] = field(default_factory=list)
+    first_sequences: dict[int, int] = field(default_factory=dict)
+
+    # While deciding
+
+    def command(self, live: LiveBook, kind: str, order_id: int, row: dict) -> int:
+        """Count the market's sequence up for a command that changes its book, and journal it."""
+        live.sequence += 1
+        self.first_sequences.setdefault(live.spec.id, live.sequence)
+        self.journal.append((live.spec.id, live.sequence, kind, order_id, row, self.moment))
+        return live.sequence
+
+    def add(self, live: LiveBook, order: LiveOrder, fingerprint: str | None) -> None:
+        """An order of this batch's own."""
+        self.new_orders[order.id] = (live, order, fingerprint)
+
+    def touch(self, live: LiveBook, order: LiveOrder) -> dict:
+        """An order whose state changed: write it, tell its owner. Returns it rendered, a copy of the event's."""
+        if order.id not in self.new_orders:
+            self.touched[order.id] = (live, order)
+        rendered = rendering.live_order(live.spec, order)
+        self.notes.append((order.account, {"type": "order", "order": rendered}))
+        return dict(rendered)
+
+    def trade(self, live: LiveBook, match: Match, fills: list[dict]) -> None:
+        """A match, of which both owners hear."""
+        record = TradeRecord(live, match, live.sequence, fills)
+        self.trades.append(record)
+        self.notes += [(match.taker.account, record), (match.maker.account, record)]
+
+    # At the end
+
+    def write(self, cursor, sheet: Sheet, books: dict[int, LiveBook]) -> str:
+        """Everything in one round trip.
+
+        Returns the transaction's id, by which a commit of unknown outcome can be looked up; "" if there was nothing
+        to write.
+        """
+        if not self.new_orders and not self.journal:
+            return ""
+        trade_ids, journal_ids = store.take_trade_ids(cursor, len(self.trades))
+        self._name_trades(sheet, trade_ids)
+        statements = store.order_statements(self.new_orders.values(), self.touched.values())
+        if self.trades:
+            statements += store.trade_statements(self.trades, self.moment)
+        statements += sheet.statements(journal_ids)
+        if self.journal:
+            statements += store.journal_statements(self.journal, books, self.trades, self.moment)
+        return store.execute(cursor, statements)
+
+    def _name_trades(self, sheet: Sheet, trade_ids: list[int]) -> None:
+        """Give the trades their ids wherever they are mentioned: journals, answers, events."""
+        for record, trade_id in zip(self.trades, trade_ids, strict=True):
+            record.id = trade_id
+            record.fills.append(record.fill("TAKER", self.moment))
+        sheet.refer(trade_ids)
+        for account, note in self.notes:
+            sheet.emit(account, note if isinstance(note, dict) else self._fill_event(account, note))
+
+    def _fill_event(self, account: int, record: TradeRecord) -> dict:
+        taker, maker, spec = record.match.taker, record.match.maker, record.live.spec
+        order, role = (taker, "TAKER") if taker.account == account else (maker, "MAKER")
+        side = rendering.SIDE_NAMES[order.side]
+        fill = {"order_id": order.id, "symbol": spec.symbol, "side": side, **record.fill(role, self.moment)}
+        return {"type": "fill", "fill": fill}
+
+    def deltas(self, books: dict[int, LiveBook]) -> list[Delta]:
+        """What changed in each market, for views and streams."""
+        tape = defaultdict(list)
+        for record in self.trades:
+            spec = record.live.spec
+            tape[spec.id].append(rendering.live_trade(spec, record.id, record.match, self.moment))
+        deltas = []
+        for market_id, first in self.first_sequences.items():
+            live = books[market_id]
+            changes = live.book.drain_changes()
+            deltas.append(Delta(market_id, live.spec.symbol, first, live.sequence, changes, tape[market_id]))
+        return deltas
