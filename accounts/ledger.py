@@ -11,7 +11,7 @@ below zero.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -72,6 +72,8 @@ class Sheet:
         self.moment = moment
         self.purses: dict[tuple[int, int], Purse] = defaultdict(Purse)
         self.journals: list[tuple[str, int | None, str, int | None, list[tuple[int, int, int, int | None]]]] = []
+        #: By which the outcome of this transaction can be looked up (pg_xact_status).
+        self.transaction_id = ""
 
     # Reading
 
@@ -211,7 +213,7 @@ class Sheet:
         if not self.journals:
             return []
         kinds, references, reasons, actors, groups = zip(*self.journals, strict=True)
-        moments = [self.moment.isoformat()] * len(self.journals)
+        moments = [clock.text(self.moment)] * len(self.journals)
         lines = [(journal, *row) for journal, rows in zip(journal_ids, groups, strict=True) for row in rows]
         journals, accounts, assets, amounts, balances = zip(*lines, strict=True)
         decimals = [self.scales[asset].decimals for asset in assets]
@@ -264,7 +266,7 @@ class Sheet:
                     ("first_sequence", "bigint", firsts),
                     ("last_sequence", "bigint", lasts),
                     ("events", "jsonb", bodies),
-                    ("created_at", "timestamptz", [self.moment.isoformat()] * len(accounts)),
+                    ("created_at", "timestamptz", [clock.text(self.moment)] * len(accounts)),
                 ],
             ),
             bulk.update("accounts_account", [("id", "bigint", accounts)], [("event_sequence", "bigint", lasts)]),
@@ -279,20 +281,30 @@ def _moved(purse: Purse) -> bool:
     return purse.available != purse.available_before or purse.reserved != purse.reserved_before
 
 
-LOCK = """
-SELECT 1 FROM accounts_account WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE;
-SELECT a.id, a.event_sequence, a.is_active AND COALESCE(u.is_active, TRUE), a.user_id IS NOT NULL, b.asset_id,
-b.available, b.reserved FROM accounts_account a LEFT JOIN accounts_user u ON u.id = a.user_id LEFT JOIN
-accounts_balance b ON b.account_id = a.id AND b.asset_id = ANY(%s::bigint[]) WHERE a.id = ANY(%s::bigint[])
+LOCK = "SELECT 1 FROM accounts_account WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE"
+READ = """
+SELECT a.id, a.event_sequence, a.is_active AND COALESCE(u.is_active, TRUE), a.user_id IS NOT NULL,
+       b.asset_id, b.available, b.reserved, pg_current_xact_id()::text
+FROM accounts_account a
+LEFT JOIN accounts_user u ON u.id = a.user_id
+LEFT JOIN accounts_balance b ON b.account_id = a.id AND b.asset_id = ANY(%s::bigint[])
+WHERE a.id = ANY(%s::bigint[])
 """
 
 
-def open_sheet(cursor, account_ids: Collection[int], scales: dict[int, AssetScale], moment: datetime) -> Sheet:
+def open_sheet(
+    cursor,
+    account_ids: Collection[int],
+    scales: dict[int, AssetScale],
+    moment: datetime,
+    execute: Callable = bulk.execute,
+) -> Sheet:
     """Lock the accounts in id order, then read their balances of the assets in `scales`. Inside a transaction only."""
     ids = bulk.array(account_ids, "bigint")
-    cursor.execute(LOCK, [ids, bulk.array(scales, "bigint"), ids])
+    execute(cursor, [(LOCK, [ids]), (READ, [bulk.array(scales, "bigint"), ids])])
     sheet = Sheet({}, scales, moment)
-    for account, sequence, is_active, is_heard, asset, available, reserved in cursor.fetchall():
+    for account, sequence, is_active, is_heard, asset, available, reserved, transaction_id in cursor.fetchall():
+        sheet.transaction_id = transaction_id
         if account not in sheet.holders:
             sheet.holders[account] = Holder(sequence, is_active, is_heard)
         if asset is not None:

@@ -2,8 +2,8 @@
 
 Lock order: market rows by id, then account rows by id. Everything that a command needs is locked before it is planned;
 a plan that reaches an account which is not (the estimate before the lock was too small) ends the batch there, and the
-rest comes again with that account named. A refusal answers one command and leaves no trace. Until `write` has run and
-the caller has committed, the live books are ahead of the database: if anything fails, the caller discards them.
+rest comes again with that account named. A refusal answers one command and leaves no trace. Until the caller has
+committed, the live books are ahead of the database: if anything fails, the caller discards them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,12 @@ from exchange import reach, spot, store, validation
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh, Replay
 from exchange.depth import Delta
+from exchange.ids import ORDER
 from exchange.journal import Kind, amend_row, place_row
 from exchange.live import LiveOrder, new_order
 from exchange.records import Records
 from exchange.registry import Registry
-from marketdata import clock, units
+from marketdata import bulk, clock, units
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -36,7 +37,7 @@ class Unlocked(Exception):
 
 @dataclass(slots=True)
 class Batch:
-    """Call `lock`, `decide`, `write` in this order inside one transaction."""
+    """Call `lock` (which begins the transaction), `decide`, `statements` in this order."""
 
     registry: Registry
     commands: Sequence[Command]
@@ -55,15 +56,18 @@ class Batch:
     def lock(self, cursor) -> None:
         """Find the markets, lock them, bring their books up to date, then lock every account within reach."""
         self.where = reach.locate(cursor, self.registry.books.values(), self.commands)
-        for row in store.lock_markets(cursor, reach.markets(cursor, self.commands, self.where)):
+        ids = reach.markets(cursor, self.commands, self.where)
+        self.registry.prepare(ids)
+        for row in store.begin(cursor, ids):
             self.books[row.id] = self.registry.refresh(cursor, row)
             self.status[row.id] = row.status if row.is_active else Market.Status.CLOSED
         placements = [command for command in self.commands if isinstance(command, Place)]
         self.known = store.known_client_ids(cursor, placements)
         self.records = Records(clock.now())
         accounts = reach.accounts(self.commands, self.books, self.where) | self.extra_accounts
-        self.sheet = ledger.open_sheet(cursor, accounts, self._scales(), self.records.moment)
-        self.ids = iter(ledger.take_ids(cursor, "exchange_order_id_seq", len(placements)))
+        moment = self.records.moment
+        self.sheet = ledger.open_sheet(cursor, accounts, self._scales(), moment, bulk.execute_prepared)
+        self.ids = iter(self.registry.ids.take(cursor, ORDER, len(placements)))
 
     def _scales(self) -> dict[int, ledger.AssetScale]:
         scales = {}
@@ -265,11 +269,11 @@ class Batch:
 
     # Writing
 
-    def write(self, cursor) -> str:
-        """Write what was decided; returns the transaction's id, "" if nothing was."""
-        transaction_id = self.records.write(cursor, self.sheet, self.books)
+    def statements(self, cursor) -> list[bulk.Statement]:
+        """What to write for what was decided; nothing if nothing was."""
+        statements = self.records.statements(cursor, self.registry.ids, self.sheet, self.books)
         self.deltas = self.records.deltas(self.books)
-        return transaction_id
+        return statements
 
 
 def _replay(cmd: Place, order_id: int, fingerprint: str | None) -> Replay:

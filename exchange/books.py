@@ -42,7 +42,7 @@ class Match:
 class LiveBook:
     """One market's book at `sequence`."""
 
-    __slots__ = ("spec", "book", "sequence", "last_price", "open_orders", "fees")
+    __slots__ = ("spec", "book", "sequence", "last_price", "open_orders", "fees", "_band")
 
     def __init__(self, spec: MarketSpec, fees: int):
         self.spec = spec
@@ -51,6 +51,7 @@ class LiveBook:
         self.sequence = 0
         self.last_price: Decimal | None = None
         self.open_orders: Counter[int] = Counter()
+        self._band: tuple = (None, None, None)
 
     # Commands, live and again
 
@@ -185,6 +186,13 @@ class LiveBook:
     def band(self) -> tuple[Decimal, int, int] | None:
         """(market price, lowest, highest allowed price in ticks), or None while there is no price or no band."""
         price = self.last_price or self.spec.reference_price
+        spec, at, band = self._band
+        if spec is not self.spec or at != price:
+            band = self._band_around(price)
+            self._band = (self.spec, price, band)
+        return band
+
+    def _band_around(self, price: Decimal | None) -> tuple[Decimal, int, int] | None:
         if price is None or self.spec.price_band is None:
             return None
         width = units.to_units(self.spec.price_band, RATE_DECIMALS)

@@ -77,6 +77,13 @@ class BookView:
             prices = self._prices[side]
             return abs(prices[0]) if prices else None
 
+    def levels(self) -> tuple[int, list[tuple[int, int, int]]]:
+        """The sequence, and every level at it as (side, price, total): one consistent copy."""
+        with self._lock:
+            return self.sequence, [
+                (side, abs(key), total) for side, totals in self._totals.items() for key, total in totals.items()
+            ]
+
     def snapshot(self, depth: int) -> dict:
         """{symbol, sequence, bids, asks} with [price, quantity] strings, best first.
 

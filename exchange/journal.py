@@ -12,7 +12,7 @@ import orjson
 
 from exchange.live import LiveOrder, new_order
 from exchange.models import BookCommand
-from marketdata import bulk
+from marketdata import bulk, clock
 
 Kind = BookCommand.Kind
 #: Rows read at a time when a book catches up.
@@ -80,6 +80,6 @@ def insert(rows: list[tuple[int, int, str, int, dict, datetime]]) -> bulk.Statem
             ("kind", "text", kinds),
             ("order_id", "bigint", orders),
             ("command", "jsonb", [orjson.dumps(command).decode() for command in commands]),
-            ("created_at", "timestamptz", [moment.isoformat() for moment in moments]),
+            ("created_at", "timestamptz", [clock.text(moment) for moment in moments]),
         ],
     )

@@ -95,7 +95,7 @@ def stored(order_id: int, account_id: int | None = None) -> dict:
 
 def with_fills(orders):
     """A queryset of orders with all that `order_row` reads."""
-    fills = Fill.objects.order_by("id")
+    fills = Fill.objects.order_by("trade_id")
     return orders.select_related("market__base", "market__quote").prefetch_related(Prefetch("fills", fills))
 
 

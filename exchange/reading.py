@@ -4,12 +4,16 @@ The writer thread applies what it committed or caught up with; the hub applies w
 exchange.barrier for how a reader makes sure that a view is not older than the database.
 """
 
+from collections.abc import Callable
+
 from exchange.books import LiveBook
 from exchange.depth import BookView, Delta
 from marketdata import markets
 
 #: The committed book of each market that this process has loaded.
 views: dict[int, BookView] = {}
+#: Told of each batch that this process has committed, on the writer thread: quick functions that never raise.
+listeners: list[Callable[[Delta], None]] = []
 
 
 def apply(delta: Delta) -> bool:
@@ -20,6 +24,13 @@ def apply(delta: Delta) -> bool:
             return False
         view = views.setdefault(delta.market_id, BookView(markets.load_spec(delta.market_id)))
     return view.apply(delta)
+
+
+def committed(delta: Delta) -> None:
+    """A batch of this process's own: the view first, then whoever else keeps figures up."""
+    apply(delta)
+    for listener in listeners:
+        listener(delta)
 
 
 def ensure(live: LiveBook) -> None:

@@ -13,7 +13,9 @@ from accounts.ledger import Sheet
 from exchange import rendering, store
 from exchange.books import LiveBook, Match
 from exchange.depth import Delta
+from exchange.ids import JOURNAL, TRADE, IdStock
 from exchange.live import LiveOrder
+from marketdata import bulk, candles
 
 
 @dataclass(slots=True, eq=False)
@@ -72,23 +74,26 @@ class Records:
 
     # At the end
 
-    def write(self, cursor, sheet: Sheet, books: dict[int, LiveBook]) -> str:
-        """Everything in one round trip.
-
-        Returns the transaction's id, by which a commit of unknown outcome can be looked up; "" if there was nothing
-        to write.
-        """
+    def statements(self, cursor, ids: IdStock, sheet: Sheet, books: dict[int, LiveBook]) -> list[bulk.Statement]:
+        """All that the batch writes, for one round trip; numbers the trades and the events on the way."""
         if not self.new_orders and not self.journal:
-            return ""
-        trade_ids, journal_ids = store.take_trade_ids(cursor, len(self.trades))
+            return []
+        trade_ids = ids.take(cursor, TRADE, len(self.trades))
+        journal_ids = ids.take(cursor, JOURNAL, len(self.trades))
         self._name_trades(sheet, trade_ids)
         statements = store.order_statements(self.new_orders.values(), self.touched.values())
         if self.trades:
             statements += store.trade_statements(self.trades, self.moment)
+            statements += self._candle_statements(books)
         statements += sheet.statements(journal_ids)
         if self.journal:
             statements += store.journal_statements(self.journal, books, self.trades, self.moment)
-        return store.execute(cursor, statements)
+        return statements
+
+    def _candle_statements(self, books: dict[int, LiveBook]) -> list[bulk.Statement]:
+        matches = [(r.live.spec.id, r.id, r.match) for r in self.trades]
+        trades = [(market, id, m.price, m.lots, m.notional, self.moment) for market, id, m in matches]
+        return candles.statements(candles.fold(trades), {market_id: books[market_id].spec for market_id in books})
 
     def _name_trades(self, sheet: Sheet, trade_ids: list[int]) -> None:
         """Give the trades their ids wherever they are mentioned: journals, answers, events."""

@@ -4,9 +4,12 @@ Any doubt discards a book: `forget` drops it, and the next batch that needs it l
 the market's lock.
 """
 
+from collections.abc import Iterable
+
 from accounts import ledger
 from exchange.books import LiveBook
 from exchange.depth import Delta
+from exchange.ids import IdStock
 from exchange.store import MarketRow
 from marketdata import markets
 
@@ -16,7 +19,15 @@ class Registry:
 
     def __init__(self):
         self.books: dict[int, LiveBook] = {}
+        self.ids = IdStock()
+        self._fees: dict[int, int] = {}
         self.deltas: list[Delta] = []
+
+    def prepare(self, market_ids: Iterable[int]) -> None:
+        """Make sure of the markets' fee accounts, outside of any transaction: they are made when a market is new."""
+        for market_id in market_ids:
+            if market_id not in self._fees:
+                self._fees[market_id] = ledger.fee_account(market_id).id
 
     def refresh(self, cursor, row: MarketRow) -> LiveBook:
         """The market's book, at the sequence and filters of its locked row."""
@@ -27,6 +38,7 @@ class Registry:
             live = self._change_filters(cursor, live, row)
         if live.sequence < row.sequence:
             first = live.sequence + 1
+            self.ids.clear()
             live.catch_up(cursor, row.sequence)
             self.deltas.append(Delta(row.id, live.spec.symbol, first, row.sequence, live.book.drain_changes()))
         if live.last_price != row.last_price:
@@ -34,7 +46,8 @@ class Registry:
         return live
 
     def _load(self, cursor, row: MarketRow) -> LiveBook:
-        live = LiveBook(markets.load_spec(row.id), ledger.fee_account(row.id).id)
+        self.ids.clear()
+        live = LiveBook(markets.load_spec(row.id), self._fees[row.id])
         live.load(cursor, row.sequence, row.last_price)
         self.books[row.id] = live
         self.deltas.append(Delta(row.id, live.spec.symbol, 0, row.sequence, live.levels(), whole=True))
@@ -58,4 +71,6 @@ class Registry:
     def forget(self) -> None:
         """Drop every book: they may be ahead of the database."""
         self.books.clear()
+        self.ids.clear()
+        self._fees.clear()
         self.deltas.clear()

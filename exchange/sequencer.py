@@ -10,8 +10,8 @@ When something fails
   times, then answers 503;
 - any other error discards them too and settles the batch's commands one at a time, so that one bad command cannot
   sink its neighbours;
-- a COMMIT whose answer was lost is looked up by its transaction id; if even that cannot be known in time, the
-  answer is 503 and says so: the client finds out by client_order_id.
+- a COMMIT whose answer was lost and cannot be looked up in time is answered 503 and says so: the client finds out
+  by client_order_id.
 """
 
 import asyncio
@@ -22,12 +22,11 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
-
-from exchange import reading, store
+from exchange import reading, transaction
 from exchange.batch import Batch, Outcome
 from exchange.commands import Command
 from exchange.registry import Registry
+from exchange.transaction import PASSING_ERRORS, OutcomeUnknown
 from marketdata import hub
 from marketdata.refusals import Unavailable
 
@@ -35,23 +34,8 @@ logger = logging.getLogger(__name__)
 
 BATCH_COMMANDS = 256
 ATTEMPTS = 3
-RESOLVE_SECONDS = 5.0
-STATEMENT_TIMEOUT_MS = 30_000
-#: A process that stops in the middle of a transaction loses its locks after this, so that it cannot stop the others.
-PAUSE_TIMEOUT_MS = 5_000
 #: Commands waiting beyond this are refused at once: answering late is worse than answering no.
 QUEUE_COMMANDS = 20_000
-
-
-class OutcomeUnknown(Unavailable):
-    """The connection broke while committing, and the database could not be asked what became of it."""
-
-    code, title = "outcome_unknown", "Outcome unknown"
-
-    def __init__(self):
-        super().__init__(
-            "The outcome is unknown; look the order up by its client_order_id, or repeat the request with it."
-        )
 
 
 class NotAccepting(Unavailable):
@@ -135,7 +119,7 @@ class Sequencer:
             raise
         finally:
             self.registry.forget()
-            connection.close()
+            transaction.close()
 
     def _take(self) -> list[Waiting]:
         with self._arrived:
@@ -151,8 +135,7 @@ class Sequencer:
             except OutcomeUnknown as unknown:
                 self.registry.forget()
                 return self._answer([(one, unknown) for one in waiting])
-            except (OperationalError, InterfaceError) as error:
-                # A deadlock, a lost connection, a timeout: nobody's command is to blame, so all of them try again.
+            except PASSING_ERRORS as error:
                 self.registry.forget()
                 logger.warning("attempt %d at %d commands failed: %s", attempt, len(waiting), _brief(error))
                 time.sleep(0.05 * attempt)
@@ -184,7 +167,7 @@ class Sequencer:
         Raises, with nothing answered, if it failed.
         """
         batch = Batch(self.registry, [one.command for one in waiting], self._extra_accounts)
-        self._transact(batch)
+        transaction.settle(batch)
         # From here on everything is committed: an error may be logged, never retried.
         self._extra_accounts = frozenset(batch.unlocked)
         events = batch.sheet.published()
@@ -197,35 +180,15 @@ class Sequencer:
     def _update_views(self, batch: Batch) -> None:
         """Bring the committed views up to the live books, which are what was just committed."""
         try:
-            for delta in self.registry.take_deltas() + batch.deltas:
+            for delta in self.registry.take_deltas():
                 reading.apply(delta)
+            for delta in batch.deltas:
+                reading.committed(delta)
             for live in batch.books.values():
                 reading.ensure(live)
         except Exception:
             logger.exception("updating the views failed; they load again when they are read")
             reading.forget()
-
-    def _transact(self, batch: Batch) -> None:
-        """BEGIN, lock, decide, write, COMMIT. After an exception nothing was committed, unless it is OutcomeUnknown."""
-        _prepare_connection()
-        connection.set_autocommit(False)
-        try:
-            with connection.cursor() as cursor:
-                cursor = cursor.cursor  # psycopg2's own: Django's wrappers cost more than some statements
-                batch.lock(cursor)
-                batch.decide()
-                transaction_id = batch.write(cursor)
-        except BaseException:
-            _close_after_error()
-            raise
-        try:
-            connection.commit()
-            connection.set_autocommit(True)
-        except (DatabaseError, InterfaceError) as error:
-            _close_after_error()
-            if not transaction_id or _was_committed(transaction_id):
-                return
-            raise error
 
     def _answer(self, outcomes: list[tuple[Waiting, Outcome]]) -> None:
         """Hand out the outcomes: threads one by one, each event loop all at once."""
@@ -246,41 +209,6 @@ def _resolve(answers: list[tuple[asyncio.Future, Outcome]]) -> None:
     for future, outcome in answers:
         if not future.done():
             future.set_result(outcome)
-
-
-def _prepare_connection() -> None:
-    if connection.connection is None:
-        connection.ensure_connection()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SET statement_timeout = {STATEMENT_TIMEOUT_MS};"
-                f"SET idle_in_transaction_session_timeout = {PAUSE_TIMEOUT_MS}"
-            )
-
-
-def _close_after_error() -> None:
-    """A connection that saw an error is not trusted again: closing it rolls everything back."""
-    try:
-        connection.close()
-    except (DatabaseError, InterfaceError):
-        connection.connection = None
-    connection.needs_rollback = False
-
-
-def _was_committed(transaction_id: str) -> bool:
-    """Whether a transaction took effect; OutcomeUnknown when the database cannot tell within RESOLVE_SECONDS."""
-    deadline = time.monotonic() + RESOLVE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            _prepare_connection()
-            with connection.cursor() as cursor:
-                status = store.transaction_status(cursor, transaction_id)
-            if status in ("committed", "aborted"):
-                return status == "committed"
-        except (DatabaseError, InterfaceError):
-            _close_after_error()
-        time.sleep(0.1)
-    raise OutcomeUnknown
 
 
 def _brief(error: Exception) -> str:

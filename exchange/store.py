@@ -5,16 +5,15 @@ are written with their state at the end of the batch, so an order that came and 
 once.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from accounts import ledger
 from exchange import journal
 from exchange.books import SIDE_NAMES, LiveBook
 from exchange.live import LiveOrder, reserved
-from marketdata import bulk, units
+from marketdata import bulk, clock, units
 from marketdata.markets import RATE_DECIMALS
 
 
@@ -37,15 +36,18 @@ class Found(NamedTuple):
     is_open: bool
 
 
-def lock_markets(cursor, ids: Collection[int]) -> list[MarketRow]:
-    """Lock the rows in id order. NO KEY UPDATE, so that rows which refer to a market can be inserted meanwhile."""
-    if not ids:
-        return []
-    cursor.execute(
-        "SELECT id, version, status, is_active, sequence, last_price FROM marketdata_market"
-        " WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
-        [bulk.array(ids, "bigint")],
-    )
+MARKETS = """
+SELECT id, version, status, is_active, sequence, last_price FROM marketdata_market
+WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+def begin(cursor, ids: Collection[int]) -> list[MarketRow]:
+    """Begin the transaction and lock the markets in id order.
+
+    NO KEY UPDATE, so that rows which refer to a market can be inserted meanwhile.
+    """
+    bulk.execute_prepared(cursor, [("BEGIN", []), (MARKETS, [bulk.array(ids, "bigint")])])
     return [MarketRow(*row) for row in cursor.fetchall()]
 
 
@@ -88,17 +90,6 @@ def known_client_ids(cursor, places: Sequence) -> dict[tuple[int, str], tuple[in
     return {(account, name): (order_id, fingerprint) for account, name, order_id, fingerprint in cursor.fetchall()}
 
 
-def take_trade_ids(cursor, count: int) -> tuple[list[int], list[int]]:
-    """Fresh ids for that many trades and for their journals."""
-    if not count:
-        return [], []
-    cursor.execute(
-        "SELECT nextval('exchange_trade_id_seq'), nextval(%s) FROM generate_series(1, %s)", [ledger.JOURNAL_IDS, count]
-    )
-    trades, journals = zip(*cursor.fetchall(), strict=True)
-    return list(trades), list(journals)
-
-
 def order_statements(
     new: Collection[tuple[LiveBook, LiveOrder, str | None]], touched: Collection[tuple[LiveBook, LiveOrder]]
 ) -> list[bulk.Statement]:
@@ -133,7 +124,7 @@ def _fixed_columns(pairs: list[tuple[LiveBook, LiveOrder]], fingerprints: list[s
         ("quote_quantity", "numeric", budgets),
         ("maker_rate", "numeric", [units.text(o.maker_rate, RATE_DECIMALS) for o in orders]),
         ("taker_rate", "numeric", [units.text(o.taker_rate, RATE_DECIMALS) for o in orders]),
-        ("created_at", "timestamptz", [o.created_at.isoformat() for o in orders]),
+        ("created_at", "timestamptz", [clock.text(o.created_at) for o in orders]),
     ]
 
 
@@ -148,7 +139,7 @@ def _state_columns(pairs: list[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]
         ("reserved", "numeric", [_reserved_text(live, o) for live, o in pairs]),
         ("status", "text", [o.status.value for _, o in pairs]),
         ("priority", "bigint", [o.priority for _, o in pairs]),
-        ("updated_at", "timestamptz", [o.updated_at.isoformat() for _, o in pairs]),
+        ("updated_at", "timestamptz", [clock.text(o.updated_at) for _, o in pairs]),
     ]
 
 
@@ -159,7 +150,7 @@ def _reserved_text(live: LiveBook, order: LiveOrder) -> str:
 
 def trade_statements(records: Sequence, moment: datetime) -> list[bulk.Statement]:
     """Insert the trades, and the two fills of each."""
-    count, when = len(records), moment.isoformat()
+    count, when = len(records), clock.text(moment)
     trade_ids = [r.id for r in records]
     markets = [r.live.spec.id for r in records]
     prices = [r.live.spec.price_text(r.match.price) for r in records]
@@ -207,7 +198,7 @@ def journal_statements(
     traded = {r.live.spec.id for r in records}
     changed = sorted({row[0] for row in rows})
     prices = [units.plain(books[m].last_price) if m in traded else None for m in changed]
-    moments = [moment.isoformat() if m in traded else None for m in changed]
+    moments = [clock.text(moment) if m in traded else None for m in changed]
     heads = bulk.update(
         "marketdata_market",
         [("id", "bigint", changed)],
@@ -220,15 +211,3 @@ def journal_statements(
         " last_price_updated_at = COALESCE(d.last_price_updated_at, t.last_price_updated_at)",
     )
     return [journal.insert(rows), heads]
-
-
-def execute(cursor, statements: Iterable[bulk.Statement]) -> str:
-    """Send it all; returns the transaction's id."""
-    bulk.execute(cursor, [*statements, ("SELECT pg_current_xact_id()::text", [])])
-    return cursor.fetchone()[0]
-
-
-def transaction_status(cursor, transaction_id: str) -> str | None:
-    """ "committed", "aborted" or "in progress": what became of a COMMIT whose answer was lost."""
-    cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
-    return cursor.fetchone()[0]

@@ -6,6 +6,7 @@ by `array`, never pasted into SQL.
 """
 
 from collections.abc import Iterable, Sequence
+from weakref import WeakKeyDictionary
 
 #: (sql, parameters)
 Statement = tuple[str, list]
@@ -56,3 +57,37 @@ def execute(cursor, statements: Iterable[Statement]) -> None:
         parameters.extend(values)
     if sql:
         cursor.execute(";\n".join(sql), parameters)
+
+
+def execute_prepared(cursor, statements: Iterable[Statement]) -> None:
+    """The same with each statement prepared on first sight: parsing and planning them costs more than running them.
+
+    For a connection that is closed after any error, because the server may then know more or fewer statements than we
+    think. Needs a psycopg2 cursor and no transaction-pooling proxy in between.
+    """
+    known = _prepared.setdefault(cursor.connection, {})
+    sql, parameters = [], []
+    for text, values in statements:
+        if text in UTILITIES:
+            sql.append(text)
+            continue
+        name = known.get(text)
+        if name is None:
+            name = known[text] = f"s{len(known)}"
+            sql.append(f"PREPARE {name} AS {_numbered(text)}")
+        sql.append(f"EXECUTE {name}" + (f" ({', '.join(['%s'] * len(values))})" if values else ""))
+        parameters.extend(values)
+    if sql:
+        cursor.execute(";\n".join(sql), parameters)
+
+
+#: Cannot be prepared, and need not be.
+UTILITIES = {"BEGIN", "COMMIT"}
+#: The names of prepared statements by their text, for each living connection.
+_prepared: WeakKeyDictionary = WeakKeyDictionary()
+
+
+def _numbered(text: str) -> str:
+    """`%s` placeholders as `$1`, `$2`, …"""
+    parts = text.split("%s")
+    return "".join(part + (f"${number}" if number < len(parts) else "") for number, part in enumerate(parts, 1))

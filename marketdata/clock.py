@@ -6,6 +6,7 @@ anything.
 
 import os
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _offset = timedelta(seconds=float(os.environ.get("CLOCK_OFFSET_SECONDS") or 0))
 
@@ -21,6 +22,7 @@ def shift(seconds: float) -> None:
     _offset = timedelta(seconds=seconds)
 
 
+@lru_cache(maxsize=1024)
 def text(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds and Z."""
     if moment.tzinfo is not UTC:

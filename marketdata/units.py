@@ -6,6 +6,7 @@ quantity an int in lots. On the wire each is a plain decimal string without expo
 """
 
 from decimal import Context, Decimal, Inexact
+from functools import lru_cache
 
 # Wide enough for NUMERIC(38,18) and its products; a result that would need rounding raises instead.
 EXACT = Context(prec=100, traps=[Inexact])
@@ -42,6 +43,7 @@ def from_units(units: int, decimals: int) -> Decimal:
     return Decimal(units).scaleb(-decimals, EXACT)
 
 
+@lru_cache(maxsize=1 << 16)
 def text(units: int, decimals: int) -> str:
     """Smallest units as a plain decimal string: text(187500, 3) == "187.5"."""
     if not decimals or not units:

@@ -1,0 +1,123 @@
+"""The operators' front page: how the venue stands right now.
+
+Each part is shown to those who may see the rows that it sums up. The figures are remembered for CACHE_SECONDS, so
+that pages left open cost nothing. Yesterday's trades are found by their ids, which grow with time: trades have no
+index by time.
+"""
+
+from datetime import datetime, timedelta
+
+from django.core.cache import cache
+from django.db import connection
+from django.http import HttpRequest
+from django.utils.timesince import timesince
+
+from accounts.models import User
+from exchange import audit
+from exchange.models import Order
+from marketdata import clock, units
+from marketdata.models import Market
+from marketdata.operators import change_url
+
+CACHE_SECONDS = 5
+CACHE_KEY = "operators-dashboard"
+
+MARKETS = """
+SELECT m.id, COALESCE(o.open_orders, 0), COALESCE(t.trades, 0), COALESCE(t.volume, 0), COALESCE(t.quote_volume, 0)
+FROM marketdata_market m
+LEFT JOIN (
+    SELECT market_id, count(*) AS open_orders FROM exchange_order
+    WHERE status IN ('OPEN', 'PARTIALLY_FILLED') GROUP BY market_id
+) o ON o.market_id = m.id
+LEFT JOIN (
+    SELECT market_id, count(*) AS trades, sum(quantity) AS volume, sum(price * quantity) AS quote_volume
+    FROM exchange_trade WHERE id >= %s AND executed_at >= %s GROUP BY market_id
+) t ON t.market_id = m.id
+"""
+
+
+def context(request: HttpRequest, context: dict) -> dict:
+    """What the template shows, added to the admin's own context."""
+    user = request.user
+    figures = _figures()
+    context["venue_cards"] = [card for permission, card in figures["cards"] if user.has_perm(permission)]
+    context["venue_markets"] = figures["markets"] if user.has_perm("marketdata.view_market") else None
+    context["venue_audit"] = audit_text(audit.last())
+    return context
+
+
+def _figures() -> dict:
+    found = cache.get(CACHE_KEY)
+    if found is None:
+        found = _read_figures()
+        cache.set(CACHE_KEY, found, CACHE_SECONDS)
+    return found
+
+
+def _read_figures() -> dict:
+    since = clock.now() - timedelta(hours=24)
+    with connection.cursor() as cursor:
+        cursor.execute(MARKETS, [first_trade_since(cursor, since), since])
+        sums = {row[0]: row[1:] for row in cursor.fetchall()}
+    rows = list(Market.objects.select_related("base", "quote"))
+    stopped = [market.symbol for market in rows if market.status != Market.Status.OPEN or not market.is_active]
+    nothing = (0, 0, 0, 0)
+    cards = [
+        ("exchange.view_order", ("Open orders", f"{sum(one[0] for one in sums.values()):,}", _of_orders())),
+        ("exchange.view_trade", ("Trades, 24 h", f"{sum(one[1] for one in sums.values()):,}", "")),
+        ("accounts.view_user", ("Users", f"{User.objects.count():,}", "")),
+        ("marketdata.view_market", ("Markets", f"{len(rows) - len(stopped)} open", _stopped_text(stopped))),
+    ]
+    table = {
+        "headers": ["market", "status", "last price", "open orders", "trades, 24 h", "volume, 24 h", "turnover, 24 h"],
+        "rows": [_market_row(market, *sums.get(market.id, nothing)) for market in rows],
+    }
+    return {"cards": cards, "markets": table}
+
+
+def _of_orders() -> str:
+    newest = Order.objects.order_by("-id").values_list("id", flat=True).first()
+    return f"newest is {newest}" if newest else ""
+
+
+def _stopped_text(symbols: list[str]) -> str:
+    return f"not open: {', '.join(symbols)}" if symbols else "none is stopped"
+
+
+def _market_row(market: Market, open_orders: int, trades: int, volume, quote_volume) -> dict:
+    return {
+        "url": change_url(market),
+        "symbol": market.symbol,
+        "status": market.get_status_display() if market.is_active else "Inactive",
+        "is_open": market.is_active and market.status == Market.Status.OPEN,
+        "price": "–" if market.last_price is None else f"{units.plain(market.last_price)} {market.quote}",
+        "open_orders": f"{open_orders:,}",
+        "trades": f"{trades:,}",
+        "volume": f"{units.plain(volume)} {market.base}",
+        "turnover": f"{units.plain(quote_volume)} {market.quote}",
+    }
+
+
+def first_trade_since(cursor, since: datetime) -> int:
+    """The lowest id from which on all trades are younger than `since`, by bisection over the primary key."""
+    cursor.execute("SELECT COALESCE(min(id), 1), COALESCE(max(id), 0) + 1 FROM exchange_trade")
+    low, high = cursor.fetchone()
+    while low < high:
+        middle = (low + high) // 2
+        cursor.execute("SELECT executed_at FROM exchange_trade WHERE id >= %s ORDER BY id LIMIT 1", [middle])
+        row = cursor.fetchone()
+        if row is None or row[0] >= since:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def audit_text(report: dict | None) -> dict:
+    """The last audit in words, and whether it found something."""
+    if report is None:
+        return {"text": "not run yet: manage.py audit", "colour": "info", "title": "Audit"}
+    age = timesince(datetime.fromisoformat(report["taken_at"]), clock.now())
+    if report["violations"]:
+        return {"text": f"{report['violations']:,} violations, {age} ago", "colour": "danger"}
+    return {"text": f"all {report['checks']} checks held, {age} ago", "colour": "success"}

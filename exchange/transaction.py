@@ -1,0 +1,105 @@
+"""The writer thread's connection, and how one batch becomes one transaction on it.
+
+BEGIN and COMMIT travel inside the first and last statement of a batch, so that a batch of resting orders is three
+round trips: lock the markets, lock the accounts, write and commit. A connection that saw an error is closed, never
+used again; closing it rolls back.
+
+A COMMIT whose answer was lost is looked up by the transaction's id, which PostgreSQL remembers across a crash.
+"""
+
+import time
+
+import psycopg2
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from exchange.batch import Batch
+from marketdata import bulk
+from marketdata.refusals import Unavailable
+
+RESOLVE_SECONDS = 5.0
+STATEMENT_TIMEOUT_MS = 30_000
+#: A process that stops in the middle of a transaction loses its locks after this, so that it cannot stop the others.
+PAUSE_TIMEOUT_MS = 5_000
+SESSION = f"""
+SET statement_timeout = {STATEMENT_TIMEOUT_MS};
+SET idle_in_transaction_session_timeout = {PAUSE_TIMEOUT_MS};
+SET plan_cache_mode = force_generic_plan
+"""
+
+#: A deadlock, a timeout, a connection that is gone: nobody's command is to blame.
+PASSING_ERRORS = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
+DATABASE_ERRORS = (DatabaseError, InterfaceError, psycopg2.Error)
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection broke while committing, and the database could not be asked what became of it."""
+
+    code, title = "outcome_unknown", "Outcome unknown"
+
+    def __init__(self):
+        super().__init__(
+            "The outcome is unknown; look the order up by its client_order_id, or repeat the request with it."
+        )
+
+
+def settle(batch: Batch) -> None:
+    """Lock, decide, write, commit. After an exception nothing was committed, unless it is OutcomeUnknown."""
+    try:
+        cursor = _cursor()
+        batch.lock(cursor)
+        batch.decide()
+        statements = batch.statements(cursor)
+    except BaseException:
+        close()
+        raise
+    try:
+        _commit(cursor, batch, statements)
+    except PASSING_ERRORS as error:
+        close()
+        if not (statements and _was_committed(batch.sheet.transaction_id)):
+            raise error
+    except BaseException:
+        close()
+        raise
+
+
+def _commit(cursor, batch: Batch, statements: list[bulk.Statement]) -> None:
+    """Write and commit in one round trip, and bring the next batch's ids."""
+    ids = batch.registry.ids
+    order = ids.order()
+    bulk.execute_prepared(cursor, [*statements, ("COMMIT", []), *order])
+    if order:
+        ids.receive(cursor.fetchall())
+
+
+def _cursor():
+    """A cursor of psycopg2's own: Django's wrappers cost more than some statements, and would begin by themselves."""
+    if connection.connection is None:
+        connection.ensure_connection()
+        with connection.connection.cursor() as cursor:
+            cursor.execute(SESSION)
+    return connection.connection.cursor()
+
+
+def close() -> None:
+    """Drop the connection, whatever state it is in; what it had not committed is gone."""
+    try:
+        connection.close()
+    except DATABASE_ERRORS:
+        connection.connection = None
+
+
+def _was_committed(transaction_id: str) -> bool:
+    """Whether a transaction took effect; OutcomeUnknown when the database cannot tell within RESOLVE_SECONDS."""
+    deadline = time.monotonic() + RESOLVE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            cursor = _cursor()
+            cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
+            status = cursor.fetchone()[0]
+            if status in ("committed", "aborted"):
+                return status == "committed"
+        except DATABASE_ERRORS:
+            close()
+        time.sleep(0.1)
+    raise OutcomeUnknown

@@ -1,0 +1,97 @@
+"""Data directories, processes and waiting for the tooling tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from config import embedded, embedded_server
+from config.embedded_places import ServerUser, places_of
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+IS_ROOT = os.geteuid() == 0
+FAST = {"fsync": "off", "shared_buffers": "16MB", "autovacuum": "off"}
+WAIT_SECONDS = 30
+
+HOLD = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from config import embedded, embedded_server
+cluster = embedded.acquire(sys.argv[1], settings={FAST!r})
+print(cluster.pid, cluster.started_here, flush=True)
+sys.stdin.read()
+cluster.release()
+"""
+
+
+@contextmanager
+def data_directory(*below: str, mode: int = 0o711) -> Iterator[Path]:
+    """A data directory inside a temporary one of the given mode; its database is deleted at the end."""
+    top = Path(tempfile.mkdtemp(prefix="venue-tooling-"))
+    top.chmod(mode)
+    data_dir = top.joinpath("data", *below)
+    try:
+        yield data_dir
+    finally:
+        if data_dir.exists():
+            embedded.remove(data_dir)
+        shutil.rmtree(top, ignore_errors=True)
+
+
+class Holder:
+    """Another process that holds a cluster until it is let go or killed."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(data_dir)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != "DATABASE_URL"},
+        )
+
+    def server(self) -> tuple[int, bool]:
+        """The server's process id, and whether this holder started it; waits until it holds."""
+        pid, started_here = self.process.stdout.readline().split()
+        return int(pid), started_here == "True"
+
+    def let_go(self) -> None:
+        self.process.communicate(timeout=WAIT_SECONDS)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@contextmanager
+def holders(data_dir: Path, count: int) -> Iterator[list[Holder]]:
+    started = [Holder(data_dir) for _ in range(count)]
+    try:
+        yield started
+    finally:
+        for each in started:
+            if each.process.poll() is None:
+                each.let_go()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended but was not yet collected does not."""
+    return embedded_server._arguments_of(pid) != [""]
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {WAIT_SECONDS} s for: {what}"
+        time.sleep(0.01)
+
+
+def server_user(data_dir: Path) -> ServerUser:
+    return places_of(data_dir).user

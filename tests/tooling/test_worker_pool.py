@@ -1,0 +1,140 @@
+"""Listening, and several processes behind one port: started, restarted, stopped, and none left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from config import serving, worker_pool
+from tests.tooling.support import ROOT, is_alive, wait_until
+
+# Takes the same arguments as `manage.py serve_worker`, and answers each connection with its number and process id.
+SMALL_WORKER = f"""
+import os, signal, socket, sys
+sys.path.insert(0, {str(ROOT)!r})
+from config import worker_pool
+given = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+if os.environ.get("WORKER_FAILS") == os.environ["WORKER_INDEX"]:
+    sys.exit(3)
+worker_pool.leave_with_parent(int(given["--parent-fd"]))
+listener = socket.socket(fileno=int(given["--fd"]))
+os.write(int(given["--ready-fd"]), worker_pool.READY)
+while True:
+    connection, _ = listener.accept()
+    connection.sendall(f"{{os.environ['WORKER_INDEX']}} {{os.getpid()}}".encode())
+    connection.close()
+"""
+
+PARENT = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from config import serving, worker_pool
+worker_pool.MANAGE = Path(sys.argv[1])
+serving.stop_on_signals()
+with serving.listen("127.0.0.1", 0) as listener:
+    pool = worker_pool.WorkerPool(listener, count=2, server="uvicorn")
+    pool.run(lambda: print(listener.getsockname()[1], *pool.process_ids(), flush=True))
+"""
+
+
+@pytest.fixture
+def small_worker(tmp_path):
+    script = tmp_path / "manage.py"
+    script.write_text(SMALL_WORKER)
+    return script
+
+
+@pytest.fixture
+def parent(small_worker):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(small_worker)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    port, *children = map(int, process.stdout.readline().split())
+    yield process, port, children
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not any(map(is_alive, children)), "the children to leave")
+
+
+def ask(port: int) -> tuple[int, int]:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        index, pid = connection.recv(100).split()
+        return int(index), int(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_parent_and_children_with_exit_code_0(parent, number):
+    process, port, children = parent
+    assert ask(port)[1] in children
+    process.send_signal(number)
+    assert process.wait(20) == 0
+    assert not any(map(is_alive, children))
+
+
+def test_children_leave_when_the_parent_is_killed(parent):
+    process, _, children = parent
+    process.kill()
+    wait_until(lambda: not any(map(is_alive, children)), "the children to leave")
+
+
+def test_a_child_that_dies_is_replaced_and_the_port_answers_throughout(parent):
+    process, port, (first, second) = parent
+    os.kill(first, signal.SIGKILL)
+    seen = set()
+
+    def replaced() -> bool:
+        index, pid = ask(port)
+        seen.add(pid)
+        return index == 0 and pid != first
+
+    wait_until(replaced, "a new first child")
+    assert first not in seen and process.poll() is None
+    children = seen | {second}
+    process.terminate()
+    assert process.wait(20) == 0
+    assert not any(map(is_alive, children))
+
+
+def test_a_child_that_cannot_start_ends_the_pool(small_worker, monkeypatch):
+    monkeypatch.setattr(worker_pool, "MANAGE", small_worker)
+    monkeypatch.setenv("WORKER_FAILS", "1")
+    with serving.listen("127.0.0.1", 0) as listener:
+        pool = worker_pool.WorkerPool(listener, count=2, server="uvicorn")
+        with pytest.raises(worker_pool.WorkerFailed, match="server process 1 ended with 3"):
+            pool.run(threading.Event().set)
+        assert pool.process_ids() == []
+
+
+def test_a_port_in_use_is_named_with_the_way_out():
+    with serving.listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(
+            serving.PortError, match=rf"port {port} on 127\.0\.0\.1 is in use: .*PORT={port + 1}"
+        ):
+            serving.listen("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["no such host", "192.0.2.1"])
+def test_a_host_that_is_not_here_is_refused(host):
+    with pytest.raises(serving.PortError, match="cannot listen on"):
+        serving.listen(host, 0)
+
+
+@pytest.mark.parametrize(
+    ("bound", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("localhost", "127.0.0.1|[::1]")],
+)
+def test_the_address_shown_is_one_that_a_browser_here_can_open(bound, shown):
+    with serving.listen(bound, 0) as listener:
+        port = listener.getsockname()[1]
+        assert serving.address_of(listener) in {f"http://{each}:{port}" for each in shown.split("|")}
