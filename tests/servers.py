@@ -12,6 +12,7 @@ import atexit
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 
@@ -20,6 +21,21 @@ import pytest
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 INFORMING = {"--help", "-h", "--version", "--markers", "--fixtures"}
 FAST_NOT_SAFE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
+
+# Waits for the run to end; if it was killed before it could say `done`, ends what it has left behind.
+GUARD = """
+import os, shutil, signal, sys
+started = sys.argv[2:]
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+if sys.stdin.read() != "done":
+    for pid in started:
+        try:
+            os.kill(int(pid), signal.SIGQUIT)
+        except ProcessLookupError:
+            pass
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+"""
 
 _cleanups: list = []
 
@@ -32,7 +48,7 @@ def pytest_load_initial_conftests(early_config, parser, args):
         os.environ["CHANNEL_PREFIX"] = f"tests-{os.getpid()}-{os.environ['PYTEST_XDIST_WORKER']}"
     elif not INFORMING & set(args):
         atexit.register(_stop_servers)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the run like Ctrl-C, cleaning up
         os.environ["CHANNEL_PREFIX"] = f"tests-{os.getpid()}"
         _provide_environment()
     return (yield)
@@ -46,18 +62,29 @@ def _provide_environment() -> None:
     os.chmod(data_dir, 0o711)
     _cleanups.append(lambda: shutil.rmtree(data_dir, ignore_errors=True))
     os.environ["DATA_DIR"] = data_dir
+    started: list[int] = []
     try:
         if not os.environ.get("DATABASE_URL"):
             cluster = embedded.acquire(data_dir, settings=FAST_NOT_SAFE)
             _cleanups.append(lambda: embedded.remove(data_dir))
             _cleanups.append(cluster.release)
             os.environ["DATABASE_URL"] = cluster.url
+            started.append(cluster.pid)
         if not os.environ.get("REDIS_URL"):
             redis = embedded_redis.RedisServer().start()
             _cleanups.append(redis.stop)
             os.environ["REDIS_URL"] = redis.url
+            started.append(redis.pid)
     except (embedded.EmbeddedError, embedded_redis.RedisError) as error:
         raise pytest.UsageError(str(error)) from error
+    _guard(data_dir, started)
+
+
+def _guard(data_dir: str, started: list[int]) -> None:
+    command = [sys.executable, "-c", GUARD, data_dir, *map(str, started)]
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
+    # Cleanups run from the last to the first: the guard is told last of all.
+    _cleanups.insert(0, lambda: guard.communicate("done"))
 
 
 def pytest_unconfigure(config) -> None:

@@ -13,9 +13,7 @@ def test_it_starts_forgets_on_kill_comes_back_on_its_port_and_stops():
         url, first = server.url, server.pid
         client = redis.Redis.from_url(url)
         client.set("key", "value")
-        assert (
-            client.config_get("save")["save"] == "" and client.config_get("appendonly")["appendonly"] == "no"
-        )
+        assert client.config_get("save")["save"] == "" and client.config_get("appendonly")["appendonly"] == "no"
         server.kill()
         server.start()
         assert server.url == url and server.pid != first

@@ -80,9 +80,7 @@ def test_ci_runs_lint_and_tests_and_stops_at_the_first_failure():
 
 
 def test_make_help_names_every_command():
-    answer = subprocess.run(
-        ["make", "-C", ROOT, "--no-print-directory", "help"], capture_output=True, text=True
-    )
+    answer = subprocess.run(["make", "-C", ROOT, "--no-print-directory", "help"], capture_output=True, text=True)
     named = {line.split()[1] for line in answer.stdout.splitlines() if line.startswith("  make ")}
     assert answer.returncode == 0
     assert named == {"run", "test", "lint", "bench", "prove", "lockstep", "clean", "help"}

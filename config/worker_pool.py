@@ -1,0 +1,170 @@
+"""Several server processes behind one listening socket: started, watched, restarted and stopped by a parent.
+
+Each child inherits the listening socket and the ends of two pipes. One is written by the child (`ready`) and
+closes with it, so the parent learns of its death by the event; the other is held by the parent alone and
+closes with it, so the children leave even if the parent is killed with -9.
+Invariant: when `run` has ended, no child lives.
+Known limit: a child that cannot start the first time ends the pool; later deaths are retried for ever, ever
+slower.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+READY = b"."
+STOP_SECONDS = 15
+LONGEST_PAUSE_SECONDS = 30.0
+STABLE_AFTER_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerFailed(Exception):
+    """A server process ended before it ever answered a request."""
+
+
+@dataclass
+class Worker:
+    """One place in the pool and the process that fills it."""
+
+    index: int
+    process: subprocess.Popen
+    ready_pipe: int
+    started_at: float = field(default_factory=time.monotonic)
+    is_ready: bool = False
+    pause_seconds: float = 0.0
+
+
+class WorkerPool:
+    """Runs `count` processes of `manage.py serve_worker` on one listening socket."""
+
+    def __init__(self, listener: socket.socket, *, count: int, server: str) -> None:
+        self._listener = listener
+        self._count = count
+        self._server = server
+        self._selector = selectors.DefaultSelector()
+        self._workers: dict[int, Worker] = {}
+        self._restarts: dict[int, tuple[float, float]] = {}  # index to (time due, pause behind it)
+        self._child_end, self._parent_end = os.pipe()
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Serve until an exception (SystemExit by a signal) or WorkerFailed; `ready` is called once all
+        answer.
+        """
+        announced = False
+        try:
+            for index in range(self._count):
+                self._start(index)
+            while True:
+                self._watch(is_first_start=not announced)
+                if not announced and all(worker.is_ready for worker in self._workers.values()):
+                    announced = True
+                    ready()
+        finally:
+            self.stop()
+
+    def process_ids(self) -> list[int]:
+        """The living children, in order of their index."""
+        return [self._workers[index].process.pid for index in sorted(self._workers)]
+
+    def stop(self) -> None:
+        """Ask every child to end, wait, and end those that do not."""
+        for worker in self._workers.values():
+            worker.process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for worker in self._workers.values():
+            try:
+                worker.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+        for worker in list(self._workers.values()):
+            self._bury(worker)
+        self._selector.close()
+        os.close(self._child_end)
+        os.close(self._parent_end)
+
+    def _start(self, index: int, pause_seconds: float = 0.0) -> None:
+        ready_pipe, ready_end = os.pipe()
+        command = [sys.executable, str(MANAGE), "serve_worker", "--fd", str(self._listener.fileno())]
+        command += [
+            "--parent-fd",
+            str(self._child_end),
+            "--ready-fd",
+            str(ready_end),
+            "--server",
+            self._server,
+        ]
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"WORKER_INDEX": str(index)},
+            pass_fds=[self._listener.fileno(), self._child_end, ready_end],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the parent, which stops the children in order
+        )
+        os.close(ready_end)
+        self._workers[index] = Worker(index, process, ready_pipe, pause_seconds=pause_seconds)
+        self._selector.register(ready_pipe, selectors.EVENT_READ, index)
+
+    def _watch(self, *, is_first_start: bool) -> None:
+        for key, _ in self._selector.select(self._seconds_to_next_restart()):
+            worker = self._workers[key.data]
+            if os.read(worker.ready_pipe, 1) == READY:
+                worker.is_ready = True
+                continue
+            self._bury(worker)
+            if is_first_start:
+                raise WorkerFailed(f"server process {worker.index} ended with {worker.process.returncode}")
+            self._plan_restart(worker)
+        self._restart_those_due()
+
+    def _bury(self, worker: Worker) -> None:
+        self._selector.unregister(worker.ready_pipe)
+        os.close(worker.ready_pipe)
+        worker.process.wait()
+        del self._workers[worker.index]
+
+    def _plan_restart(self, worker: Worker) -> None:
+        was_stable = time.monotonic() - worker.started_at > STABLE_AFTER_SECONDS
+        pause = 0.5 if was_stable else min(LONGEST_PAUSE_SECONDS, max(0.5, worker.pause_seconds * 2))
+        code = worker.process.returncode
+        logger.error("server process %d ended with %s; starting it again in %.1f s", worker.index, code, pause)
+        self._restarts[worker.index] = (time.monotonic() + pause, pause)
+
+    def _seconds_to_next_restart(self) -> float | None:
+        if not self._restarts:
+            return None
+        return max(0.0, min(due for due, _ in self._restarts.values()) - time.monotonic())
+
+    def _restart_those_due(self) -> None:
+        for index, (due, pause) in list(self._restarts.items()):
+            if due <= time.monotonic():
+                del self._restarts[index]
+                self._start(index, pause)
+
+
+def leave_with_parent(parent_pipe: int) -> None:
+    """In a child: stop this process in order when the parent's end of the pipe closes, and by force if
+    need be.
+    """
+
+    def watch() -> None:
+        while os.read(parent_pipe, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STOP_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

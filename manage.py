@@ -1,0 +1,56 @@
+#!/usr/bin/env python
+"""The venue's commands. Those that use the database find the embedded one running while they need it."""
+
+import os
+import signal
+import sys
+
+# These touch no database, or (serve, serve_worker) look after it themselves.
+WITHOUT_DATABASE = {
+    "check", "collectstatic", "compilemessages", "diffsettings", "findstatic", "help", "makemessages",
+    "makemigrations", "serve", "serve_worker", "spectacular", "startapp", "startproject", "version",
+}  # fmt: skip
+HELP_WORDS = {"-h", "--help", "--version"}
+
+
+def main() -> None:
+    """Run one command, between acquiring and releasing the embedded database if it needs that."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    try:
+        from django.core.management import execute_from_command_line
+    except ImportError as error:
+        sys.exit(f"Django is missing ({error}): use `make run`, or `pip install -r requirements.txt` first.")
+    if needs_embedded_database(sys.argv):
+        run_with_embedded_database(execute_from_command_line)
+    else:
+        execute_from_command_line(sys.argv)
+
+
+def needs_embedded_database(arguments: list[str]) -> bool:
+    """Whether this command line is for a command that needs a database that nobody else provides."""
+    command = next((word for word in arguments[1:] if not word.startswith("-")), "help")
+    asks_for_help = bool(HELP_WORDS & set(arguments[1:]))
+    return not os.environ.get("DATABASE_URL") and command not in WITHOUT_DATABASE and not asks_for_help
+
+
+def run_with_embedded_database(execute) -> None:
+    """Hold the embedded database while the command runs; also when it fails or is told to stop."""
+    from django.conf import settings
+
+    from config import embedded
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        cluster = embedded.acquire(settings.DATA_DIR)
+    except embedded.EmbeddedError as error:
+        sys.exit(str(error))
+    try:
+        execute(sys.argv)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        cluster.release()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""`manage.py serve` as a person runs it: up from nothing, stopped in order, back after kill -9, clear when it fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from config import embedded, serving
+from tests.tooling.support import ROOT, data_directory
+
+READY_LINE = re.compile(r"The venue is open at (http://\S+)/")
+
+
+class Serve:
+    """A running `manage.py serve` on a free port, with a data directory and no DATABASE_URL."""
+
+    def __init__(self, data_dir: Path, *arguments: str, **environment: str) -> None:
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in {"DATABASE_URL", "REDIS_URL", "WORKERS", "WORKER_INDEX"}
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), "serve", *arguments],
+            env=inherited | {"DATA_DIR": str(data_dir), "PORT": "0", "SIMULATOR": "off"} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+
+    def address(self) -> str:
+        """Wait until it says that it is open."""
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if found := READY_LINE.search(line):
+                return found.group(1)
+        raise AssertionError("serve ended without opening:\n" + "".join(self.lines))
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        rest, _ = self.process.communicate(timeout=30)
+        self.lines.append(rest)
+        return self.process.returncode
+
+
+@pytest.fixture
+def data_dir():
+    with data_directory() as directory:
+        yield directory
+
+
+def answers(address: str) -> bool:
+    with urllib.request.urlopen(f"{address}/health", timeout=10) as answer:
+        return answer.status == 200
+
+
+def test_up_from_nothing_then_killed_then_up_again_on_the_other_server(data_dir):
+    first = Serve(data_dir)
+    assert answers(first.address())
+    assert embedded.running(data_dir)
+    first.process.kill()
+    first.process.communicate()
+    second = Serve(data_dir, "--server", "daphne")
+    assert answers(second.address())
+    assert second.end(signal.SIGINT) == 0
+    assert not embedded.running(data_dir)
+
+
+def test_several_processes_answer_behind_one_port(data_dir):
+    redis_url = os.environ["REDIS_URL"]
+    serve = Serve(data_dir, WORKERS="2", REDIS_URL=redis_url, CHANNEL_PREFIX=f"serve-{os.getpid()}")
+    address = serve.address()
+    assert all(answers(address) for _ in range(8))
+    assert serve.end(signal.SIGTERM) == 0
+    assert not embedded.running(data_dir)
+
+
+def test_a_port_in_use_costs_nothing(data_dir):
+    with serving.listen("127.0.0.1", 0) as listener:
+        port = str(listener.getsockname()[1])
+        serve = Serve(data_dir, PORT=port)
+        output, _ = serve.process.communicate(timeout=30)
+    assert serve.process.returncode == 1
+    assert f"port {port}" in output and "PORT=" in output and "Traceback" not in output
+    assert not (data_dir / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "words"),
+    [
+        ({"WORKERS": "2"}, 2, "REDIS_URL"),
+        ({"WORKERS": "0"}, 2, "WORKERS"),
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}, 1, "DATABASE_URL"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_words(data_dir, environment, code, words):
+    serve = Serve(data_dir, **environment)
+    output, _ = serve.process.communicate(timeout=30)
+    assert (serve.process.returncode, "Traceback" in output) == (code, False), output
+    assert words in output
