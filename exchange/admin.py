@@ -44,9 +44,10 @@ class FillsOfOrder(operators.HistoryInline):
     """What an order has got so far."""
 
     model = Fill
-    fields = ("trade", "role", "shown_price", "shown_quantity", "shown_fee", "executed_at")
+    fields = ("trade", "role", "shown_price", "shown_quantity", "shown_fee", "shown_executed_at")
     shown_price = operators.number("price")
     shown_quantity = operators.number("quantity")
+    shown_executed_at = operators.moment("executed_at")
     shown_fee = operators.number("fee")
 
     def get_queryset(self, request: HttpRequest):
@@ -58,8 +59,8 @@ class OrderAdmin(operators.HistoryAdmin):
     """Every order ever accepted."""
 
     list_display = (
-        "id", "market", "account", "side", "type", "shown_price", "shown_quantity", "shown_filled_quantity", "status_label",
-        "created_at",
+        "id", "market", "account", "side", "type", "shown_price", "shown_quantity", "shown_filled_quantity",
+        "status_label", "shown_created_at",
     )  # fmt: skip
     list_filter = (StateFilter, "market", "side")
     list_select_related = ("market", "account__user", "account__market")
@@ -83,7 +84,7 @@ class OrderAdmin(operators.HistoryAdmin):
             },
         ),
         ("So far", {"fields": (("shown_filled_quantity", "shown_filled_notional"), ("shown_fee", "shown_reserved"))}),
-        ("When", {"fields": (("created_at", "updated_at"),)}),
+        ("When", {"fields": (("shown_created_at", "shown_updated_at"),)}),
     )
     shown_price = operators.number("price")
     shown_quantity = operators.number("quantity")
@@ -92,6 +93,8 @@ class OrderAdmin(operators.HistoryAdmin):
     shown_filled_notional = operators.number("filled_notional")
     shown_fee = operators.number("fee")
     shown_reserved = operators.number("reserved")
+    shown_created_at = operators.moment("created_at")
+    shown_updated_at = operators.moment("updated_at")
 
     @display(description="status", label=STATUS_COLOURS)
     def status_label(self, order: Order):
@@ -167,7 +170,7 @@ class OrderAdmin(operators.HistoryAdmin):
 class TradeAdmin(operators.HistoryAdmin):
     """Every match."""
 
-    list_display = ("id", "market", "taker_side", "shown_price", "shown_quantity", "executed_at", "sequence")
+    list_display = ("id", "market", "taker_side", "shown_price", "shown_quantity", "shown_executed_at", "sequence")
     list_filter = ("market",)
     list_select_related = ("market",)
     exact_search = ("id",)
@@ -176,10 +179,11 @@ class TradeAdmin(operators.HistoryAdmin):
         ("market", "sequence"),
         ("shown_price", "shown_quantity"),
         ("maker", "taker"),
-        ("taker_side", "executed_at"),
+        ("taker_side", "shown_executed_at"),
     )
     shown_price = operators.number("price")
     shown_quantity = operators.number("quantity")
+    shown_executed_at = operators.moment("executed_at")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Trade | None = None):
         return [name for row in self.fields for name in row]
@@ -210,7 +214,7 @@ class FillAdmin(operators.HistoryAdmin):
         "shown_price",
         "shown_quantity",
         "shown_fee",
-        "executed_at",
+        "shown_executed_at",
     )
     list_select_related = ("market", "account__user", "account__market")
     exact_search = ("account_id", "order_id")
@@ -225,8 +229,9 @@ class FillAdmin(operators.HistoryAdmin):
         "shown_price",
         "shown_quantity",
         "shown_fee",
-        "executed_at",
+        "shown_executed_at",
     )
     shown_price = operators.number("price")
     shown_quantity = operators.number("quantity")
+    shown_executed_at = operators.moment("executed_at")
     shown_fee = operators.number("fee")

@@ -72,7 +72,7 @@ class LiveBook:
         if order.budget is not None:
             order.quantity, order.remaining = plan.filled, 0
             spent = self._budget_is_spent(order, plan)
-            order.status = Status.FILLED if spent else Status.EXPIRED
+            order.status = Status.FILLED if plan.filled and spent else Status.EXPIRED
         elif plan.rests:
             order.status = Status.PARTIALLY_FILLED if plan.filled else Status.OPEN
             self.open_orders[order.account] += 1

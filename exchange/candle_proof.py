@@ -17,7 +17,7 @@ COLUMNS = (
 
 #: Every candle that the trades of the markets in `chosen` make, by market.
 FROM_TAPE = f"""
-SELECT market_id, length AS interval_seconds, open_time, first.price AS open, high, low, last.price AS close,
+SELECT folded.market_id, length AS interval_seconds, open_time, first.price AS open, high, low, last.price AS close,
        folded.volume, folded.quote_volume, folded.trades, folded.first_trade_id, folded.last_trade_id
 FROM unnest(ARRAY[{", ".join(map(str, STORED_SECONDS))}]) AS length
 CROSS JOIN LATERAL (

@@ -6,6 +6,7 @@ index by time.
 """
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from django.core.cache import cache
 from django.db import connection
@@ -14,7 +15,6 @@ from django.utils.timesince import timesince
 
 from accounts.models import User
 from exchange import audit
-from exchange.models import Order
 from marketdata import clock, units
 from marketdata.models import Market
 from marketdata.operators import change_url
@@ -63,9 +63,9 @@ def _read_figures() -> dict:
     stopped = [market.symbol for market in rows if market.status != Market.Status.OPEN or not market.is_active]
     nothing = (0, 0, 0, 0)
     cards = [
-        ("exchange.view_order", ("Open orders", f"{sum(one[0] for one in sums.values()):,}", _of_orders())),
-        ("exchange.view_trade", ("Trades, 24 h", f"{sum(one[1] for one in sums.values()):,}", "")),
-        ("accounts.view_user", ("Users", f"{User.objects.count():,}", "")),
+        ("exchange.view_order", ("Open orders", f"{sum(one[0] for one in sums.values()):,}", "in all books")),
+        ("exchange.view_trade", ("Trades, 24 h", f"{sum(one[1] for one in sums.values()):,}", "in all markets")),
+        ("accounts.view_user", ("Users", f"{User.objects.count():,}", "bots included")),
         ("marketdata.view_market", ("Markets", f"{len(rows) - len(stopped)} open", _stopped_text(stopped))),
     ]
     table = {
@@ -73,11 +73,6 @@ def _read_figures() -> dict:
         "rows": [_market_row(market, *sums.get(market.id, nothing)) for market in rows],
     }
     return {"cards": cards, "markets": table}
-
-
-def _of_orders() -> str:
-    newest = Order.objects.order_by("-id").values_list("id", flat=True).first()
-    return f"newest is {newest}" if newest else ""
 
 
 def _stopped_text(symbols: list[str]) -> str:
@@ -90,12 +85,17 @@ def _market_row(market: Market, open_orders: int, trades: int, volume, quote_vol
         "symbol": market.symbol,
         "status": market.get_status_display() if market.is_active else "Inactive",
         "is_open": market.is_active and market.status == Market.Status.OPEN,
-        "price": "–" if market.last_price is None else f"{units.plain(market.last_price)} {market.quote}",
+        "price": "–" if market.last_price is None else f"{_grouped(market.last_price)} {market.quote}",
         "open_orders": f"{open_orders:,}",
         "trades": f"{trades:,}",
-        "volume": f"{units.plain(volume)} {market.base}",
-        "turnover": f"{units.plain(quote_volume)} {market.quote}",
+        "volume": f"{_grouped(volume)} {market.base}",
+        "turnover": f"{_grouped(quote_volume)} {market.quote}",
     }
+
+
+def _grouped(value: Decimal | int) -> str:
+    """A plain number with its thousands apart."""
+    return f"{Decimal(units.plain(Decimal(value))):,f}"
 
 
 def first_trade_since(cursor, since: datetime) -> int:

@@ -145,7 +145,7 @@ def _provide_house(market: Market) -> None:
     spec = spec_of(market)
     price = market.last_price or market.reference_price
     if market.kind == Market.Kind.SPOT and price:
-        population.top_up(population.cast(market.id), spec, int(price / spec.tick_size))
+        population.funds(population.cast(market.id), spec, int(price / spec.tick_size))
 
 
 def _make_user(username: str) -> bool:

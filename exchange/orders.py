@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from asgiref.sync import sync_to_async
 from django.db.models import Prefetch
 
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Replay, UnknownOrder
@@ -17,6 +16,7 @@ from exchange.models import Fill, Order
 from exchange.rendering import order_row
 from exchange.sequencer import sequencer
 from marketdata.refusals import Malformed, Refusal
+from marketdata.threads import in_thread
 
 WAIT_SECONDS = 60
 
@@ -126,7 +126,7 @@ def _placed(outcome) -> Placed | Exception:
 
 
 async def _placed_async(outcome: Replay) -> Placed:
-    return await sync_to_async(_placed, thread_sensitive=False)(outcome)
+    return await in_thread(_placed, outcome)
 
 
 def _with_fills(order: dict) -> dict:
@@ -139,5 +139,5 @@ def _with_fills(order: dict) -> dict:
 
 async def _with_fills_async(order: dict) -> dict:
     if order["fills"] is None:
-        return await sync_to_async(stored, thread_sensitive=False)(order["id"])
+        return await in_thread(stored, order["id"])
     return order

@@ -132,7 +132,7 @@ class Board:
         return self.compose(spec, view.sequence, view.best)
 
     def compose(self, spec: MarketSpec, book_sequence: int, best: Callable[[int], int | None]) -> dict:
-        """The ticker with the best prices of a book at that sequence."""
+        """The ticker with the best prices of a book at that sequence, which the state must have reached."""
         now = tickers.minute_of(clock.now())
         with self._lock:
             state = self.states[spec.id]
@@ -140,7 +140,7 @@ class Board:
             if state.shown is None or state.shown[0] != key:
                 found = tickers.ticker(
                     spec,
-                    sequence=max(state.sequence, book_sequence),
+                    sequence=book_sequence,
                     last=state.last,
                     bid=best(BUY),
                     ask=best(SELL),

@@ -3,3 +3,4 @@ from django.apps import AppConfig
 
 class MarketdataConfig(AppConfig):
     name = "marketdata"
+    verbose_name = "Market data"

@@ -1,5 +1,246 @@
-"""The fan-out hub: one member per process in the venue's Channels group."""
+"""The fan-out hub: what was committed, told to every process once, over one Channels group.
+
+Each server process has one member in the group "venue" (`start` and `stop` run in its event loop); rooms above
+say what they want to hear with `on_books` and `on_accounts`, and get each batch on the event loop. A process
+without a loop (a command, a shell) sends from a helper thread. Batches are opaque here: a book message is the
+list that `exchange.depth.Delta.message` makes, account events are numbered dictionaries.
+
+Invariants: `publish` never blocks and never raises, because money code calls it; each batch is serialised once,
+whatever the number of listeners; a handler that fails stops neither the others nor the hub. Known limits: a
+channel layer delivers at most once and in no order between senders. Batches are lost while Redis is away, when
+the queue of QUEUE_BATCHES overflows, and when a short command ends before its helper thread was connected.
+Sequences in the messages let listeners notice, and what was missed is in the database.
+"""
+
+import asyncio
+import atexit
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import orjson
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+logger = logging.getLogger(__name__)
+
+GROUP = "venue"
+MESSAGE_TYPE = "venue.batch"
+#: Batches that wait for a slow Redis; the oldest are dropped beyond.
+QUEUE_BATCHES = 2_000
+SEND_SECONDS = 5.0
+#: The in-memory layer lets memberships expire, so they are renewed.
+REJOIN_SECONDS = 5.0
+START_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 5.0
+FLUSH_AT_EXIT_SECONDS = 2.0
+
+BooksHandler = Callable[[list[list]], None]
+AccountsHandler = Callable[[list[tuple[int, list[dict]]]], None]
 
 
-def publish(*, books: list[list], accounts: dict[int, list[dict]]) -> None:
-    """Tell every process what was committed; from any thread, returns at once."""
+class _Sender:
+    """Batches on their way into the group, in order, through one event loop. `put` may be called from any
+    thread.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self.loop = loop
+        self._waiting: deque[dict] = deque(maxlen=QUEUE_BATCHES)
+        self._arrived = asyncio.Event()
+        self._idle = threading.Event()
+        self._is_down = False
+
+    def put(self, message: dict) -> None:
+        """RuntimeError when the loop is closed."""
+        self._idle.clear()
+        self._waiting.append(message)
+        self.loop.call_soon_threadsafe(self._arrived.set)
+
+    def flush(self) -> None:
+        """Give what is waiting a moment to leave."""
+        self._idle.wait(FLUSH_AT_EXIT_SECONDS)
+
+    async def run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                await self._send(self._waiting.popleft())
+            self._idle.set()
+
+    async def _send(self, message: dict) -> None:
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await get_channel_layer().group_send(GROUP, message)
+            self._is_down = False
+        except Exception as error:
+            if not self._is_down:
+                logger.warning("the channel layer takes no messages (%r); streams catch up from the database", error)
+            self._is_down = True
+
+
+class Hub:
+    """This process's member of the group, and whoever listens to it."""
+
+    def __init__(self):
+        self._books_handlers: list[BooksHandler] = []
+        self._accounts_handlers: list[AccountsHandler] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: list[asyncio.Task] = []
+        self._sender: _Sender | None = None
+        self._outlet: _Sender | None = None
+        self._outlet_lock = threading.Lock()
+        self._channel: str | None = None
+        self._joined: asyncio.Event | None = None
+
+    # Sending
+
+    def publish(self, *, books: list[list], accounts: dict[int, list[dict]]) -> None:
+        """Tell every process; from any thread."""
+        try:
+            sender = self._sender or self._helper()
+            if sender is not None:
+                sender.put(encode(books, accounts))
+        except Exception:
+            logger.exception("publishing failed; streams catch up from the database")
+
+    def _helper(self) -> _Sender | None:
+        """The helper thread's sender, for a process that serves no sockets; None where nobody else could hear
+        it.
+        """
+        if isinstance(get_channel_layer(), InMemoryChannelLayer):
+            return None
+        with self._outlet_lock:
+            if self._outlet is None:
+                self._outlet = _Sender(asyncio.new_event_loop())
+                threading.Thread(target=_run_outlet, args=[self._outlet], name="hub-sender", daemon=True).start()
+                atexit.register(self._outlet.flush)
+        return self._outlet
+
+    # Listening
+
+    def on_books(self, handler: BooksHandler) -> None:
+        """Call `handler` on the event loop with the book messages of each batch. Registering twice is harmless."""
+        if handler not in self._books_handlers:
+            self._books_handlers.append(handler)
+
+    def on_accounts(self, handler: AccountsHandler) -> None:
+        """Call `handler` on the event loop with (account id, numbered events) pairs of each batch."""
+        if handler not in self._accounts_handlers:
+            self._accounts_handlers.append(handler)
+
+    def is_running(self) -> bool:
+        return self._loop is not None and not self._loop.is_closed()
+
+    async def start(self) -> None:
+        """Join the group from the running loop; again is harmless. A Redis that is away delays nothing: joining
+        goes on behind.
+        """
+        loop = asyncio.get_running_loop()
+        if self.is_running():
+            if self._loop is not loop:
+                raise RuntimeError("this process's hub already runs in another event loop")
+            return
+        self._loop, self._joined = loop, asyncio.Event()
+        self._sender = _Sender(loop)
+        self._tasks = [loop.create_task(work()) for work in (self._sender.run, self._listen, self._rejoin)]
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._joined.wait()
+        except TimeoutError:
+            logger.warning("the channel layer does not answer yet; streams live from the database until it does")
+
+    async def stop(self) -> None:
+        """Leave the group. What is published from now on goes the helper thread's way."""
+        if not self.is_running():
+            return
+        self._sender = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._leave()
+        self._tasks, self._loop, self._channel = [], None, None
+
+    async def _leave(self) -> None:
+        if self._channel is None:
+            return
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await get_channel_layer().group_discard(GROUP, self._channel)
+        except Exception as error:
+            logger.debug("leaving the group failed: %r", error)
+
+    async def _listen(self) -> None:
+        """Receive for ever; after a failure join again, ever slower."""
+        pause_seconds = 0.1
+        while True:
+            try:
+                layer = get_channel_layer()
+                self._channel = await layer.new_channel()
+                await layer.group_add(GROUP, self._channel)
+                self._joined.set()
+                while True:
+                    message = await layer.receive(self._channel)
+                    pause_seconds = 0.1
+                    self._take(message)
+            except Exception as error:
+                self._channel = None
+                logger.warning("listening failed (%r); joining again in %.1f s", error, pause_seconds)
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _rejoin(self) -> None:
+        while True:
+            await asyncio.sleep(REJOIN_SECONDS)
+            try:
+                if self._channel is not None:
+                    await get_channel_layer().group_add(GROUP, self._channel)
+            except Exception as error:
+                logger.debug("renewing the membership failed: %r", error)
+
+    def _take(self, message: dict) -> None:
+        books, accounts = decode(message)
+        if books:
+            _call(self._books_handlers, books)
+        if accounts:
+            _call(self._accounts_handlers, accounts)
+
+
+def _call(handlers: list[Callable], argument) -> None:
+    for handler in handlers:
+        try:
+            handler(argument)
+        except Exception:
+            logger.exception("a listener failed")
+
+
+def _run_outlet(outlet: _Sender) -> None:
+    asyncio.set_event_loop(outlet.loop)
+    outlet.loop.run_until_complete(outlet.run())
+
+
+def encode(books: list[list], accounts: dict[int, list[dict]]) -> dict:
+    """The group's message of a batch."""
+    content = [books, list(accounts.items())]
+    try:
+        return {"type": MESSAGE_TYPE, "body": orjson.dumps(content)}
+    except TypeError:  # orjson ends at 64 bits, the total of a level of tiny lots may not
+        return {"type": MESSAGE_TYPE, "body": json.dumps(content).encode(), "is_wide": True}
+
+
+def decode(message: dict) -> tuple[list[list], list[list]]:
+    """Books and (account id, events) pairs of a group's message."""
+    loads = json.loads if message.get("is_wide") else orjson.loads
+    books, accounts = loads(message["body"])
+    return books, accounts
+
+
+hub = Hub()
+publish = hub.publish
+on_books = hub.on_books
+on_accounts = hub.on_accounts
+start = hub.start
+stop = hub.stop
+is_running = hub.is_running

@@ -150,6 +150,12 @@ def cached(symbol: str) -> MarketSpec | None:
     return _directory.by_name.get(symbol.upper())
 
 
+def active() -> list[MarketSpec]:
+    """All active markets, by symbol; as old as the cache at most."""
+    _directory.find("")
+    return sorted(set(_directory.by_name.values()), key=lambda spec: spec.symbol)
+
+
 def forget() -> None:
     """Drop the cache: after an operator's change, and between tests."""
     _directory.loaded_at = float("-inf")

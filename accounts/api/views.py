@@ -1,0 +1,195 @@
+"""Registering, tokens, profile, wallet and events over REST."""
+
+import json
+
+from django.conf import settings
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.permissions import AllowAny
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import events, idempotency, tokens, transfers, users
+from accounts.api import shapes
+from accounts.api.serializers import EventQuery, LoginRequest, MoneyRequest, RefreshRequest, RegisterRequest
+from accounts.models import Account, Balance, User
+from marketdata import clock
+from marketdata.api.acceptor import validated
+from marketdata.api.fields import read_query
+from marketdata.throttling import address_of_request, rate, windows
+from marketdata.units import plain
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Your name for this movement: sent again with the same body it gives the first answer, and moves nothing.",
+)
+
+
+class RegisterView(APIView):
+    """A new user with an empty main account."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(
+        operation_id="register", summary="Register", request=RegisterRequest, responses={201: shapes.UserShape}
+    )
+    def post(self, request):
+        wanted = validated(RegisterRequest, request.data)
+        if settings.RATE_LIMITS:
+            windows.charge(("register", address_of_request(request)), rate(settings.RATE_LIMIT_REGISTER)).check()
+        return Response(user_row(users.register(**wanted)), status=201)
+
+
+class TokenView(APIView):
+    """Logging in. Only failures are limited, per name and address."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(operation_id="token_obtain", summary="Log in", request=LoginRequest, responses=shapes.TokenPairShape)
+    def post(self, request):
+        wanted = validated(LoginRequest, request.data)
+        key = ("login", wanted["username"].lower(), address_of_request(request))
+        limit = rate(settings.RATE_LIMIT_LOGIN_FAILURES)
+        if settings.RATE_LIMITS:
+            windows.charge(key, limit, cost=0).check()
+        try:
+            return Response(tokens.log_in(**wanted))
+        except tokens.InvalidCredentials:
+            windows.charge(key, limit)
+            raise
+
+
+class TokenRefreshView(APIView):
+    """Rotation: the refresh token sent is used up."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(
+        operation_id="token_refresh",
+        summary="Get a new token pair",
+        request=RefreshRequest,
+        responses=shapes.TokenPairShape,
+    )
+    def post(self, request):
+        return Response(tokens.refresh(validated(RefreshRequest, request.data)["refresh"]))
+
+
+class TokenBlacklistView(APIView):
+    """Logging out."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(
+        operation_id="token_blacklist",
+        summary="Log out",
+        description="Ends the refresh token; access tokens made from it run out by themselves.",
+        request=RefreshRequest,
+        responses={200: shapes.NothingShape},
+    )
+    def post(self, request):
+        tokens.log_out(validated(RefreshRequest, request.data)["refresh"])
+        return Response({})
+
+
+class MeView(APIView):
+    """The profile."""
+
+    @extend_schema(operation_id="me", summary="Your profile", responses=shapes.UserShape)
+    def get(self, request):
+        return Response(user_row(User.objects.get(pk=request.auth.user_id)))
+
+
+class WalletView(APIView):
+    """What the account holds; POST is the demo's faucet."""
+
+    @extend_schema(operation_id="wallet_read", summary="Your balances", responses=shapes.WalletShape)
+    def get(self, request):
+        return Response({"balances": balance_rows(request.auth.account_id)})
+
+    @extend_schema(
+        operation_id="wallet_deposit",
+        summary="Deposit",
+        description="Demo venues only: up to 10,000,000 of an asset a day. `asset` defaults to USD.",
+        parameters=[IDEMPOTENCY_KEY],
+        request=MoneyRequest,
+        responses={201: OpenApiResponse(shapes.MovementShape, "Done.")},
+    )
+    def post(self, request):
+        return _move(request, "deposit", transfers.faucet)
+
+
+class WithdrawView(APIView):
+    """Out at once: the outside world is simulated."""
+
+    @extend_schema(
+        operation_id="wallet_withdraw",
+        summary="Withdraw",
+        parameters=[IDEMPOTENCY_KEY],
+        request=MoneyRequest,
+        responses={201: OpenApiResponse(shapes.MovementShape, "Done.")},
+    )
+    def post(self, request):
+        return _move(request, "withdrawal", transfers.withdraw)
+
+
+class EventsView(APIView):
+    """What happened to the account, for catching up."""
+
+    @extend_schema(
+        operation_id="events_list", summary="Your events", parameters=[EventQuery], responses=shapes.EventsShape
+    )
+    def get(self, request):
+        wanted = read_query(EventQuery, request.query_params)
+        found, has_more = events.after(account_id=request.auth.account_id, **_renamed(wanted))
+        last = found[-1]["sequence"] if found else wanted["after"]
+        return Response({"events": found, "next": last, "has_more": has_more})
+
+
+def _renamed(wanted: dict) -> dict:
+    return {"sequence": wanted["after"], "limit": wanted["limit"]}
+
+
+def _move(request, kind: str, service) -> Response:
+    """A movement of money under the request's Idempotency-Key."""
+    wanted = validated(MoneyRequest, request.data)
+    account = Account.objects.get(pk=request.auth.account_id)
+    asset = transfers.find_asset(wanted["asset"])
+
+    def perform() -> tuple[int, dict]:
+        moved = service(account=account, asset=asset, amount=wanted["amount"])
+        body = {"id": moved.journal_id, "kind": kind.upper(), "asset": asset.symbol, "amount": plain(moved.amount)}
+        return 201, {**body, "balances": balance_rows(account.pk)}
+
+    terms = json.dumps([kind, asset.symbol, plain(wanted["amount"])])
+    status, body, replayed = idempotency.once(
+        account=account, key=request.headers.get("Idempotency-Key"), request=terms, perform=perform
+    )
+    return Response(body, status=status, headers={"Idempotent-Replayed": "true"} if replayed else None)
+
+
+def user_row(user: User) -> dict:
+    """A user as they see themselves."""
+    return {
+        "id": user.pk,
+        "username": user.username,
+        "email": user.email,
+        "is_staff": user.is_staff,
+        "account_id": users.main_account(user).pk,
+        "date_joined": clock.text(user.date_joined),
+    }
+
+
+def balance_rows(account_id: int) -> list[dict]:
+    """The account's balances that are not zero, by asset."""
+    rows = Balance.objects.filter(account_id=account_id).select_related("asset").order_by("asset__symbol")
+    return [
+        {
+            "asset": row.asset.symbol,
+            "available": plain(row.available),
+            "reserved": plain(row.reserved),
+            "total": plain(row.total),
+        }
+        for row in rows
+        if row.total
+    ]

@@ -1,0 +1,71 @@
+"""JWT pairs: logging in, rotating, logging out. Refresh tokens are used once; access tokens live for minutes."""
+
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Lower
+from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
+from rest_framework_simplejwt.tokens import RefreshToken
+from rest_framework_simplejwt.utils import get_md5_hash_password
+
+from accounts.authentication import TokenExpired, TokenInvalid
+from accounts.models import User
+from marketdata.refusals import Refusal
+
+
+class InvalidCredentials(Refusal):
+    """No active user has that name and password."""
+
+    code, status, title = "invalid_credentials", 401, "Wrong username or password"
+
+
+def find_user(username: str) -> User | None:
+    """The user of that name in any case."""
+    return User.objects.alias(name=Lower("username")).filter(name=Lower(Value(username))).first()
+
+
+def log_in(*, username: str, password: str) -> dict[str, str]:
+    """{access, refresh}; InvalidCredentials, which takes as long for a name that nobody has."""
+    user = find_user(username)
+    if user is None:
+        make_password(password)
+    if user is None or not user.check_password(password) or not user.is_active:
+        raise InvalidCredentials("No active user has that name and password.")
+    return _pair(user)
+
+
+def refresh(token: str) -> dict[str, str]:
+    """A new pair for a refresh token, which is used up by it: of two at the same time, one gets the pair."""
+    with transaction.atomic():
+        claims = _use_up(token)
+        user = User.objects.filter(pk=claims[api_settings.USER_ID_CLAIM], is_active=True).first()
+        if user is None or claims.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
+            raise TokenInvalid("The token's user cannot log in, or changed the password; log in again.")
+        return _pair(user)
+
+
+def log_out(token: str) -> None:
+    """The refresh token ends here."""
+    with transaction.atomic():
+        _use_up(token)
+
+
+def _pair(user: User) -> dict[str, str]:
+    token = RefreshToken.for_user(user)
+    return {"access": str(token.access_token), "refresh": str(token)}
+
+
+def _use_up(token: str) -> RefreshToken:
+    """Verify the refresh token and blacklist it, under a lock on its row."""
+    try:
+        claims = RefreshToken(token, verify=False)
+        OutstandingToken.objects.select_for_update().filter(jti=str(claims.get(api_settings.JTI_CLAIM))).first()
+        claims = RefreshToken(token)
+        claims.blacklist()
+    except ExpiredTokenError:
+        raise TokenExpired("The refresh token has expired; log in again.") from None
+    except TokenError:
+        raise TokenInvalid("The refresh token is not valid or was used before.") from None
+    return claims

@@ -1,0 +1,75 @@
+"""The outermost middleware: a request id, the one form of the path, the size limit, and the rate-limit headers."""
+
+import itertools
+import re
+import secrets
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+
+from config.paths import canonical, is_api
+from config.problems import counted, response_of
+from config.throttles import charge_of
+from marketdata.refusals import Refusal
+
+SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+_process = secrets.token_hex(6)
+_numbers = itertools.count(1)
+
+
+class BodyTooLarge(Refusal):
+    """More bytes than any request of ours has."""
+
+    code, status, title = "body_too_large", 413, "Body too large"
+
+    def __init__(self):
+        super().__init__(f"A body has at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
+
+
+def request_id_for(sent: str | None) -> str:
+    """The caller's own request id if it is a sane one, else a new one."""
+    return sent if sent and SANE_ID.fullmatch(sent) else f"{_process}-{next(_numbers):x}"
+
+
+class RequestMiddleware:
+    """Works in threads and in the event loop, so that it costs no hop."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+            self.is_async = True
+        else:
+            self.is_async = False
+
+    def __call__(self, request):
+        if self.is_async:
+            return self._call_async(request)
+        refusal = self._enter(request)
+        return self._leave(request, refusal or self.get_response(request))
+
+    async def _call_async(self, request):
+        refusal = self._enter(request)
+        return self._leave(request, refusal or await self.get_response(request))
+
+    def _enter(self, request):
+        request.request_id = request_id_for(request.META.get("HTTP_X_REQUEST_ID"))
+        request.path_info = canonical(request.path_info)
+        if is_api(request.path_info) and _content_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            return response_of(counted(request, BodyTooLarge()))
+        return None
+
+    def _leave(self, request, response):
+        response["X-Request-ID"] = request.request_id
+        charge = charge_of(request)
+        if charge is not None:
+            for name, value in charge.headers().items():
+                response[name] = value
+        return response
+
+
+def _content_length(request) -> int:
+    sent = request.META.get("CONTENT_LENGTH") or "0"
+    return int(sent) if sent.isascii() and sent.isdigit() else 0

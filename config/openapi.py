@@ -1,0 +1,109 @@
+"""What drf-spectacular cannot see by itself: bearer tokens, problem+json, the shapes of our own fields."""
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
+from drf_spectacular.plumbing import build_basic_type
+from drf_spectacular.types import OpenApiTypes
+
+PROBLEMS = {
+    "400": "The request is malformed; `errors` names the fields.",
+    "401": "No token, an expired one (`token_expired`), or one that is not valid (`token_invalid`).",
+    "403": "Not yours to do.",
+    "404": "There is no such thing, or it is somebody else's.",
+    "409": "In conflict with the state: `order_not_open`, `client_order_id_reused`, `idempotency_key_in_progress`, `username_taken`.",
+    "413": "The body is larger than any request has to be.",
+    "415": "The body is not application/json.",
+    "422": (
+        "Well-formed, but the venue refuses: `insufficient_funds`, `price_out_of_band`, `bad_tick_size`, `bad_lot_size`, "
+        "`below_min_notional`, `quantity_out_of_range`, `market_halted`, `market_closed`, `would_take`, `cannot_fill`, "
+        "`no_liquidity`, `self_trade`, `too_many_open_orders`, `faucet_limit`, `idempotency_key_reused`."
+    ),
+    "429": "Too many requests; see Retry-After.",
+    "503": "The venue is not accepting, or does not know the outcome; see Retry-After and look up by client_order_id.",
+}
+READING = ("400", "401", "404", "429", "503")
+MOVING = ("/orders", "/wallet")
+
+
+class BearerScheme(OpenApiAuthenticationExtension):
+    """Authorization: Bearer."""
+
+    target_class = "accounts.authentication.BearerAuthentication"
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema):
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "The access token of POST token/.",
+        }
+
+
+class PlainDecimalField(OpenApiSerializerFieldExtension):
+    """A decimal above zero as a string; a JSON number is taken too, from its raw text."""
+
+    target_class = "marketdata.api.fields.PlainDecimal"
+    match_subclasses = True
+
+    def map_serializer_field(self, auto_schema, direction):
+        return {"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?$", "examples": ["187.5"]}
+
+
+class TextField(OpenApiSerializerFieldExtension):
+    """Bounded text."""
+
+    target_class = "marketdata.api.fields.Text"
+
+    def map_serializer_field(self, auto_schema, direction):
+        return {**build_basic_type(OpenApiTypes.STR), "minLength": 1, "maxLength": self.target.max_length}
+
+
+def only_versioned_paths(endpoints):
+    """Each route once, under /api/v1/."""
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith("/api/v1/")]
+
+
+def describe_problems(result, generator, request, public):
+    """Every operation's errors, as application/problem+json, and the headers that every answer has."""
+    components = result["components"]
+    components["responses"] = {f"Problem{status}": _response(text) for status, text in PROBLEMS.items()}
+    components["headers"] = _headers()
+    for path, operations in result["paths"].items():
+        for method, operation in operations.items():
+            for status in _statuses(path, method, "bearer" in str(operation.get("security"))):
+                operation["responses"].setdefault(status, {"$ref": f"#/components/responses/Problem{status}"})
+            for status, response in operation["responses"].items():
+                if status.startswith("2"):
+                    response["headers"] = {
+                        name: {"$ref": f"#/components/headers/{name}"} for name in components["headers"]
+                    }
+    return result
+
+
+def _statuses(path: str, method: str, takes_token: bool) -> list[str]:
+    statuses = list(READING) if takes_token else [status for status in READING if status != "401"]
+    if "/token/" in path:
+        statuses.append("401")
+    if method in ("post", "put", "patch"):
+        statuses += ["413", "415"]
+    if method != "get" and any(part in path for part in MOVING):
+        statuses += ["403", "409", "422"]
+    if path.endswith("/register/"):
+        statuses.append("409")
+    return sorted(set(statuses))
+
+
+def _response(text: str) -> dict:
+    return {
+        "description": text,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemShape"}}},
+    }
+
+
+def _headers() -> dict:
+    texts = {
+        "X-Request-ID": "Yours if you sent one, else ours; named in logs and errors.",
+        "RateLimit-Policy": 'The limit: `"default";q=12000;w=60` is 12000 requests in 60 seconds.',
+        "RateLimit": 'What is left: `"default";r=11999;t=42` is 11999 requests, a new window in 42 seconds.',
+    }
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in texts.items()}

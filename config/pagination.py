@@ -1,0 +1,79 @@
+"""Lists: by page number, or by cursor for long histories. {"count", "next", "previous", "results"} either way.
+
+A page is `?page=&page_size=`; the count costs a query over the whole list. `?cursor=` (empty for the first) walks from the newest back by
+id at the same cost for every page; its count is null.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+
+from marketdata.refusals import Malformed
+
+
+class PagePagination(PageNumberPagination):
+    """See the module."""
+
+    page_size = 50
+    max_page_size = 500
+    page_size_query_param = "page_size"
+    cursor_query_param = "cursor"
+
+    def paginate_queryset(self, queryset, request, view=None):
+        self.walks = self.cursor_query_param in request.query_params
+        if not self.walks:
+            return super().paginate_queryset(queryset, request, view=view)
+        self.request = request
+        size = self.get_page_size(request)
+        before = _read(request.query_params[self.cursor_query_param])
+        if before is not None:
+            queryset = queryset.filter(pk__lt=before)
+        rows = list(queryset.order_by("-pk")[: size + 1])
+        self.last_id = rows[size - 1].pk if len(rows) > size else None
+        return rows[:size]
+
+    def get_paginated_response(self, data):
+        if not self.walks:
+            return super().get_paginated_response(data)
+        next_link = None
+        if self.last_id is not None:
+            url = self.request.build_absolute_uri()
+            next_link = replace_query_param(url, self.cursor_query_param, _written(self.last_id))
+        return Response({"count": None, "next": next_link, "previous": None, "results": data})
+
+    def get_paginated_response_schema(self, schema):
+        answer = super().get_paginated_response_schema(schema)
+        answer["required"] = ["count", "next", "previous", "results"]
+        answer["properties"]["count"]["type"] = ["integer", "null"]
+        return answer
+
+    def get_schema_operation_parameters(self, view):
+        cursor = {
+            "name": self.cursor_query_param,
+            "required": False,
+            "in": "query",
+            "description": "Instead of page: walks a long history from the newest back; empty for the first page, then as in `next`.",
+            "schema": {"type": "string"},
+        }
+        return [*super().get_schema_operation_parameters(view), cursor]
+
+
+def _written(last_id: int) -> str:
+    return urlsafe_b64encode(str(last_id).encode()).decode().rstrip("=")
+
+
+def _read(cursor: str) -> int | None:
+    if not cursor:
+        return None
+    try:
+        number = int(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii"))
+    except ValueError:
+        number = 0
+    if not 0 < number < 2**63:
+        raise Malformed(
+            "The cursor is not one of ours.",
+            errors=[{"field": "cursor", "code": "invalid", "detail": "Unknown cursor."}],
+        )
+    return number

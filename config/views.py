@@ -1,0 +1,128 @@
+"""Pages and errors that belong to no room: the landing page, health, and what Django answers when nothing else does."""
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views import defaults
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.permissions import AllowAny
+from rest_framework.views import APIView
+
+from config.paths import is_api
+from config.problems import counted, response_of
+from exchange.sequencer import QUEUE_COMMANDS, sequencer
+from marketdata.api.problems import problem
+from marketdata.markets import CACHE_SECONDS
+from marketdata.models import Market
+
+REDIS_SECONDS = 2
+
+
+def landing(request):
+    """GET /: where a newcomer goes from here."""
+    symbols = list(Market.objects.filter(is_active=True).order_by("symbol").values_list("symbol", flat=True)[:8])
+    page = {"address": request.build_absolute_uri("/").rstrip("/"), "symbols": symbols, "faucet": settings.FAUCET}
+    response = render(request, "landing.html", page)
+    response["Cache-Control"] = f"max-age={int(CACHE_SECONDS)}"
+    return response
+
+
+def health(request):
+    """GET /health: this process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+def ready(request):
+    """GET /health/ready: what it needs answers too. 200, or 503 with what does not."""
+    checks = {"database": _check(_ask_database), "sequencer": _check(_ask_sequencer)}
+    if settings.REDIS_URL:
+        checks["redis"] = _check(_ask_redis)
+    is_ready = all(result == "ok" for result in checks.values())
+    response = JsonResponse(
+        {"status": "ok" if is_ready else "unavailable", "checks": checks}, status=200 if is_ready else 503
+    )
+    if not is_ready:
+        response["Retry-After"] = "1"
+    return response
+
+
+def _check(ask) -> str:
+    try:
+        ask()
+    except Exception as error:
+        return type(error).__name__
+    return "ok"
+
+
+def _ask_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _ask_redis() -> None:
+    import redis
+
+    with redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+    ) as client:
+        client.ping()
+
+
+class QueueFull(Exception):
+    """More commands wait than the sequencer takes."""
+
+
+def _ask_sequencer() -> None:
+    if sequencer.waiting_commands() > QUEUE_COMMANDS:
+        raise QueueFull
+
+
+@extend_schema(exclude=True)
+class UnknownRoute(APIView):
+    """Every path of the API that is not a route: 404, counted like any request."""
+
+    permission_classes = [AllowAny]
+
+    def initial(self, request, *args, **kwargs):
+        super().initial(request, *args, **kwargs)
+        raise NotFound("There is no such route; see /api/docs/.")
+
+
+def not_found(request, exception=None):
+    """Django's 404."""
+    return (
+        response_of(counted(request, NotFound()))
+        if is_api(request.path_info)
+        else defaults.page_not_found(request, exception)
+    )
+
+
+def forbidden(request, exception=None):
+    """Django's 403."""
+    if is_api(request.path_info):
+        return response_of(counted(request, PermissionDenied()))
+    return defaults.permission_denied(request, exception)
+
+
+def bad_request(request, exception=None):
+    """Django's 400: a host that is not ours, too many parameters and the like."""
+    if is_api(request.path_info):
+        return response_of(problem(400, "bad_request", "The request cannot be served like that.", request.request_id))
+    return defaults.bad_request(request, exception)
+
+
+def broken(request):
+    """Django's 500; the traceback is logged by Django."""
+    if not is_api(request.path_info):
+        return defaults.server_error(request)
+    request_id = getattr(request, "request_id", "")
+    return response_of(
+        problem(500, "internal_error", f"Something broke here; it is logged as {request_id}.", request_id)
+    )
+
+
+def favicon(request):
+    """A browser asks for it; there is none."""
+    return HttpResponse(status=204)

@@ -1,0 +1,105 @@
+"""What orders look like in requests: the one definition for the DRF views, the lean handler, sockets and the OpenAPI document."""
+
+from rest_framework import serializers
+
+from exchange.models import Order, OrderType, SelfTradePrevention, Side, TimeInForce
+from marketdata.api.fields import Flag, Moment, PlainDecimal, StrictSerializer, Text, Unreadable, Whole, Word
+
+BATCH_ORDERS = 100
+MAX_DEPTH = 1000
+DEFAULT_DEPTH = 20
+ACTIVE = "ACTIVE"
+
+
+class NotYet(PlainDecimal):
+    """A field of the contract that this venue does not take yet: only null passes."""
+
+    def read(self, value):
+        raise Unreadable("not_supported", "Stop orders are not taken; use type LIMIT or MARKET.")
+
+
+class OrderRequest(StrictSerializer):
+    """An order to be placed."""
+
+    symbol = Text(max_length=32, help_text="Such as AAPL or BTC_USDT; BTCUSDT works too.")
+    side = Word(choices=Side.choices)
+    type = Word(choices=OrderType.choices, default="LIMIT", allow_null=True)
+    price = PlainDecimal(required=False, allow_null=True, help_text="For LIMIT. A multiple of the market's tick_size.")
+    quantity = PlainDecimal(required=False, allow_null=True, help_text="A multiple of the market's lot_size.")
+    quote_quantity = PlainDecimal(
+        required=False,
+        allow_null=True,
+        help_text="For MARKET, instead of quantity: how much of the quote asset to spend or take.",
+    )
+    stop_price = NotYet(required=False, allow_null=True, help_text="Not taken yet.")
+    time_in_force = Word(
+        choices=TimeInForce.choices,
+        required=False,
+        allow_null=True,
+        help_text="GTC for LIMIT, IOC for MARKET if left out.",
+    )
+    post_only = Flag(default=False, allow_null=True, help_text="Refuse (would_take) rather than trade at once.")
+    self_trade_prevention = Word(choices=SelfTradePrevention.choices, default="EXPIRE_TAKER", allow_null=True)
+    client_order_id = Text(
+        max_length=64,
+        required=False,
+        allow_null=True,
+        help_text="Your name for the order, unique per account for all time. The same order sent again returns the first one.",
+    )
+
+
+class AmendRequest(StrictSerializer):
+    """New terms of an open order; what is left out stays."""
+
+    price = PlainDecimal(required=False, allow_null=True)
+    quantity = PlainDecimal(
+        required=False,
+        allow_null=True,
+        help_text="The whole quantity, what is filled included. Smaller keeps the place in the queue.",
+    )
+
+
+class BatchRequest(StrictSerializer):
+    """Up to 100 orders; each is answered by itself, in order."""
+
+    orders = serializers.ListField(min_length=1, max_length=BATCH_ORDERS, help_text="Each as in POST orders/.")
+
+
+class BookQuery(serializers.Serializer):
+    """Which book, how deep."""
+
+    symbol = Text(max_length=32)
+    depth = Whole(least=1, most=MAX_DEPTH, default=DEFAULT_DEPTH, help_text="Levels per side.")
+
+
+class CancelAllQuery(serializers.Serializer):
+    """Which orders to cancel: those of a market, or all."""
+
+    symbol = Text(max_length=32, required=False)
+
+
+class OrderQuery(serializers.Serializer):
+    """Filters of the own orders."""
+
+    symbol = Text(max_length=32, required=False)
+    side = Word(choices=Side.choices, required=False)
+    status = Word(
+        choices=[*Order.Status.choices, (ACTIVE, ACTIVE)],
+        required=False,
+        help_text="ACTIVE means OPEN or PARTIALLY_FILLED.",
+    )
+    client_order_id = Text(max_length=64, required=False)
+    created_after = Moment(required=False)
+
+
+class TradeQuery(serializers.Serializer):
+    """Filter of the public tape."""
+
+    symbol = Text(max_length=32, required=False)
+
+
+class FillQuery(serializers.Serializer):
+    """Filters of the own executions."""
+
+    symbol = Text(max_length=32, required=False)
+    order = Whole(least=1, required=False, help_text="The order's id.")

@@ -1,0 +1,86 @@
+"""Of all server processes on one database, one simulates: whoever holds an advisory lock.
+
+The lock belongs to a database session of its own, so it falls free the moment its process dies, whatever the way.
+Known limit: behind a connection pooler that hands sessions around, session locks mean nothing; connect the servers
+directly.
+"""
+
+import asyncio
+import logging
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from exchange.simulator.desk import Desk
+from exchange.simulator.runner import Simulator
+
+logger = logging.getLogger(__name__)
+
+#: Below 2^31, so that pg_locks shows it whole in objid.
+LOCK = 0x73696D75
+RETRY_SECONDS = 5.0
+
+HELD = """
+SELECT EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = 0 AND objid = %s AND pid = pg_backend_pid() AND granted
+)
+"""
+
+
+class Leadership:
+    """The right to simulate. `close` gives it up."""
+
+    def __init__(self):
+        self._desk = Desk("simulator-leader")
+
+    async def take(self) -> bool:
+        """Whether this process has it now; returns at once."""
+        return await self._desk.do(_ask, "SELECT pg_try_advisory_lock(%s)")
+
+    async def holds(self) -> bool:
+        """Whether it is still held: a session that broke has lost it."""
+        return await self._desk.do(_ask, HELD)
+
+    async def close(self) -> None:
+        await self._desk.close()
+
+
+def _ask(sql: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [LOCK])
+        return cursor.fetchone()[0]
+
+
+async def run_as_leader(*, markets: list[str] | None = None) -> None:
+    """Simulate while this process is the one that may, wait while it is not; for ever, whatever fails.
+
+    Returns at once when SIMULATOR is off. `markets`: symbols, or None for all.
+    """
+    if not settings.SIMULATOR:
+        return
+    leadership = Leadership()
+    try:
+        while True:
+            try:
+                if await leadership.take():
+                    await _simulate_while_leading(leadership, markets)
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("the simulator waits for the database: %s", type(error).__name__)
+            except Exception:
+                logger.exception("the simulator failed and starts again")
+            await asyncio.sleep(RETRY_SECONDS)
+    finally:
+        await leadership.close()
+
+
+async def _simulate_while_leading(leadership: Leadership, markets: list[str] | None) -> None:
+    task = asyncio.create_task(Simulator(settings.SIMULATOR_SEED, markets).run(), name="simulator")
+    try:
+        while not task.done() and await leadership.holds():
+            await asyncio.wait({task}, timeout=RETRY_SECONDS)
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,169 @@
+"""An account's events, told to each of its sockets strictly by sequence: the one after the last told, or none.
+
+Events come through the hub, which may lose or swap them; the event table has them all. A socket that is behind
+(a gap, a full outbox, a resume) reads the table page by page, as fast as its peer reads, until it has told
+everything that is known to exist; only then live events are told directly again. So a slow reader costs no
+memory, and no event is told twice or left out.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+
+from exchange.streams import queries
+from exchange.streams.outbox import Outbox, frame
+from marketdata.refusals import Refusal
+from marketdata.threads import in_thread
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 0.25
+
+
+class BadSequence(Refusal):
+    """A resume after an event that does not exist."""
+
+    code, status, title = "bad_sequence", 422, "No such sequence"
+
+
+class AccountMember:
+    """One socket's place in its account's events. `told` is the last sequence that it was sent."""
+
+    def __init__(self, account_id: int, outbox: Outbox, deactivated: Callable[[], None]):
+        self.account_id, self.outbox, self.deactivated = account_id, outbox, deactivated
+        self.told = -1
+        self.known = -1
+        self._reading: asyncio.Task | None = None
+
+    # Beginning
+
+    async def begin(self) -> None:
+        """Snapshot, then the events after it. Call once, after joining the feeds."""
+        await self._tell_snapshot()
+        self.want(self.known)
+
+    async def resume(self, after: int) -> None:
+        """Go back (or on) to that sequence and tell everything above it; BadSequence when there is no such
+        event.
+        """
+        heads = await in_thread(queries.account_heads, [self.account_id])
+        sequence = max(heads[self.account_id][0], self.known)
+        if after > sequence:
+            raise BadSequence(f"The last event is {sequence}; resume after that or an earlier one.")
+        self.outbox.offer(frame({"type": "resumed", "after": after}))
+        self.told, self.known = after, sequence
+        self._read_if_behind()
+
+    def leave(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+
+    # Live
+
+    def receive(self, events: list[tuple[int, dict]]) -> None:
+        """(sequence, frame) pairs of one committed batch."""
+        self.known = max(self.known, events[-1][0])
+        if self.told < 0 or self._reading is not None:
+            return
+        self._tell(events)
+        self._read_if_behind()
+
+    def _tell(self, events: list[tuple[int, dict]]) -> None:
+        """Those that connect, until the outbox is full."""
+        for sequence, message in events:
+            if sequence <= self.told:
+                continue
+            if sequence != self.told + 1 or not self.outbox.offer(message):
+                return
+            self.told = sequence
+
+    # Behind
+
+    def want(self, sequence: int) -> None:
+        """Events up to this one exist; read them if they do not come soon."""
+        self.known = max(self.known, sequence)
+        if 0 <= self.told < self.known:
+            asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._read_if_behind)
+
+    def _read_if_behind(self) -> None:
+        if self.told < self.known and self._reading is None and not self.outbox.is_ending:
+            self._reading = asyncio.create_task(self._read())
+            self._reading.add_done_callback(self._finished_reading)
+
+    async def _read(self) -> None:
+        while self.told < self.known:
+            await self._drained()
+            after = self.told
+            events = await in_thread(queries.account_events, self.account_id, after)
+            if after != self.told:
+                continue  # a resume came in between
+            if not events or events[0]["sequence"] != after + 1:
+                logger.error("account %d: no event %d in the table", self.account_id, after + 1)
+                await self._tell_snapshot()
+            else:
+                self._tell([(event["sequence"], frame(event)) for event in events])
+
+    def _finished_reading(self, task: asyncio.Task) -> None:
+        self._reading = None
+        if task.cancelled():
+            return
+        if error := task.exception():
+            logger.warning("account %d: reading events failed (%r); trying again", self.account_id, error)
+        else:
+            self._read_if_behind()
+
+    async def _tell_snapshot(self) -> None:
+        snapshot = await in_thread(queries.account_snapshot, self.account_id)
+        await self._drained()
+        self.outbox.offer(frame(snapshot))
+        self.told = snapshot["sequence"]
+        self.known = max(self.known, self.told)
+
+    async def _drained(self) -> None:
+        drained = asyncio.get_running_loop().create_future()
+        self.outbox.when_drained(lambda: drained.done() or drained.set_result(None))
+        await drained
+
+
+class AccountFeeds:
+    """The members of this process, by account id."""
+
+    def __init__(self):
+        self.by_account: dict[int, set[AccountMember]] = defaultdict(set)
+
+    def join(self, member: AccountMember) -> None:
+        self.by_account[member.account_id].add(member)
+
+    def leave(self, member: AccountMember) -> None:
+        member.leave()
+        members = self.by_account.get(member.account_id, set())
+        members.discard(member)
+        if not members:
+            self.by_account.pop(member.account_id, None)
+
+    def receive(self, accounts: list[tuple[int, list[dict]]]) -> None:
+        """What the hub heard: (account id, numbered events) pairs."""
+        for account_id, events in accounts:
+            members = self.by_account.get(account_id)
+            if members and events:
+                framed = [(event["sequence"], frame(event)) for event in events]
+                for member in list(members):
+                    member.receive(framed)
+
+    async def check(self) -> None:
+        """Compare every member with the database; end those whose user was deactivated."""
+        if not self.by_account:
+            return
+        account_ids = list(self.by_account)
+        heads = await in_thread(queries.account_heads, account_ids)
+        for account_id in account_ids:
+            sequence, is_active = heads.get(account_id, (0, False))
+            for member in list(self.by_account.get(account_id, ())):
+                if is_active:
+                    member.want(sequence)
+                else:
+                    member.deactivated()
+
+
+account_feeds = AccountFeeds()

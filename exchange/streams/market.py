@@ -1,0 +1,146 @@
+"""/ws/market/: many markets on one socket.
+
+{"type": "subscribe", "symbols": [...], "order_book": true} is answered by {"type": "subscribed", "symbols": [...]},
+then each market tells where it stands and what changes, as `market_data`, `order_book` and `trades`. A symbol that is
+no market gets an error of its own that names it; the others are subscribed all the same. "unsubscribe" without symbols
+ends all; "snapshot" tells again where the markets stand.
+"""
+
+from exchange.streams.sockets import BadMessage, StreamConsumer
+from exchange.streams.ticker_feeds import Subscription, TickerFeed, ticker_feeds
+from marketdata.markets import MarketSpec
+from marketdata.refusals import Refusal
+
+MAX_SYMBOLS = 1_000
+MAX_SYMBOL_CHARACTERS = 64
+
+
+class NotSubscribed(Refusal):
+    """The socket does not follow that market."""
+
+    code, status, title = "not_subscribed", 409, "Not subscribed"
+
+
+class TooManySymbols(Refusal):
+    """More markets than one socket may follow."""
+
+    code, status, title = "too_many_symbols", 422, "Too many symbols"
+
+
+class MarketDataConsumer(StreamConsumer):
+    """See the module."""
+
+    def __init__(self):
+        self.subscriptions: dict[int, Subscription] = {}
+        self._is_behind = False
+
+    async def received(self, message: dict) -> None:
+        handlers = {"subscribe": self._subscribe, "unsubscribe": self._unsubscribe, "snapshot": self._snapshot}
+        kind = message.get("type")
+        if not isinstance(kind, str) or kind not in handlers:
+            raise BadMessage("type is one of subscribe, unsubscribe, snapshot and ping.")
+        await handlers[kind](message)
+
+    def left(self) -> None:
+        for subscription in self.subscriptions.values():
+            subscription.leave()
+        self.subscriptions.clear()
+
+    async def _subscribe(self, message: dict) -> None:
+        names, wants_book = _names(message), message.get("order_book", False)
+        if names is None or type(wants_book) is not bool:
+            raise BadMessage('Send {"type": "subscribe", "symbols": ["AAPL", …], "order_book": true or false}.')
+        specs = await self._markets(names)
+        if len(self.subscriptions.keys() | {spec.id for spec in specs}) > MAX_SYMBOLS:
+            raise TooManySymbols(f"One socket follows at most {MAX_SYMBOLS} markets.")
+        chosen = [self._subscription(spec) for spec in specs]
+        reached = await ticker_feeds.reach([known.feed for known in chosen])
+        self.tell({"type": "subscribed", "symbols": [spec.symbol for spec in specs], "order_book": wants_book})
+        for known in chosen:
+            known.wants_book = wants_book
+        self._resume_at(reached)
+
+    def _subscription(self, spec: MarketSpec) -> Subscription:
+        """The market's subscription; a new one waits until it is resumed."""
+        known = self.subscriptions.get(spec.id)
+        if known is None:
+            known = self.subscriptions[spec.id] = Subscription(self, ticker_feeds.feed(spec))
+            known.wait()
+        return known
+
+    def _resume_at(self, reached: dict[TickerFeed, int]) -> None:
+        """Hear where these markets stand; all will be told anyway while the socket is behind."""
+        for feed, sequence in reached.items():
+            if not self._is_behind and feed.spec.id in self.subscriptions:
+                self.subscriptions[feed.spec.id].resume(sequence)
+
+    async def _unsubscribe(self, message: dict) -> None:
+        ended = [known.feed.spec.symbol for known in await self._chosen(message)]
+        self.tell({"type": "unsubscribed", "symbols": ended})
+        for market_id, known in list(self.subscriptions.items()):
+            if known.feed.spec.symbol in ended:
+                known.leave()
+                del self.subscriptions[market_id]
+
+    async def _snapshot(self, message: dict) -> None:
+        chosen = await self._chosen(message)
+        self._resume_at(await ticker_feeds.reach([known.feed for known in chosen]))
+
+    async def _chosen(self, message: dict) -> list[Subscription]:
+        """The subscriptions that the message names, or all; each name that is none of them gets its error."""
+        names = _names(message)
+        if names is None:
+            if "symbols" in message:
+                raise BadMessage("symbols is a list of at least one symbol; leave it out for all.")
+            return list(self.subscriptions.values())
+        chosen = {}
+        for name, spec in zip(names, [await self._known(name) for name in names], strict=True):
+            if spec is None:
+                continue
+            if spec.id in self.subscriptions:
+                chosen[spec.id] = self.subscriptions[spec.id]
+            else:
+                self._tell_of(name, NotSubscribed(f"This socket is not subscribed to {name}."))
+        return list(chosen.values())
+
+    async def _markets(self, names: list[str]) -> list[MarketSpec]:
+        """The markets of these names, each once; a name that is none is told of."""
+        found = [await self._known(name) for name in names]
+        return list({spec.id: spec for spec in found if spec is not None}.values())
+
+    async def _known(self, name: str) -> MarketSpec | None:
+        try:
+            return await self.market(name)
+        except Refusal as refusal:
+            self._tell_of(name, refusal)
+            return None
+
+    def _tell_of(self, name: str, refusal: Refusal) -> None:
+        self.tell({"type": "error", "code": refusal.code, "detail": refusal.detail, "symbol": name})
+
+    # A reader that is too slow
+
+    def fall_behind(self) -> None:
+        """Drop what waits; when the rest is read, hear anew where everything stands."""
+        if self._is_behind:
+            return
+        self._is_behind = True
+        self.outbox.clear()
+        for subscription in self.subscriptions.values():
+            subscription.wait()
+        self.outbox.when_drained(self._resume)
+
+    def _resume(self) -> None:
+        self._is_behind = False
+        for subscription in list(self.subscriptions.values()):
+            subscription.resume()
+
+
+def _names(message: dict) -> list[str] | None:
+    """The message's symbols, if they are a list of names."""
+    names = message.get("symbols")
+    if not isinstance(names, list) or not 1 <= len(names) <= MAX_SYMBOLS:
+        return None
+    if not all(isinstance(name, str) and 0 < len(name) <= MAX_SYMBOL_CHARACTERS for name in names):
+        return None
+    return names

@@ -1,0 +1,227 @@
+"""What all sockets of the venue have in common: who may open one, what counts as a message, how one ends.
+
+A socket is a Channels consumer without a channel of its own (the process's hub has the only one). Messages are
+handled one after the other; everything sent goes through the outbox. A message that cannot be understood is
+answered with {"type": "error", "code", "detail"} and changes nothing; close codes are 4401 not authenticated,
+4404 no such market or path, 4429 too many, 1013 too slow, 1011 a bug here.
+"""
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections import Counter
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+from channels.consumer import AsyncConsumer, get_handler_name
+from channels.exceptions import StopConsumer
+from channels.utils import await_many_dispatch
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from exchange.streams import lifecycle
+from exchange.streams.outbox import Outbox, closing, frame
+from marketdata import markets
+from marketdata.api.problems import problem_of
+from marketdata.markets import MarketSpec
+from marketdata.refusals import Malformed, Refusal
+from marketdata.threads import in_thread
+from marketdata.throttling import address_of
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGE_CHARACTERS = 64 * 1024
+NOT_AUTHENTICATED, NOT_FOUND, TOO_MANY, BROKEN = 4401, 4404, 4429, 1011
+
+#: Open sockets of this process by address.
+addresses: Counter[str] = Counter()
+
+
+class BadMessage(Malformed):
+    """The message is not one that this socket knows."""
+
+    code, title = "bad_message", "Bad message"
+
+
+class MessageTooBig(Malformed):
+    """A message that nobody needs to be that long."""
+
+    code, title = "message_too_big", "Message too big"
+
+
+class TooMany(Refusal):
+    """Too many messages on this socket, or too many sockets."""
+
+    code, status, title = "too_many", 429, "Too many"
+
+
+class StreamConsumer(AsyncConsumer):
+    """One socket. Subclasses say what happens when it has `opened`, for each message (`received`), and when it
+    has `left`.
+    """
+
+    messages_per_second = 50
+
+    async def __call__(self, scope, receive, send):
+        self.scope, self.base_send = scope, send
+        self.address = _address(scope)
+        self._inbox: asyncio.Queue[dict] = asyncio.Queue()
+        self._window = (0.0, 0)
+        self._is_counted = False
+        self.outbox = Outbox(send, lambda: self._inbox.put_nowait({"type": "outbox.finished"}))
+        try:
+            await await_many_dispatch([receive, self._inbox.get], self.dispatch)
+        except StopConsumer:
+            pass
+        finally:
+            self._leave()
+
+    async def dispatch(self, message):
+        try:
+            await getattr(self, get_handler_name(message))(message)
+        except StopConsumer:
+            raise
+        except Exception as error:
+            self.fail(error, BROKEN)
+
+    # What subclasses do
+
+    async def opened(self) -> None:
+        """The socket is open."""
+
+    async def received(self, message: dict) -> None:
+        """A message came. A Refusal raised here is told, and the socket stays open."""
+        raise BadMessage(f"This socket does not know the type {message.get('type')!r}.")
+
+    def left(self) -> None:
+        """The socket is gone."""
+
+    # What they use
+
+    def tell(self, content: dict) -> None:
+        self.outbox.offer(frame(content))
+
+    def tell_error(self, error: Exception) -> None:
+        body = problem_of(error, uuid.uuid4().hex).body
+        self.tell({"type": "error", **{name: body[name] for name in ("code", "detail", "errors") if body[name]}})
+
+    def fail(self, error: Exception, code: int) -> None:
+        """Say why, then close."""
+        self.tell_error(error)
+        self.outbox.end(code)
+
+    async def market(self, symbol: str) -> MarketSpec:
+        """The active market of that symbol; UnknownMarket."""
+        return markets.cached(symbol) or await in_thread(markets.by_symbol, symbol)
+
+    # Events
+
+    async def websocket_connect(self, message: dict) -> None:
+        if not _origin_is_allowed(self.scope):
+            await self.send(closing(1000))  # before the handshake is answered, this is an HTTP 403
+            raise StopConsumer
+        await lifecycle.ensure_started()
+        await self.send({"type": "websocket.accept"})
+        self.outbox.start()
+        if not self._count_in():
+            return self.fail(TooMany(f"At most {settings.SOCKETS_PER_ADDRESS} sockets from one address."), TOO_MANY)
+        await self.opened()
+
+    async def websocket_receive(self, message: dict) -> None:
+        if self.outbox.is_ending:
+            return
+        if not self._count_message():
+            return self.fail(TooMany(f"At most {self.messages_per_second} messages a second."), TOO_MANY)
+        try:
+            await self._receive(_parse(message))
+        except Refusal as refusal:
+            self.tell_error(refusal)
+
+    async def _receive(self, message: dict) -> None:
+        if message.get("type") == "ping":
+            return self.tell({"type": "pong"} | ({"id": message["id"]} if "id" in message else {}))
+        await self.received(message)
+
+    async def websocket_disconnect(self, message: dict) -> None:
+        raise StopConsumer
+
+    async def outbox_finished(self, message: dict) -> None:
+        raise StopConsumer
+
+    def _leave(self) -> None:
+        self.outbox.cancel()
+        if self._is_counted:
+            addresses[self.address] -= 1
+            if not addresses[self.address]:
+                del addresses[self.address]
+        self.left()
+
+    # Limits
+
+    def _count_in(self) -> bool:
+        self._is_counted = not settings.RATE_LIMITS or addresses[self.address] < settings.SOCKETS_PER_ADDRESS
+        if self._is_counted:
+            addresses[self.address] += 1
+        return self._is_counted
+
+    def _count_message(self) -> bool:
+        second, count = self._window
+        now = time.monotonic()
+        if now - second >= 1:
+            second, count = now, 0
+        self._window = (second, count + 1)
+        return count < self.messages_per_second
+
+
+def _parse(message: dict) -> dict:
+    text = message.get("text")
+    if text is None:
+        raise BadMessage("Send text frames.")
+    if len(text) > MAX_MESSAGE_CHARACTERS:
+        raise MessageTooBig(f"A message has at most {MAX_MESSAGE_CHARACTERS} characters.")
+    try:
+        content = json.loads(text, parse_float=_decimal, parse_constant=_no_constant, object_pairs_hook=_unique)
+    except (ValueError, ArithmeticError, RecursionError):
+        raise BadMessage("The message is not JSON.") from None
+    if not isinstance(content, dict):
+        raise BadMessage("A message is a JSON object.")
+    return content
+
+
+def _decimal(text: str) -> Decimal:
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError("too large")
+    return number
+
+
+def _no_constant(name: str):
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def header(scope: dict, name: bytes) -> str | None:
+    """A header of the handshake; None when it is not there."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+
+
+def _address(scope: dict) -> str:
+    client = scope.get("client")
+    return address_of(client[0] if client else None, header(scope, b"x-forwarded-for"))
+
+
+def _origin_is_allowed(scope: dict) -> bool:
+    """Bots send no Origin; a page's must be one of ours, or it could use its visitor's network place."""
+    origin = header(scope, b"origin")
+    if origin is None or origin in settings.CORS_ALLOWED_ORIGINS:
+        return True
+    domain, _ = split_domain_port(urlsplit(origin).netloc)
+    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)

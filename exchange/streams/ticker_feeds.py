@@ -1,0 +1,202 @@
+"""A market's ticker, top of the book and trades, for sockets that follow many markets at once.
+
+A `TickerFeed` is a market feed with another voice: it moves and catches up as exchange.streams.feeds describes, and at
+each tick tells `market_data` where a figure changed, `order_book` (BOOK_LEVELS a side) where a level changed, and
+`trades`; each rendered once, the same bytes to all. Sequences of each kind never go back, and no trade is told twice.
+
+Members are subscriptions: one socket and one market. A socket that has more unread than its queue holds is behind
+with everything it follows: what waits is dropped, and when it has read the rest each market tells it where it stands,
+with the last trades that it does not have yet.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from exchange.streams import feeds
+from exchange.streams.feeds import Feeds, MarketFeed
+from exchange.streams.outbox import Outbox, frame
+from exchange.tickers import board
+from marketdata import clock
+from marketdata.markets import MarketSpec
+from marketdata.tickers import minute_of
+
+BOOK_LEVELS = 20
+
+
+class Socket(Protocol):
+    """Whoever has subscriptions. `fall_behind` is called when its queue is full; again is harmless."""
+
+    outbox: Outbox
+
+    def fall_behind(self) -> None: ...
+
+
+class Subscription:
+    """One market on one socket. `told_trade`: the last trade's id that it got."""
+
+    depth = None
+
+    def __init__(self, socket: Socket, feed: "TickerFeed"):
+        self.socket, self.feed = socket, feed
+        self.wants_book = False
+        self.told_trade = 0
+
+    @property
+    def outbox(self) -> Outbox:
+        return self.socket.outbox
+
+    def leave(self) -> None:
+        self.feed.leave(self)
+        self.feed.behind.discard(self)
+
+    def wait(self) -> None:
+        """Hear nothing until `resume`; the feed lives on."""
+        self.feed.leave(self)
+        self.feed.behind.add(self)
+
+    def resume(self, sequence: int = 0) -> None:
+        """Hear where the market stands, at that sequence at least, then what changes."""
+        self.feed.behind.discard(self)
+        self.feed.admit(self, sequence)
+
+
+class TickerFeed(MarketFeed):
+    """See the module. `listeners` are called with the feed at each tick at which its sequence moved."""
+
+    def __init__(self, spec: MarketSpec):
+        super().__init__(spec)
+        self.behind: set[Subscription] = set()
+        self.listeners: set[Callable[[TickerFeed], None]] = set()
+        self._told_figures: dict | None = None
+        self._told_levels: tuple | None = None
+
+    def is_empty(self) -> bool:
+        return super().is_empty() and not self.behind and not self.listeners
+
+    async def reach(self) -> int:
+        """How far the database is; the feed will be there soon. Unavailable when that cannot be known."""
+        return await self._reach()
+
+    def admit(self, subscription: Subscription, sequence: int) -> None:
+        """Tell it where the market stands once that sequence is reached, then what changes."""
+        self._remove_from_book(subscription)
+        self._joining[subscription] = max(sequence, self.shown.sequence)
+        self._schedule()
+
+    def ticker(self) -> dict:
+        """The ticker at the book's sequence; only once the feed was reached."""
+        return board.compose(self.spec, self.shown.sequence, self.shown.best)
+
+    async def _catch_up(self) -> None:
+        view = await feeds._view(self.spec)
+        await board.reach_async([self.spec], {self.spec.id: view.sequence})
+        await super()._catch_up()
+
+    # Telling
+
+    def refresh(self) -> None:
+        """The window has moved on by itself: tell the ticker if a figure changed."""
+        if self.shown.sequence >= 0:
+            self._tell(self._changed_ticker(), [])
+            self._call_listeners()
+
+    def _tell_followers(self) -> None:
+        if self.followers:
+            self._tell(self._changed_ticker(), self._changed_book())
+        self._call_listeners()
+
+    def _call_listeners(self) -> None:
+        for listener in list(self.listeners):
+            listener(self)
+
+    def _tell(self, to_all: list[dict], to_book: list[dict]) -> None:
+        for member in list(self.followers):
+            if not _offer(member, to_all + to_book if member.wants_book else to_all):
+                member.socket.fall_behind()
+
+    def _changed_ticker(self) -> list[dict]:
+        ticker = self.ticker()
+        figures = {**ticker, "sequence": None}
+        if figures == self._told_figures:
+            return []
+        self._told_figures = figures
+        return [frame({"type": "market_data", **ticker})]
+
+    def _changed_book(self) -> list[dict]:
+        if not any(member.wants_book for member in self.followers):
+            return []
+        book = self.shown.snapshot(BOOK_LEVELS)
+        levels = (book["bids"], book["asks"])
+        if levels == self._told_levels:
+            return []
+        self._told_levels = levels
+        return [frame({"type": "order_book", **book})]
+
+    def _tell_tapes(self) -> None:
+        trades, self._new_trades = self._new_trades, []
+        if not self.followers:
+            return
+        message, last = self._tape(trades), trades[-1]["trade_id"]
+        for member in list(self.followers):
+            if member.outbox.offer(message):
+                member.told_trade = last
+            else:
+                member.socket.fall_behind()
+
+    # Admitting
+
+    def _admit_to_book(self, member: Subscription) -> None:
+        """Where the market stands; a newcomer hears of no older trades, one that was behind of the last it lacks."""
+        messages = [frame({"type": "market_data", **self.ticker()})]
+        if member.wants_book:
+            messages.append(frame({"type": "order_book", **self.shown.snapshot(BOOK_LEVELS)}))
+        missed = [trade for trade in self._recent if member.told_trade and trade["trade_id"] > member.told_trade]
+        if missed:
+            messages.append(self._tape(missed))
+        self.followers.add(member)
+        if _offer(member, messages):
+            member.told_trade = self._last_trade()
+        else:
+            member.socket.fall_behind()
+
+
+def _offer(member: Subscription, messages: Iterable[dict]) -> bool:
+    return all([member.outbox.offer(message) for message in messages])
+
+
+class TickerFeeds(Feeds):
+    """The ticker feeds of this process."""
+
+    def __init__(self):
+        super().__init__()
+        self._minute = 0
+
+    def feed(self, spec: MarketSpec) -> TickerFeed:
+        found = self.by_market.get(spec.id)
+        if found is None:
+            found = self.by_market[spec.id] = TickerFeed(spec)
+        return found
+
+    async def reach(self, found: Sequence[TickerFeed]) -> dict[TickerFeed, int]:
+        """How far the database is in each of these; the figures of all that are new come with one query.
+
+        The caller is among their members or listeners, so that none is let go meanwhile.
+        """
+        await board.read_async([feed.spec for feed in found])
+        return dict(zip(found, await asyncio.gather(*[feed.reach() for feed in found]), strict=True))
+
+    async def check(self) -> None:
+        """As for all feeds; and once a minute, what left the 24 hours."""
+        await super().check()
+        minute = minute_of(clock.now())
+        if minute != self._minute:
+            self._minute = minute
+            for feed in list(self.by_market.values()):
+                feed.refresh()
+
+    def forget(self) -> None:
+        self.by_market.clear()
+
+
+ticker_feeds = TickerFeeds()

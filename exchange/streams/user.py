@@ -1,0 +1,187 @@
+"""The private socket: who authenticates gets a snapshot of the account, then every event by sequence, and may
+trade here.
+
+    → {"type": "authenticate", "token": "…"}                ← {"type": "snapshot", "sequence": n, "orders": […], …}
+    → {"type": "resume", "after": n}                        ← {"type": "resumed", "after": n}, then every event above n
+    → {"type": "place", "id": 1, "symbol": …, "side": …}    ← {"type": "result", "id": 1, "status": 201, "order": {…}}
+    → {"type": "amend", "id": 2, "order_id": …, "price": …} ← {"type": "result", "id": 2, "status": 422, "error": {…}}
+    → {"type": "cancel", "id": 3, "order_id": …}
+
+Orders, amendments and cancellations go through the same definitions and the same door as over REST, in the
+order they came; up to MAX_IN_FLIGHT of them wait for their commit at the same time, and results come as they
+are ready. They count for the user's rate limit. A socket outlives its token, but not its user: a deactivated
+one is closed with 4401 within about a second.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Coroutine
+
+from rest_framework.exceptions import APIException
+
+from accounts.authentication import (
+    NotAuthenticated,
+    Principal,
+    TokenInvalid,
+    bearer_token,
+    cached_principal,
+    principal_for_token,
+)
+from exchange import orders
+from exchange.api.doors import amend_command, known_id, place_command
+from exchange.streams.account_feeds import AccountMember, account_feeds
+from exchange.streams.sockets import NOT_AUTHENTICATED, BadMessage, StreamConsumer, header
+from marketdata import markets
+from marketdata.api.problems import problem_of
+from marketdata.refusals import Refusal
+from marketdata.threads import in_thread
+from marketdata.throttling import charge_request
+
+AUTHENTICATE_SECONDS = 10.0
+MAX_IN_FLIGHT = 64
+MAX_TOKEN_CHARACTERS = 4096
+COMMANDS = frozenset({"place", "amend", "cancel"})
+
+
+class UserConsumer(StreamConsumer):
+    """One socket of one account."""
+
+    messages_per_second = 500
+
+    def __init__(self):
+        self.principal: Principal | None = None
+        self.member: AccountMember | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._commands: set[asyncio.Task] = set()
+
+    async def opened(self) -> None:
+        self._deadline = asyncio.get_running_loop().call_later(AUTHENTICATE_SECONDS, self._is_late)
+        authorization = header(self.scope, b"authorization")
+        if authorization is not None:
+            await self._authenticate(lambda: bearer_token(authorization) or "")
+
+    def left(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self.member is not None:
+            account_feeds.leave(self.member)
+
+    async def received(self, message: dict) -> None:
+        kind = message.get("type")
+        if kind == "authenticate":
+            if self.principal is not None:
+                raise BadMessage("This socket is authenticated already.")
+            return await self._authenticate(lambda: _token(message))
+        if self.principal is None:
+            raise NotAuthenticated('First send {"type": "authenticate", "token": "<access>"}.')
+        if kind == "resume":
+            return await self.member.resume(_after(message))
+        if kind not in COMMANDS:
+            raise BadMessage("Send authenticate, resume, place, amend, cancel or ping.")
+        await self._command(kind, message)
+
+    # Who it is
+
+    async def _authenticate(self, token_of) -> None:
+        try:
+            token = token_of()
+            principal = cached_principal(token) or await in_thread(principal_for_token, token)
+        except Refusal as refusal:
+            return self.fail(refusal, NOT_AUTHENTICATED)
+        self._deadline.cancel()
+        self.principal = principal
+        self.member = AccountMember(principal.account_id, self.outbox, self._deactivated)
+        account_feeds.join(self.member)
+        await self.member.begin()
+
+    def _is_late(self) -> None:
+        self.fail(NotAuthenticated(f"Authenticate within {AUTHENTICATE_SECONDS:.0f} seconds."), NOT_AUTHENTICATED)
+
+    def _deactivated(self) -> None:
+        self.fail(TokenInvalid("The user cannot log in any more."), NOT_AUTHENTICATED)
+
+    # Trading
+
+    async def _command(self, kind: str, message: dict) -> None:
+        """Check and submit; the result follows when it is committed. Later messages wait only when too many are
+        on their way.
+        """
+        name = _name(message)
+        terms = {key: value for key, value in message.items() if key not in ("type", "id")}
+        try:
+            charge = charge_request(self.principal.user_id, self.address)
+            if charge is not None:
+                charge.check()
+            work = await getattr(self, f"_{kind}")(terms)
+        except (Refusal, APIException) as error:
+            return self.tell(_refused(name, error))
+        while len(self._commands) >= MAX_IN_FLIGHT:
+            await asyncio.wait(self._commands, return_when=asyncio.FIRST_COMPLETED)
+        task = asyncio.create_task(self._answer(name, work))
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+
+    async def _answer(self, name: object, work: Coroutine) -> None:
+        try:
+            self.tell({"type": "result", "id": name, **await work})
+        except Exception as error:
+            self.tell(_refused(name, error))
+
+    async def _place(self, terms: dict) -> Coroutine:
+        account_id, symbol = self.principal.account_id, terms.get("symbol")
+        if isinstance(symbol, str) and markets.cached(symbol) is not None:
+            return _placed(place_command(account_id, terms))
+        return _placed(await in_thread(place_command, account_id, terms))
+
+    async def _amend(self, terms: dict) -> Coroutine:
+        order_id = _order_id(terms)
+        return _changed(orders.amend_async(**amend_command(self.principal.account_id, order_id, terms)))
+
+    async def _cancel(self, terms: dict) -> Coroutine:
+        order_id = known_id(_order_id(terms))
+        if terms:
+            raise BadMessage("cancel takes an order_id and nothing else.")
+        return _changed(orders.cancel_async(account_id=self.principal.account_id, order_id=order_id))
+
+
+async def _placed(command) -> dict:
+    placed = await orders.place_async(command)
+    return {"status": 200 if placed.replayed else 201, "replayed": placed.replayed, "order": placed.order}
+
+
+async def _changed(work: Coroutine) -> dict:
+    return {"status": 200, "order": await work}
+
+
+def _refused(name: object, error: Exception) -> dict:
+    problem = problem_of(error, uuid.uuid4().hex)
+    return {"type": "result", "id": name, "status": problem.status, "error": problem.body}
+
+
+def _token(message: dict) -> str:
+    token = message.get("token")
+    if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN_CHARACTERS or not token.isascii():
+        raise TokenInvalid("Send the access token as text.")
+    return token.strip().removeprefix("Bearer ")
+
+
+def _after(message: dict) -> int:
+    after = message.get("after")
+    if type(after) is not int or not 0 <= after < 2**63:
+        raise BadMessage("after is the sequence of the last event you have, 0 for none.")
+    return after
+
+
+def _name(message: dict) -> object:
+    """The client's name for its message: a number or a short text, given back in the result."""
+    name = message.get("id")
+    if name is not None and (type(name) not in (int, str) or len(str(name)) > 64):
+        raise BadMessage("id is a whole number or a text of at most 64 characters.")
+    return name
+
+
+def _order_id(terms: dict) -> int:
+    order_id = terms.pop("order_id", None)
+    if type(order_id) is not int:
+        raise BadMessage("order_id is a whole number.")
+    return order_id

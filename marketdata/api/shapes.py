@@ -1,0 +1,63 @@
+"""What answers look like, for the OpenAPI document."""
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from marketdata.models import Asset, Market
+
+
+@extend_schema_field({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["187.5"]})
+class AmountField(serializers.CharField):
+    """A decimal as a plain string: no exponent, no trailing zeros."""
+
+
+class ProblemErrorShape(serializers.Serializer):
+    """What is wrong with one field."""
+
+    field = serializers.CharField()
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class ProblemShape(serializers.Serializer):
+    """RFC 9457: every error looks like this. `code` is stable; `detail` is for people."""
+
+    type = serializers.CharField(help_text="A page about the code.")
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    errors = ProblemErrorShape(many=True)
+    request_id = serializers.CharField()
+
+
+class AssetShape(serializers.Serializer):
+    """Something that can be owned."""
+
+    symbol = serializers.CharField()
+    name = serializers.CharField()
+    kind = serializers.ChoiceField(choices=Asset.Kind.choices)
+    decimals = serializers.IntegerField(help_text="The smallest unit is 10^-decimals.")
+
+
+class MarketShape(serializers.Serializer):
+    """A pair that trades, with its filters."""
+
+    symbol = serializers.CharField()
+    base = serializers.CharField()
+    quote = serializers.CharField()
+    kind = serializers.ChoiceField(choices=Market.Kind.choices)
+    status = serializers.ChoiceField(choices=Market.Status.choices)
+    tick_size = AmountField()
+    lot_size = AmountField()
+    min_quantity = AmountField()
+    max_quantity = AmountField()
+    min_notional = AmountField()
+    price_band = AmountField(
+        allow_null=True, help_text="Allowed distance of a limit price from the market price, as a fraction."
+    )
+    maker_fee = AmountField(help_text="As a fraction: 0.001 is 0.1 %. Fees are paid in the quote asset.")
+    taker_fee = AmountField()
+    max_open_orders = serializers.IntegerField(help_text="Per account.")
+    last_price = AmountField(allow_null=True)
+    last_price_updated_at = serializers.DateTimeField(allow_null=True)

@@ -1,0 +1,94 @@
+"""Assets and markets over REST."""
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.generics import ListAPIView
+from rest_framework.permissions import AllowAny
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from marketdata import clock, markets
+from marketdata.api import shapes
+from marketdata.models import Asset, Market
+from marketdata.units import plain
+
+
+class AssetListView(ListAPIView):
+    """What can be owned."""
+
+    permission_classes = [AllowAny]
+    queryset = Asset.objects.filter(is_active=True).order_by("symbol")
+
+    @extend_schema(operation_id="currencies_list", summary="Assets", responses=shapes.AssetShape(many=True))
+    def get(self, request, *args, **kwargs):
+        return self.get_paginated_response([asset_row(asset) for asset in self.paginate_queryset(self.get_queryset())])
+
+
+class AssetAliasView(AssetListView):
+    """assets/: the same."""
+
+    @extend_schema(
+        operation_id="assets_list",
+        summary="Assets",
+        description="The same as currencies/.",
+        responses=shapes.AssetShape(many=True),
+    )
+    def get(self, request, *args, **kwargs):
+        return super().get(request, *args, **kwargs)
+
+
+class MarketListView(ListAPIView):
+    """What is traded."""
+
+    permission_classes = [AllowAny]
+    queryset = Market.objects.filter(is_active=True).select_related("base", "quote").order_by("symbol")
+
+    @extend_schema(
+        operation_id="markets_list",
+        summary="Markets",
+        description="The active markets with their filters and last price.",
+        responses=shapes.MarketShape(many=True),
+    )
+    def get(self, request, *args, **kwargs):
+        return self.get_paginated_response(
+            [market_row(market) for market in self.paginate_queryset(self.get_queryset())]
+        )
+
+
+class MarketView(APIView):
+    """One market, by its symbol or by base and quote together."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(operation_id="markets_read", summary="One market", responses=shapes.MarketShape)
+    def get(self, request, symbol: str):
+        spec = markets.by_symbol(symbol)
+        return Response(market_row(Market.objects.select_related("base", "quote").get(pk=spec.id)))
+
+
+def asset_row(asset: Asset) -> dict:
+    """An asset as the wire shows it."""
+    return {"symbol": asset.symbol, "name": asset.name, "kind": asset.kind, "decimals": asset.decimals}
+
+
+def market_row(market: Market) -> dict:
+    """A market (with its assets loaded) as the wire shows it."""
+    return {
+        "symbol": market.symbol,
+        "base": market.base.symbol,
+        "quote": market.quote.symbol,
+        "kind": market.kind,
+        "status": market.status,
+        "tick_size": plain(market.tick_size),
+        "lot_size": plain(market.lot_size),
+        "min_quantity": plain(market.min_quantity or market.lot_size),
+        "max_quantity": plain(market.max_quantity),
+        "min_notional": plain(market.min_notional),
+        "price_band": None if market.price_band is None else plain(market.price_band),
+        "maker_fee": plain(market.maker_fee),
+        "taker_fee": plain(market.taker_fee),
+        "max_open_orders": market.max_open_orders,
+        "last_price": None if market.last_price is None else plain(market.last_price),
+        "last_price_updated_at": None
+        if market.last_price_updated_at is None
+        else clock.text(market.last_price_updated_at),
+    }

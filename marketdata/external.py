@@ -1,0 +1,97 @@
+"""Candles of the outside world: imported history, never mixed with what was traded here.
+
+Every row names its source. Invariants: a bar is plausible (a constraint holds it) and stands once for each market,
+interval, source and time; storing the same bars again changes nothing. `import_candles` fills it.
+Known limit: only intervals that were imported can be read; nothing is aggregated.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db import connection
+from django.db.models import Max, Min
+
+from marketdata import bulk, clock
+from marketdata.markets import MarketSpec
+from marketdata.models import ExternalCandle
+from marketdata.providers.protocol import Bar
+from marketdata.units import plain
+
+UPSERT = """
+ON CONFLICT (market_id, interval, source, open_time) DO UPDATE SET open = EXCLUDED.open, high = EXCLUDED.high,
+    low = EXCLUDED.low, close = EXCLUDED.close, volume = EXCLUDED.volume
+WHERE (t.open, t.high, t.low, t.close, t.volume)
+    IS DISTINCT FROM (EXCLUDED.open, EXCLUDED.high, EXCLUDED.low, EXCLUDED.close, EXCLUDED.volume)
+RETURNING xmax = 0
+"""
+
+
+def candles(
+    spec: MarketSpec,
+    interval: str,
+    start: datetime | None,
+    end: datetime | None,
+    limit: int,
+    source: str | None = None,
+) -> list[dict]:
+    """At most `limit` bars with start <= open_time < end, oldest first: from `start` on, the newest without it.
+
+    `[{open_time, open, high, low, close, volume, source}]`, times as RFC 3339 text, the rest plain decimal strings.
+    Without `source`, the one whose history of that interval reaches back farthest; [] when there is none.
+    """
+    source = source or _default_source(spec.id, interval)
+    rows = ExternalCandle.objects.filter(market_id=spec.id, interval=interval, source=source or "")
+    if start is not None:
+        rows = rows.filter(open_time__gte=start)
+    if end is not None:
+        rows = rows.filter(open_time__lt=end)
+    found = list(rows.order_by("open_time" if start is not None else "-open_time")[:limit])
+    return [_rendered(row) for row in (found if start is not None else reversed(found))]
+
+
+def sources(spec: MarketSpec) -> list[dict]:
+    """What has been imported for the market: `[{source, interval, first, last}]`, times as text."""
+    rows = ExternalCandle.objects.filter(market_id=spec.id).order_by("source", "interval").values("source", "interval")
+    return [
+        {**row, "first": clock.text(row["first"]), "last": clock.text(row["last"])}
+        for row in rows.annotate(first=Min("open_time"), last=Max("open_time"))
+    ]
+
+
+def store(*, market_id: int, source: str, interval: str, bars: Iterable[Bar]) -> tuple[int, int]:
+    """Insert new bars and correct changed ones, in one statement; (inserted, changed). No two of the same time."""
+    bars = list(bars)
+    if not bars:
+        return 0, 0
+    prices = [
+        (name, "numeric", [getattr(bar, name) for bar in bars]) for name in ("open", "high", "low", "close", "volume")
+    ]
+    columns = [
+        ("market_id", "bigint", [market_id] * len(bars)),
+        ("source", "text", [source] * len(bars)),
+        ("interval", "text", [interval] * len(bars)),
+        ("open_time", "timestamptz", [bar.open_time for bar in bars]),
+        *prices,
+    ]
+    with connection.cursor() as cursor:
+        bulk.execute(cursor, [bulk.insert("marketdata_externalcandle AS t", columns, UPSERT)])
+        is_new = [new for (new,) in cursor.fetchall()]
+    return sum(is_new), len(is_new) - sum(is_new)
+
+
+def _default_source(market_id: int, interval: str) -> str | None:
+    rows = ExternalCandle.objects.filter(market_id=market_id, interval=interval).order_by().values("source")
+    found = rows.annotate(first=Min("open_time")).order_by("first", "source").first()
+    return found["source"] if found else None
+
+
+def _rendered(row: ExternalCandle) -> dict:
+    return {
+        "open_time": clock.text(row.open_time),
+        "open": plain(row.open),
+        "high": plain(row.high),
+        "low": plain(row.low),
+        "close": plain(row.close),
+        "volume": plain(row.volume),
+        "source": row.source,
+    }

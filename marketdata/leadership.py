@@ -1,0 +1,83 @@
+"""The right of one process, of all on a database, to do a thing: a PostgreSQL advisory lock.
+
+The lock belongs to a session of its own, which one thread keeps, so it falls free the moment its process dies,
+whatever the way. Work given to `do` runs on that very session: who has lost the lock can't write either.
+Known limit: behind a pooler that hands sessions around, session locks mean nothing; connect the servers directly.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import DatabaseError, InterfaceError, connection
+
+
+class Lost(Exception):
+    """The session broke, and the lock with it."""
+
+
+class Leadership:
+    """One advisory lock (`number` below 2^31), and the thread whose session holds it."""
+
+    def __init__(self, number: int, name: str):
+        self._number = number
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._session: int | None = None
+
+    async def take(self) -> bool:
+        """Whether this process has the lock now; returns at once."""
+        return await self._in_thread(self._take)
+
+    async def do(self, function: Callable, *args):
+        """Call the plain function on the lock's session. Lost when there is no such session any more."""
+        return await self._in_thread(self._do, function, args)
+
+    async def ask(self, function: Callable, *args):
+        """Call the plain function in the thread, with or without the lock."""
+        return await self._in_thread(self._ask, function, args)
+
+    async def close(self) -> None:
+        """Give the lock up and end the thread."""
+        try:
+            await self._in_thread(self._leave)
+        finally:
+            self._executor.shutdown(wait=False)
+
+    async def _in_thread(self, function: Callable, *args):
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+    def _take(self) -> bool:
+        if self._session is not None and self._session == self._backend():
+            return True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s), pg_backend_pid()", [self._number])
+            taken, backend = cursor.fetchone()
+        self._session = backend if taken else None
+        return taken
+
+    def _backend(self) -> int | None:
+        """The process id of this thread's open session, asked of the client library, not of the server."""
+        return connection.connection.info.backend_pid if connection.connection is not None else None
+
+    def _do(self, function: Callable, args: tuple):
+        if self._session is None or self._session != self._backend():
+            raise Lost
+        try:
+            return function(*args)
+        except (DatabaseError, InterfaceError) as error:
+            if connection.is_usable():
+                raise
+            self._leave()
+            raise Lost from error
+
+    def _ask(self, function: Callable, args: tuple):
+        try:
+            return function(*args)
+        except (DatabaseError, InterfaceError):
+            if not connection.is_usable():
+                self._leave()
+            raise
+
+    def _leave(self) -> None:
+        self._session = None
+        connection.close()

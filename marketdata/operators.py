@@ -1,0 +1,195 @@
+"""What the operators' pages share: read-only history, exact numbers, search by index, and asking before acting.
+
+Rules: a page never counts or sorts a table that grows without end, never deletes anything that has a history, and
+changes nothing except through the service that owns it. Refusals and validation errors come back as messages.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin as DjangoModelAdmin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import ValidationError
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.paginator import InfinitePaginator
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from marketdata import units
+from marketdata.refusals import Refusal
+
+MAX_ID = 2**63 - 1
+
+
+class OperatorAdmin(ModelAdmin):
+    """A page whose rows have a history: they can be seen, sometimes changed, never deleted.
+
+    `exact_search` names integer columns, `text_search` lookups of text that an index answers.
+    """
+
+    list_per_page = 50
+    show_full_result_count = False
+    sortable_by: Sequence[str] = ()
+    compressed_fields = True
+    exact_search: Sequence[str] = ()
+    text_search: Sequence[str] = ()
+
+    def __init__(self, model, admin_site):
+        self.search_fields = [*self.exact_search, *self.text_search]
+        super().__init__(model, admin_site)
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        """Only what an index finds: whole numbers by equality, text by the lookups named."""
+        term = search_term.strip()
+        if not term or "\x00" in term:
+            return queryset if not term else queryset.none(), False
+        found = Q(pk__in=[])
+        if term.isascii() and term.isdigit() and int(term) <= MAX_ID:
+            for name in self.exact_search:
+                found |= Q(**{name: int(term)})
+        for name in self.text_search:
+            found |= Q(**{name: term})
+        return queryset.filter(found), False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class HistoryAdmin(OperatorAdmin):
+    """A page of what was written once and for all: no adding, no changing, newest first, no counting."""
+
+    paginator = InfinitePaginator
+    ordering = ("-id",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[str]:
+        return self.get_fields(request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class HistoryInline(TabularInline):
+    """Rows that hang on another, to be read only."""
+
+    extra = 0
+    max_num = 0
+    can_delete = False
+    hide_title = True
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[str]:
+        return self.fields
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def number(name: str, title: str | None = None) -> Callable[[DjangoModelAdmin, Model], str]:
+    """A column with a decimal as it is: no trailing zeros, no exponent."""
+
+    def column(admin, obj: Model) -> str:
+        value = getattr(obj, name)
+        return "–" if value is None else units.plain(value)
+
+    column.short_description = title or name.replace("_", " ")
+    return column
+
+
+def moment(name: str, title: str | None = None) -> Callable[[DjangoModelAdmin, Model], str]:
+    """A column with a time to the millisecond, UTC."""
+
+    def column(admin, obj: Model) -> str:
+        value = getattr(obj, name)
+        if value is None:
+            return "–"
+        text = value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        return format_html('<span class="whitespace-nowrap">{}</span>', text)
+
+    column.short_description = f"{title or name.replace('_', ' ')} (UTC)"
+    return column
+
+
+class PlainDecimalField(forms.DecimalField):
+    """A decimal that is edited as 0.01, not as 0.010000000000000000."""
+
+    def prepare_value(self, value):
+        return units.plain(value) if hasattr(value, "as_tuple") else value
+
+
+class ReasonForm(forms.Form):
+    """Why an operator does what the page asks about."""
+
+    reason = forms.CharField(
+        max_length=200,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "autofocus": True}),
+        help_text="Kept in the log.",
+    )
+
+
+def ask(
+    admin: ModelAdmin,
+    request: HttpRequest,
+    *,
+    form: forms.Form,
+    title: str,
+    text: str,
+    button: str,
+    act: Callable[[dict], str],
+    back: str,
+    danger: bool = False,
+    hidden: Iterable[tuple[str, str]] = (),
+) -> HttpResponse:
+    """An intermediate page: show the form, and once it is sent and valid, `act` on its data and go `back`.
+
+    `act` returns what to tell the operator. What it refuses stands on the form, with nothing done.
+    """
+    if form.is_bound and form.is_valid():
+        try:
+            messages.success(request, act(form.cleaned_data))
+            return HttpResponseRedirect(back)
+        except Refusal as refusal:
+            form.add_error(None, refusal.detail)
+        except ValidationError as error:
+            form.add_error(None, error.messages)
+    context = {
+        **admin.admin_site.each_context(request),
+        "opts": admin.model._meta,
+        "title": title,
+        "form": form,
+        "text": text,
+        "button": button,
+        "back": back,
+        "variant": "danger" if danger else "primary",
+        "hidden": hidden,
+    }
+    return TemplateResponse(request, "marketdata/ask.html", context, status=400 if form.errors else 200)
+
+
+def change_url(obj: Model) -> str:
+    """The page of a row."""
+    return reverse(f"admin:{obj._meta.app_label}_{obj._meta.model_name}_change", args=[obj.pk])
+
+
+def list_url(model: type[Model]) -> str:
+    """The list that a model's rows are on."""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def log(request: HttpRequest, rows: Iterable[Model], message: str) -> None:
+    """Who did what, in the admin's log of each row."""
+    for row in rows:
+        LogEntry.objects.log_actions(request.user.pk, [row], CHANGE, change_message=message, single_object=True)

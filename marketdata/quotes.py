@@ -1,0 +1,118 @@
+"""Outside prices of markets, as the feed last believed them: the only reader and writer of `Quote`.
+
+Invariants: a quote never goes back in time, whichever process writes it (the statement refuses it); every quote says
+from when on it is stale, so that a reader knows without the feed. Plain functions on the ORM: a coroutine calls them
+through `marketdata.threads.in_thread`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import connection
+
+from marketdata import bulk, clock, gate
+from marketdata.models import Quote
+
+DEFAULT_STALE_SECONDS = 30.0
+MANUAL = "MANUAL"
+
+WHEN_NEWER = """
+ON CONFLICT (market_id) DO UPDATE SET bid = EXCLUDED.bid, ask = EXCLUDED.ask, mid = EXCLUDED.mid,
+    quoted_at = EXCLUDED.quoted_at, received_at = EXCLUDED.received_at, stale_at = EXCLUDED.stale_at,
+    provider = EXCLUDED.provider, is_stale = EXCLUDED.is_stale
+WHERE marketdata_quote.quoted_at <= EXCLUDED.quoted_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MarketQuote:
+    """A market's outside price. Decimals in quote currency a base unit; `mid` is the mark price."""
+
+    market_id: int
+    bid: Decimal
+    ask: Decimal
+    mid: Decimal
+    quoted_at: datetime
+    received_at: datetime
+    stale_at: datetime
+    provider: str
+    is_stale: bool
+
+
+def latest(market_ids: Iterable[int] | None = None) -> dict[int, MarketQuote]:
+    """The newest quote of each of these markets (of all without ids) that ever had one, by market id. One query."""
+    rows, now = Quote.objects.all(), clock.now()
+    if market_ids is not None:
+        rows = rows.filter(market__in=list(market_ids))
+    return {
+        row.market_id: MarketQuote(
+            row.market_id, row.bid, row.ask, row.mid, row.quoted_at, row.received_at, row.stale_at, row.provider,
+            row.is_stale or row.stale_at <= now,
+        )
+        for row in rows
+    }  # fmt: skip
+
+
+def record(
+    *,
+    market_id: int,
+    bid: Decimal,
+    ask: Decimal,
+    quoted_at: datetime | None = None,
+    received_at: datetime | None = None,
+    provider: str = MANUAL,
+    stale_after_seconds: float | None = None,
+) -> bool:
+    """Set one market's quote. False when a newer one stands there. ValueError for prices that no market could have."""
+    reason = gate.believable(bid, ask)
+    if reason:
+        raise ValueError(f"not a quote: {reason}")
+    now = clock.now()
+    quoted_at = quoted_at or now
+    believed = gate.Believed(bid, ask, (bid + ask) / 2, quoted_at, received_at or now)
+    seconds = stale_seconds() if stale_after_seconds is None else stale_after_seconds
+    return write([(market_id, provider, believed, quoted_at + timedelta(seconds=seconds))]) == 1
+
+
+def write(rows: list[tuple[int, str, gate.Believed, datetime]]) -> int:
+    """Store (market id, provider, price, stale at), at most one a market, in one statement; how many were news."""
+    if not rows:
+        return 0
+    now = clock.now()
+    market_ids, names, prices, stale = zip(*rows, strict=True)
+    statement = bulk.insert(
+        "marketdata_quote",
+        [
+            ("market_id", "bigint", market_ids),
+            ("bid", "numeric", [price.bid for price in prices]),
+            ("ask", "numeric", [price.ask for price in prices]),
+            ("mid", "numeric", [price.mid for price in prices]),
+            ("quoted_at", "timestamptz", [price.quoted_at for price in prices]),
+            ("received_at", "timestamptz", [price.received_at for price in prices]),
+            ("stale_at", "timestamptz", stale),
+            ("provider", "text", names),
+            ("is_stale", "boolean", [moment <= now for moment in stale]),
+        ],
+        WHEN_NEWER,
+    )
+    with connection.cursor() as cursor:
+        bulk.execute(cursor, [statement])
+        return cursor.rowcount
+
+
+def mark_stale() -> list[int]:
+    """Note which quotes have become stale; their market ids."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE marketdata_quote SET is_stale = TRUE WHERE NOT is_stale AND stale_at <= %s RETURNING market_id",
+            [clock.now()],
+        )
+        return [market_id for (market_id,) in cursor.fetchall()]
+
+
+def stale_seconds() -> float:
+    """After how long a quote is stale, unless its provider is polled more slowly: QUOTE_STALE_SECONDS."""
+    return float(getattr(settings, "QUOTE_STALE_SECONDS", None) or DEFAULT_STALE_SECONDS)
