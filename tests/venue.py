@@ -12,13 +12,13 @@ from decimal import Decimal
 
 import pytest
 
-from accounts import ledger, transfers
+from accounts import authentication, ledger, transfers
 from accounts.models import Account, Balance
 from accounts.users import main_account, register
 from exchange import orders, reading, validation
 from exchange.barrier import barrier, view
 from exchange.sequencer import sequencer
-from marketdata import markets
+from marketdata import markets, threads, throttling
 from marketdata.markets import by_symbol
 from marketdata.models import Asset, Market
 from marketdata.refusals import Refusal
@@ -127,8 +127,11 @@ def forget_everything() -> None:
     """Stop this process's threads and drop what it remembers of a database that is about to be emptied."""
     sequencer.stop()
     barrier.stop()
+    threads.stop()
     reading.forget()
     markets.forget()
+    authentication.forget()
+    throttling.windows.clear()
 
 
 @pytest.fixture

@@ -106,8 +106,12 @@ class Auditor:
         return notional + _up(notional * max(terms.maker, terms.taker), terms.quote_decimals)
 
     def reserved(self, account: int, asset: str) -> Fraction:
-        mine = (order for order in self.orders.values() if order.request.account == account)
+        mine = (order for order in self.open_orders() if order.request.account == account)
         return sum((self.reserve_of(order) for order in mine if self._paying(order.request) == asset), Fraction(0))
+
+    def open_orders(self) -> list[Expected]:
+        """All that rest, market by market, best price first."""
+        return [self.orders[order_id] for book in self.books.values() for order_id in book.orders]
 
     def available(self, account: int, asset: str) -> Fraction:
         return self.totals.get((account, asset), Fraction(0)) - self.reserved(account, asset)
@@ -282,12 +286,8 @@ class Auditor:
 
     def cancel_all(self, account: int, symbol: str | None) -> list[Expected]:
         """In no particular order."""
-        mine = [
-            order.id
-            for order in self.orders.values()
-            if order.request.account == account and order.status in ACTIVE and symbol in (None, order.request.symbol)
-        ]
-        return [self.cancel(account, order_id) for order_id in mine]
+        mine = [order.id for order in self.open_orders() if order.request.account == account]
+        return [self.cancel(account, each) for each in mine if symbol in (None, self.orders[each].request.symbol)]
 
 
 def _up(amount: Fraction, decimals: int) -> Fraction:

@@ -1,0 +1,120 @@
+"""Every operators' page opens, shows exact numbers, finds by index, and never offers to delete history."""
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from accounts.models import Account, Balance, Entry, Journal, User
+from exchange.models import Fill, Order, Trade
+from marketdata.models import Asset, Market
+from tests.audit import sessions
+
+MODELS = [Asset, Market, User, Account, Balance, Journal, Entry, Order, Trade, Fill]
+READ_ONLY = [Balance, Journal, Entry, Order, Trade, Fill]
+IDS = [model.__name__ for model in MODELS]
+
+
+def url(model, page: str, *arguments) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
+
+
+def text(response) -> str:
+    return response.content.decode()
+
+
+def test_every_page_opens_and_none_can_delete(venue, operator):
+    sessions.something_of_everything(venue)
+    for model in MODELS:
+        row = model.objects.order_by("-pk").first()
+        for page in (url(model, "changelist"), url(model, "change", row.pk), url(model, "history", row.pk)):
+            answer = operator.get(page)
+            assert answer.status_code == 200, page
+            assert "/delete/" not in text(answer) and "delete_selected" not in text(answer), page
+        assert operator.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+        assert model.objects.filter(pk=row.pk).exists()
+
+
+@pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model.__name__)
+def test_history_can_neither_be_added_nor_changed(venue, operator, model):
+    sessions.something_of_everything(venue)
+    row = model.objects.order_by("-pk").first()
+    assert operator.get(url(model, "add")).status_code == 403
+    assert operator.post(url(model, "change", row.pk), {"amount": "1"}).status_code == 403
+    assert 'name="_save"' not in text(operator.get(url(model, "change", row.pk)))
+
+
+def test_secrets_and_events_have_no_page(venue):
+    shown = {model._meta.label for model in admin.site._registry}
+    assert not {label for label in shown if "Token" in label or "Event" in label or "Idempotent" in label}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=IDS)
+@pytest.mark.parametrize("term", ["1", "ann", "AAPL", "99999999999999999999999", "%", "\x00", "½", "' OR 1=1 --"])
+def test_any_search_is_answered(venue, operator, model, term):
+    venue.trader("ann", USD=100)
+    assert operator.get(url(model, "changelist"), {"q": term}).status_code == 200
+
+
+def test_searches_find(venue, operator):
+    sessions.something_of_everything(venue)
+    ann = venue.accounts["ann"]
+    found = operator.get(url(Balance, "changelist"), {"q": "ann"}).context["cl"].queryset
+    assert set(found) == set(ann.balances.all())
+    entries = operator.get(url(Entry, "changelist"), {"q": str(ann.id)}).context["cl"].queryset
+    assert entries.filter(account=ann).count() == Entry.objects.filter(account=ann).count() > 0
+    resting = operator.get(url(Order, "changelist"), {"state": "open"}).context["cl"].queryset
+    assert resting.count() == Order.objects.filter(status__in=Order.ACTIVE).count() > 0
+
+
+def test_numbers_are_plain(venue, operator):
+    sessions.something_of_everything(venue)
+    for model in (Balance, Entry, Order, Trade, Fill, Market):
+        page = text(operator.get(url(model, "changelist")))
+        assert "00000000" not in page and "E-" not in page, model
+
+
+@pytest.mark.parametrize("model", [Entry, Journal, Order, Trade, Fill], ids=lambda model: model.__name__)
+def test_lists_that_grow_are_neither_counted_nor_asked_row_by_row(venue, operator, model):
+    sessions.something_of_everything(venue)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        operator.get(url(model, "changelist"))
+    table = model._meta.db_table
+    sql = [query["sql"] for query in queries.captured_queries]
+    assert not [one for one in sql if "COUNT(" in one and table in one]
+    assert len([one for one in sql if table in one]) == 1
+    assert len(sql) < 12
+
+
+# The front page
+
+
+def test_the_front_page_tells_how_the_venue_stands(venue, operator):
+    sessions.something_of_everything(venue)
+    venue.change("BTC_USDT", status="HALTED")
+    page = text(operator.get("/admin/"))
+    assert operator.get("/admin/").status_code == 200
+    for words in ("Open orders", "Trades, 24 h", "1 open", "not open: BTC_USDT", "Halted", "Last audit"):
+        assert words in page, words
+    assert f">{Trade.objects.count()}<" in page
+
+
+def test_the_front_page_of_an_empty_venue(transactional_db, client):
+    client.force_login(User.objects.create_superuser("operator", password="correct-horse-battery"))
+    assert "No markets yet." in text(client.get("/admin/"))
+
+
+def test_the_front_page_shows_a_clerk_only_what_they_may_see(venue, clerk):
+    sessions.fund(venue)
+    page = text(clerk("exchange.view_order").get("/admin/"))
+    assert "Open orders" in page
+    assert "Users" not in page and "Trades, 24 h" not in page and "BTC_USDT" not in page
+
+
+def test_strangers_see_nothing(venue, client):
+    assert client.get("/admin/").status_code == 302
+    client.force_login(venue.trader("ann").user)
+    assert client.get("/admin/").status_code == 302

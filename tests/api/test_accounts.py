@@ -1,0 +1,228 @@
+"""Registering, tokens, wallet, events over REST."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from rest_framework_simplejwt.tokens import AccessToken
+
+from accounts import authentication, idempotency
+from accounts.models import Account, Journal, User
+from marketdata import throttling
+from tests.venue import PASSWORD
+
+ANN = {"username": "ann", "password": PASSWORD}
+V1 = "/api/v1/"
+
+
+def test_register_log_in_me_log_out(api):
+    reply = api(
+        "POST", V1 + "register/", {"username": "Cleo", "password": PASSWORD, "email": "c@example.org"}, token=None
+    )
+    assert reply.status == 201 and reply.json["username"] == "Cleo" and "password" not in reply.json
+    pair = api("POST", V1 + "token/", {"username": "CLEO", "password": PASSWORD}, token=None)
+    assert pair.status == 200
+    me = api("GET", V1 + "me/", token=pair.json["access"])
+    assert me.json == reply.json and me.json["account_id"] == Account.objects.get(user__username="Cleo").pk
+    new = api("POST", V1 + "token/refresh/", {"refresh": pair.json["refresh"]}, token=None)
+    assert new.status == 200 and new.json["refresh"] != pair.json["refresh"]
+    assert api("POST", V1 + "token/refresh/", {"refresh": pair.json["refresh"]}, token=None).code == "token_invalid"
+    assert api("POST", V1 + "token/blacklist/", {"refresh": new.json["refresh"]}, token=None).json == {}
+    assert api("POST", V1 + "token/refresh/", {"refresh": new.json["refresh"]}, token=None).code == "token_invalid"
+
+
+def test_passwords_are_argon2(api):
+    assert User.objects.get(username="ann").password.startswith("argon2")
+
+
+#: (what happens to ann, the code that her old access token gets)
+ENDINGS = [
+    (lambda user: setattr(user, "is_active", False), "token_invalid"),
+    (lambda user: user.set_password("another-good-password"), "token_invalid"),
+]
+
+
+@pytest.mark.parametrize(("change", "code"), ENDINGS)
+def test_a_changed_user_is_believed_anew_at_once(api, change, code):
+    paths = ("me/", "wallet/", "orderbook/?symbol=AAPL")
+    assert [api("GET", V1 + path).status for path in paths] == [200, 200, 200]
+    user = User.objects.get(username="ann")
+    change(user)
+    user.save()
+    assert [api("GET", V1 + path).code for path in paths] == [code] * 3
+    assert api("POST", V1 + "orders/", {"symbol": "AAPL"}).code == code
+
+
+def test_other_processes_notice_soon(api, monkeypatch):
+    """A change that this process did not see happens to be a queryset's update."""
+    assert api("GET", V1 + "me/").status == 200
+    User.objects.filter(username="ann").update(is_active=False)
+    assert api("GET", V1 + "me/").status == 200
+    later = authentication.time.monotonic() + authentication.PRINCIPAL_SECONDS
+    monkeypatch.setattr(authentication.time, "monotonic", lambda: later)
+    assert api("GET", V1 + "me/").code == "token_invalid"
+
+
+def test_tokens_of_the_wrong_kind(api):
+    user = User.objects.get(username="ann")
+    old = AccessToken.for_user(user)
+    old.set_exp(lifetime=timedelta(seconds=-1))
+    refresh = api("POST", V1 + "token/", ANN).json["refresh"]
+    replies = [api("GET", V1 + "me/", token=token) for token in (str(old), refresh, "x.y.z", "é", None)]
+    codes = ["token_expired", "token_invalid", "token_invalid", "token_invalid", "not_authenticated"]
+    assert [reply.code for reply in replies] == codes
+    assert {(reply.status, reply.headers["www-authenticate"]) for reply in replies} == {(401, 'Bearer realm="api"')}
+
+
+def test_a_token_is_not_remembered_beyond_its_expiry(api, monkeypatch):
+    principal = authentication.principal_for_token(api.token)
+    assert authentication.cached_principal(api.token) == principal
+    monkeypatch.setattr(authentication.time, "time", lambda: principal.expires_at)
+    assert authentication.cached_principal(api.token) is None
+
+
+def test_remembered_tokens_are_bounded(api, monkeypatch):
+    monkeypatch.setattr(authentication, "MAX_TOKENS", 3)
+    user = User.objects.get(username="ann")
+    tokens = [str(AccessToken.for_user(user)) for _ in range(2)]
+    tokens += [*api.tokens.values(), api("POST", V1 + "token/", ANN, token=None).json["access"]]
+    for token in tokens:
+        authentication.principal_for_token(token)
+    assert [authentication.cached_principal(token) is not None for token in tokens] == [False, False, True, True, True]
+
+
+def test_failed_logins_are_limited_by_name_and_address(api, settings):
+    settings.RATE_LIMIT_LOGIN_FAILURES = "3/300"
+    wrong = {"username": "Ann", "password": "wrong"}
+    codes = [api("POST", V1 + "token/", wrong, token=None).code for _ in range(4)]
+    assert codes == ["invalid_credentials"] * 3 + ["throttled"]
+    blocked = api("POST", V1 + "token/", ANN, token=None)
+    assert blocked.code == "throttled" and 290 < int(blocked.headers["retry-after"]) <= 300
+    assert api("POST", V1 + "token/", {"username": "bob", "password": PASSWORD}, token=None).status == 200
+
+
+def test_successful_logins_are_not_limited(api, settings):
+    settings.RATE_LIMIT_LOGIN_FAILURES = "2/300"
+    assert {api("POST", V1 + "token/", ANN, token=None).status for _ in range(4)} == {200}
+
+
+def test_registering_is_limited_by_address(api, settings):
+    settings.RATE_LIMIT_REGISTER = "1/60"
+    bodies = [{"username": name, "password": PASSWORD} for name in ("one", "two")]
+    assert [api("POST", V1 + "register/", body, token=None).status for body in bodies] == [201, 429]
+
+
+def test_requests_are_limited_by_user_and_by_address(api, settings):
+    settings.RATE_LIMIT_USER, settings.RATE_LIMIT_ANONYMOUS = "2/60", "3/60"
+    paths = ["me/", "nothing/", "wallet/"]
+    assert [api("GET", V1 + path).status for path in paths] == [200, 404, 429]
+    assert [api("GET", V1 + "me/", token=token).status for token in (None, "bad", "bad", None)] == [401, 401, 401, 429]
+    assert api("GET", V1 + "me/", token=api.tokens["bob"]).headers["ratelimit-policy"] == '"default";q=2;w=60'
+
+
+def test_limits_off(api, settings):
+    settings.RATE_LIMITS = False
+    assert not {"ratelimit", "ratelimit-policy"} & api("GET", V1 + "me/").headers.keys()
+
+
+def test_windows_are_bounded_and_end(monkeypatch):
+    windows, rate = throttling.Windows(max_keys=2), throttling.rate("1/10")
+    assert [windows.charge(key, rate).allowed for key in "aabb"] == [True, False, True, False]
+    windows.charge("c", rate)
+    assert len(windows) == 2 and windows.charge("a", rate).allowed
+    later = throttling.time.monotonic() + 10
+    monkeypatch.setattr(throttling.time, "monotonic", lambda: later)
+    assert windows.charge("c", rate).allowed
+
+
+#: (TRUSTED_PROXIES, X-Forwarded-For, address)
+ADDRESSES = [
+    (0, "6.6.6.6", "peer"),
+    (1, None, "peer"),
+    (1, "6.6.6.6, 1.1.1.1", "1.1.1.1"),
+    (2, "6.6.6.6, 1.1.1.1, 2.2.2.2", "1.1.1.1"),
+    (3, "1.1.1.1", "1.1.1.1"),
+]
+
+
+@pytest.mark.parametrize(("proxies", "header", "address"), ADDRESSES)
+def test_whose_word_is_taken_for_the_address(settings, proxies, header, address):
+    settings.TRUSTED_PROXIES = proxies
+    assert throttling.address_of("peer", header) == address
+
+
+def deposit(api, amount="5", key=None, path="wallet/", **terms):
+    return api("POST", V1 + path, {"asset": "usd", "amount": amount}, headers={"Idempotency-Key": key}, **terms)
+
+
+def test_deposit_and_withdraw(api):
+    reply = deposit(api, "0.5")
+    assert reply.status == 201
+    assert reply.json["balances"][1] == {"asset": "USD", "available": "100000.5", "reserved": "0", "total": "100000.5"}
+    reply = deposit(api, "100000.5", path="wallet/withdraw/")
+    assert (reply.status, reply.json["kind"]) == (201, "WITHDRAWAL")
+    assert [row["asset"] for row in api("GET", V1 + "wallet/").json["balances"]] == ["AAPL", "USDT"]
+
+
+def test_an_idempotency_key_moves_money_once(api):
+    first, again = deposit(api, key="k1"), deposit(api, "5.0", key="k1")
+    assert again.headers["idempotent-replayed"] == "true" and "idempotent-replayed" not in first.headers
+    assert (again.status, again.json) == (201, first.json)
+    assert deposit(api, "6", key="k1").code == "idempotency_key_reused"
+    assert deposit(api, key="k1", path="wallet/withdraw/").code == "idempotency_key_reused"
+    assert deposit(api, key="k1", token=api.tokens["bob"]).json["id"] != first.json["id"]
+    assert deposit(api, key="a b").status == 400
+    assert Journal.objects.filter(reason="faucet").count() == 2
+
+
+def test_a_refused_request_may_be_tried_again_under_its_key(api):
+    assert deposit(api, "10000000", key="k1").code == "faucet_limit"
+    assert deposit(api, "1", key="k1").status == 201
+
+
+def test_two_requests_under_one_key_at_the_same_time(api):
+    """The first holds its claim until it has committed; meanwhile the second is told so."""
+    account, claimed, done = api.venue.accounts["ann"], threading.Event(), threading.Event()
+
+    def first():
+        with transaction.atomic():
+            idempotency._claim(account.pk, "k1")
+            claimed.set()
+            done.wait(10)
+        connection.close()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    claimed.wait(10)
+    reply = deposit(api, key="k1")
+    done.set()
+    thread.join()
+    assert (reply.status, reply.code) == (409, "idempotency_key_in_progress")
+    assert deposit(api, key="k1").status == 201
+
+
+def test_the_faucet_can_be_closed(api, settings):
+    settings.FAUCET = False
+    assert (deposit(api).status, deposit(api).code) == (403, "faucet_closed")
+
+
+def test_events_come_in_order_without_a_gap(api):
+    api("POST", V1 + "orders/", {"symbol": "AAPL", "side": "BUY", "price": "100", "quantity": "5"})
+    api(
+        "POST",
+        V1 + "orders/",
+        {"symbol": "AAPL", "side": "SELL", "price": "100", "quantity": "2"},
+        token=api.tokens["bob"],
+    )
+    everything = api("GET", V1 + "events/").json
+    numbers = [event["sequence"] for event in everything["events"]]
+    assert numbers == list(range(1, len(numbers) + 1)) and not everything["has_more"]
+    assert {event["type"] for event in everything["events"]} == {"balance", "order", "fill"}
+    part = api("GET", V1 + "events/?after=2&limit=2").json
+    assert part == {"events": everything["events"][2:4], "next": 4, "has_more": True}
+    assert api("GET", V1 + f"events/?after={numbers[-1]}").json == {
+        "events": [],
+        "next": numbers[-1],
+        "has_more": False,
+    }

@@ -1,0 +1,47 @@
+"""The venue against the independent auditor, in the suite's short form (see tests.model.__main__ for the long one)."""
+
+import pytest
+
+from exchange import audit
+from exchange.sequencer import sequencer
+from tests.model.dice import Dice
+from tests.model.lockstep import Lockstep
+from tests.model.world import World
+from tests.venue import forget_everything
+
+STEPS = 60
+
+
+@pytest.fixture
+def lockstep(transactional_db):
+    """A world of its own; nothing of it stays."""
+    forget_everything()
+    yield Lockstep(World())
+    forget_everything()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_random_commands_are_answered_and_booked_as_the_auditor_says(lockstep, seed):
+    dice = Dice(lockstep, seed)
+    dice.fund()
+    for number in range(STEPS):
+        dice.step()
+        if number % 20 == 19:
+            lockstep.compare()
+        if number % 25 == 24:
+            sequencer.stop()  # the next command starts on books loaded from the database
+    lockstep.compare_fills(list(lockstep.auditor.orders))
+    assert lockstep.auditor.trades > 100
+    assert [finding for finding in audit.run() if finding.violations] == []
+
+
+def test_the_comparison_can_fail(lockstep):
+    """A cent that only the auditor has is found."""
+    dice = Dice(lockstep, 4)
+    dice.fund()
+    dice.step()
+    lockstep.compare()
+    asset = lockstep.world.asset("Q").symbol
+    lockstep.auditor.totals[dice.accounts[0], asset] += 1
+    with pytest.raises(AssertionError, match=f"{asset}, expected"):
+        lockstep.compare()

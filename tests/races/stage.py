@@ -1,0 +1,158 @@
+"""Two writers on one database, the first of them stopped at a chosen point while the second acts.
+
+Two `Sequencer` objects are what two server processes are to the database: each has its thread, its connection, its
+books. `POINTS` are the moments of the first one's transaction at which it can be held; `Stage.run` holds it there,
+starts the other, checks that the other waits exactly if it must, and lets go.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from django.db import connection, connections
+
+from accounts import ledger
+from benchmarks.server import wait_until
+from exchange import reading, store
+from exchange.books import LiveBook
+from exchange.commands import Command, Replay
+from exchange.sequencer import Sequencer
+from marketdata import markets
+from marketdata.models import Market
+from marketdata.refusals import Refusal
+
+WAIT_SECONDS = 20
+
+#: Where the first writer can be stopped: the function of its transaction that it is about to call, or has called.
+POINTS = {
+    "before it locks": (store, "lock_markets", "before"),
+    "holding the market": (store, "lock_markets", "after"),
+    "holding the accounts": (ledger, "open_sheet", "after"),
+    "before it writes": (store, "execute", "before"),
+    "before its commit": (store, "execute", "after"),
+    "after its commit": (reading, "apply", "before"),
+}
+ORDER = list(POINTS)
+#: From which point on the first one holds what the second needs.
+GUARDS = {"market": ORDER.index("holding the market"), "accounts": ORDER.index("holding the accounts")}
+LAST_HELD = ORDER.index("before its commit")
+
+
+def first_one(point: str, guard: str) -> str:
+    """Whose effect comes first if the first writer is stopped there: "held" or "other"."""
+    return "held" if ORDER.index(point) >= GUARDS[guard] else "other"
+
+
+@dataclass
+class Gate:
+    """Stops one thread once."""
+
+    reached: threading.Event
+    go: threading.Event
+
+    def wait(self) -> None:
+        self.reached.set()
+        assert self.go.wait(WAIT_SECONDS), "nobody opened the gate"
+
+
+class Stage:
+    """Made by the fixture of the same name; `held` and `other` are the two writers."""
+
+    def __init__(self, venue, monkeypatch):
+        self.venue, self.monkeypatch = venue, monkeypatch
+        self.held, self.other = Sequencer(), Sequencer()
+        self._helpers = ThreadPoolExecutor(2)
+
+    def close(self) -> None:
+        self.held.stop()
+        self.other.stop()
+        self._helpers.shutdown()
+
+    def run(self, point: str, *, held: Command, other: Command | Callable, guard: str) -> tuple[str, str]:
+        """Both outcomes in words, the held one's first."""
+        self._warm()
+        gate = self._gate(point)
+        first = self.held.submit([held])[0]
+        assert gate.reached.wait(WAIT_SECONDS), f"the writer never came to the point {point!r}"
+        second = self._start(other)
+        if GUARDS[guard] <= ORDER.index(point) <= LAST_HELD:
+            wait_until(lambda: self._waiting_for_locks() > 0, "the other writer to wait for a lock", WAIT_SECONDS)
+            assert not second.done()
+        else:
+            second.result(WAIT_SECONDS)
+        gate.go.set()
+        return words(first.result(WAIT_SECONDS)), words(second.result(WAIT_SECONDS))
+
+    def _start(self, other: Command | Callable) -> Future:
+        if callable(other):
+            return self._helpers.submit(self._in_thread, other)
+        return self.other.submit([other])[0]
+
+    @staticmethod
+    def _in_thread(action: Callable):
+        try:
+            return action()
+        except Refusal as refusal:
+            return refusal
+        finally:
+            connections.close_all()
+
+    def _gate(self, point: str) -> Gate:
+        module, name, side = POINTS[point]
+        original, gate = getattr(module, name), Gate(threading.Event(), threading.Event())
+
+        def gated(*arguments, **options):
+            is_mine = threading.current_thread() is self.held._thread and not gate.reached.is_set()
+            if is_mine and side == "before":
+                gate.wait()
+            result = original(*arguments, **options)
+            if is_mine and side == "after":
+                gate.wait()
+            return result
+
+        self.monkeypatch.setattr(module, name, gated)
+        return gate
+
+    def _warm(self) -> None:
+        """Both writers have the books, as processes that have been running for a while."""
+        from exchange.commands import Refresh
+
+        for writer in (self.held, self.other):
+            for future in writer.submit([Refresh(market.id) for market in Market.objects.all()]):
+                future.result(WAIT_SECONDS)
+
+    @staticmethod
+    def _waiting_for_locks() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return cursor.fetchone()[0]
+
+    def books_agree(self) -> bool:
+        """Both writers, brought up to date, have the book that the database has; in every market."""
+        self._warm()
+        for market in Market.objects.all():
+            fresh = LiveBook(markets.load_spec(market.id), 0)
+            with connection.cursor() as cursor:
+                fresh.load(cursor, 0, None)
+            books = [writer.registry.books[market.id].book for writer in (self.held, self.other)]
+            if len({book.state_hash() for book in [fresh.book, *books]}) != 1:
+                return False
+        return True
+
+
+def words(outcome) -> str:
+    """An outcome as one word: an order's status, a refusal's code, "replayed", "done"."""
+    if isinstance(outcome, Refusal):
+        return outcome.code
+    if isinstance(outcome, Exception):
+        raise outcome
+    if isinstance(outcome, Replay):
+        return "replayed"
+    if isinstance(outcome, dict):
+        return outcome["status"]
+    if isinstance(outcome, list):
+        return f"{len(outcome)} cancelled"
+    return "done"

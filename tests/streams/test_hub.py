@@ -1,0 +1,156 @@
+"""The hub by itself: what goes in comes out everywhere, and money code never notices it."""
+
+import asyncio
+import threading
+
+import pytest
+from channels.layers import InMemoryChannelLayer, channel_layers
+
+from exchange.depth import Delta
+from marketdata import hub as hub_module
+from marketdata.hub import Hub, decode, encode
+
+BOOK = Delta(1, "AAPL", 4, 6, [(1, 100, 5)], [{"trade_id": 9}]).message()
+EVENTS = {7: [{"type": "balance", "sequence": 3}]}
+
+
+@pytest.fixture
+def layer():
+    """A channel layer in memory, for this test alone."""
+    before = channel_layers.set("default", InMemoryChannelLayer(capacity=10_000))
+    yield channel_layers["default"]
+    channel_layers.set("default", before) if before else channel_layers.backends.pop("default")
+
+
+@pytest.fixture
+def heard():
+    return asyncio.Queue()
+
+
+@pytest.fixture
+async def running(heard):
+    hub = Hub()
+    hub.on_books(lambda books: heard.put_nowait(("books", books)))
+    hub.on_accounts(lambda accounts: heard.put_nowait(("accounts", accounts)))
+    await hub.start()
+    yield hub
+    await hub.stop()
+
+
+@pytest.mark.parametrize("total", [0, 5, 2**63 - 1, 2**64 - 1, 2**64, 10**30])
+def test_messages_survive_the_journey(total):
+    delta = Delta(1, "AAPL", 4, 6, [(-1, 100, total)])
+    books, accounts = decode(encode([delta.message()], EVENTS))
+    assert [list(change) for change in Delta(*books[0]).changes] == [[-1, 100, total]]
+    assert accounts == [[7, EVENTS[7]]]
+
+
+async def test_published_in_a_thread_heard_in_the_loop(running, heard):
+    threading.Thread(target=running.publish, kwargs={"books": [BOOK], "accounts": EVENTS}).start()
+    assert (await asyncio.wait_for(heard.get(), 5))[0] == "books"
+    assert await asyncio.wait_for(heard.get(), 5) == ("accounts", [[7, EVENTS[7]]])
+
+
+async def test_batches_arrive_in_order(running, heard):
+    for sequence in range(100):
+        running.publish(books=[Delta(1, "AAPL", sequence, sequence, []).message()], accounts={})
+    sequences = [(await asyncio.wait_for(heard.get(), 5))[1][0][3] for _ in range(100)]
+    assert sequences == list(range(100))
+
+
+async def test_a_handler_that_fails_disturbs_nobody(layer, heard, caplog):
+    hub = Hub()
+    hub.on_books(lambda books: 1 / 0)
+    hub.on_books(heard.put_nowait)
+    await hub.start()
+    for _ in range(2):
+        hub.publish(books=[BOOK], accounts={})
+        assert await asyncio.wait_for(heard.get(), 5)
+    await hub.stop()
+    assert caplog.text.count("a listener failed") == 2
+
+
+async def test_a_hub_starts_once_and_again_after_stopping(layer, heard):
+    hub = Hub()
+    hub.on_books(heard.put_nowait)
+    for _ in range(2):
+        await hub.start()
+        await hub.start()
+        hub.publish(books=[BOOK], accounts={})
+        assert await asyncio.wait_for(heard.get(), 5)
+        await hub.stop()
+    assert heard.empty()
+
+
+async def test_expired_memberships_are_renewed(layer, monkeypatch, heard):
+    monkeypatch.setattr(hub_module, "REJOIN_SECONDS", 0.01)
+    hub = Hub()
+    hub.on_books(heard.put_nowait)
+    await hub.start()
+    layer.groups.clear()
+    while not layer.groups:
+        await asyncio.sleep(0.01)
+    hub.publish(books=[BOOK], accounts={})
+    assert await asyncio.wait_for(heard.get(), 5)
+    await hub.stop()
+
+
+async def test_a_layer_that_is_away_neither_raises_nor_blocks(layer, monkeypatch, heard, caplog):
+    async def away(*_):
+        raise ConnectionError("Redis is away")
+
+    hub = Hub()
+    hub.on_books(heard.put_nowait)
+    await hub.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(layer, "group_send", away)
+        for _ in range(hub_module.QUEUE_BATCHES + 10):
+            hub.publish(books=[BOOK], accounts={})
+        while hub._sender._waiting:
+            await asyncio.sleep(0.01)
+    assert caplog.text.count("takes no messages") == 1
+    hub.publish(books=[BOOK], accounts={})
+    assert await asyncio.wait_for(heard.get(), 5)
+    await hub.stop()
+
+
+async def test_starting_does_not_wait_for_a_layer_that_is_away(layer, monkeypatch, heard):
+    new_channel, failures = layer.new_channel, []
+
+    async def away_twice(*arguments):
+        if len(failures) < 2:
+            failures.append(1)
+            raise ConnectionError("Redis is away")
+        return await new_channel(*arguments)
+
+    monkeypatch.setattr(layer, "new_channel", away_twice)
+    monkeypatch.setattr(hub_module, "START_SECONDS", 0.05)
+    hub = Hub()
+    hub.on_books(heard.put_nowait)
+    await hub.start()
+    assert len(failures) == 1
+    await hub._joined.wait()
+    hub.publish(books=[BOOK], accounts={})
+    assert await asyncio.wait_for(heard.get(), 5)
+    await hub.stop()
+
+
+def test_without_a_loop_an_in_memory_layer_drops_it(layer):
+    hub = Hub()
+    hub.publish(books=[BOOK], accounts=EVENTS)
+    assert hub._outlet is None
+
+
+def test_what_cannot_be_sent_does_not_raise(layer, caplog):
+    hub = Hub()
+    hub._sender = object()
+    hub.publish(books=[BOOK], accounts={1: object()})
+    assert "publishing failed" in caplog.text
+
+
+async def test_a_process_without_a_hub_sends_from_a_helper_thread(running, heard):
+    """As a management command does, over Redis."""
+    command = Hub()
+    await asyncio.to_thread(command.publish, books=[BOOK], accounts={})
+    assert (await asyncio.wait_for(heard.get(), 5))[0] == "books"
+    assert command._outlet is not None
