@@ -1,8 +1,9 @@
 """Who is asking: bearer tokens, and the principal behind each.
 
-A verified token is remembered for PRINCIPAL_SECONDS at most and never beyond its expiry, so that a busy client costs one signature and
-one query every few seconds. `revoke` forgets a user at once in this process (a password change and a deactivation do that); other
-processes notice within PRINCIPAL_SECONDS. Tokens carry a hash of the password's hash, so a changed password ends those issued before.
+A verified token is remembered for PRINCIPAL_SECONDS at most and never beyond its expiry, so that a busy client costs
+one signature and one query every few seconds. `revoke` forgets a user at once in this process (a password change and
+a deactivation do that); other processes notice within PRINCIPAL_SECONDS. Tokens carry a hash of the password's hash,
+so a changed password ends those issued before.
 """
 
 import time

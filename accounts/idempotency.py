@@ -1,7 +1,7 @@
 """Once per Idempotency-Key: the first answer is kept in the transaction that made it true, and given again.
 
-A refusal keeps nothing: its transaction is rolled back, so the same key may be tried again. Two requests under one key at the same time:
-one does it, the other is told that it is in progress.
+A refusal keeps nothing: its transaction is rolled back, so the same key may be tried again. Two requests under one
+key at the same time: one does it, the other is told that it is in progress.
 """
 
 import re
@@ -33,7 +33,8 @@ def once(
 ) -> tuple[int, dict, bool]:
     """Do it unless it was done under this key: (status, body, whether that is the first answer given again).
 
-    `request` is what must be equal for the same key to mean the same: route and canonical body. Without a key it is simply done.
+    `request` is what must be equal for the same key to mean the same: route and canonical body. Without a key it is
+    simply done.
     """
     if key is None:
         return *perform(), False
@@ -56,7 +57,9 @@ def once(
 
 
 def _claim(account_id: int, key: str) -> None:
-    """An advisory lock on the pair until the transaction ends. Only tried, never waited for, so it cannot be part of a deadlock."""
+    """An advisory lock on the pair until the transaction ends. Only tried, never waited for, so it cannot be part of
+    a deadlock.
+    """
     digest = blake2b(f"{account_id} {key}".encode(), digest_size=8).digest()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [int.from_bytes(digest, "big", signed=True)])

@@ -11,6 +11,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
 
+from marketdata import units
 from marketdata.models import Asset, Market, MoneyField
 
 
@@ -142,7 +143,7 @@ class Entry(models.Model):
         constraints = [models.CheckConstraint(condition=~Q(amount=0), name="entry_amount_not_zero")]
 
     def __str__(self):
-        return f"{self.account_id} {self.amount} {self.asset}"
+        return f"{self.account_id} {units.plain(self.amount)} {self.asset}"
 
 
 class AccountEvent(models.Model):

@@ -1,7 +1,8 @@
-"""The ASGI application: HTTP through the lean door, WebSockets to Channels, and what runs beside them for the life of the server.
+"""The ASGI application: HTTP through the lean door, WebSockets to Channels, and what runs beside them for the life of
+the server.
 
-Servers with a lifespan (uvicorn) start and stop the background by it; `serve --server daphne` calls `startup` and `shutdown` itself;
-under `runserver` there is neither, and the hub starts with the first socket.
+Servers with a lifespan (uvicorn) start and stop the background by it; `serve --server daphne` calls `startup` and
+`shutdown` itself; under `runserver` there is neither, and the hub starts with the first socket.
 """
 
 import os

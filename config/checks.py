@@ -1,4 +1,6 @@
-"""Checks of a deployment (`manage.py check --deploy`): what is right for a demo and wrong for a venue that others use."""
+"""Checks of a deployment (`manage.py check --deploy`): what is right for a demo and wrong for a venue that others
+use.
+"""
 
 from django.conf import settings
 from django.core.checks import Tags, Warning, register

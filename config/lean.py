@@ -1,9 +1,12 @@
-"""The ASGI door for HTTP: size limit for the API's bodies, and the lean way for the hot routes. Everything else goes to Django.
+"""The ASGI door for HTTP: size limit for the API's bodies, and the lean way for the hot routes. Everything else goes
+to Django.
 
-The lean way does for a few routes what Django and DRF do for all, without their threads and hops: the same door functions, the same
-serializers, tokens, limits, errors and headers. It only takes what is evidently an ordinary request; whatever is unusual about one (an
-Origin, an unknown host, a bad token, another content type) goes the stock way with its body, so that there is one answer to it.
-Known limit: middleware that is added to settings later does not see hot requests; `LEAN=off` sends all of them through Django.
+The lean way does for a few routes what Django and DRF do for all, without their threads and hops: the same door
+functions, the same serializers, tokens, limits, errors and headers. It only takes what is evidently an ordinary
+request; whatever is unusual about one (an Origin, an unknown host, a bad token, another content type) goes the stock
+way with its body, so that there is one answer to it.
+Known limit: middleware that is added to settings later does not see hot requests; `LEAN=off` sends all of them
+through Django.
 """
 
 import asyncio
@@ -178,7 +181,9 @@ class HttpDoor:
     # Bodies
 
     async def _refuse_body(self, scope, headers: dict, receive, send, refusal: BodyTooLarge) -> None:
-        """413, after reading on for a while: a client that is still sending would otherwise see a reset, not the answer."""
+        """413, after reading on for a while: a client that is still sending would otherwise see a reset, not the
+        answer.
+        """
         if b"expect" not in headers:
             await _drain(receive)
         request_id = request_id_for(_text(headers, b"x-request-id"))
@@ -260,7 +265,9 @@ async def _drain(receive) -> None:
 
 
 def _with_length(scope, headers: dict, body: bytes):
-    """The scope with the body's length stated, for bodies that came in chunks: DRF believes the header, not the stream."""
+    """The scope with the body's length stated, for bodies that came in chunks: DRF believes the header, not the
+    stream.
+    """
     if not body or b"content-length" in headers:
         return scope
     return {**scope, "headers": [*scope["headers"], (b"content-length", b"%d" % len(body))]}

@@ -9,12 +9,16 @@ PROBLEMS = {
     "401": "No token, an expired one (`token_expired`), or one that is not valid (`token_invalid`).",
     "403": "Not yours to do.",
     "404": "There is no such thing, or it is somebody else's.",
-    "409": "In conflict with the state: `order_not_open`, `client_order_id_reused`, `idempotency_key_in_progress`, `username_taken`.",
+    "409": (
+        "In conflict with the state: `order_not_open`, `client_order_id_reused`, `idempotency_key_in_progress`, "
+        "`username_taken`."
+    ),
     "413": "The body is larger than any request has to be.",
     "415": "The body is not application/json.",
     "422": (
-        "Well-formed, but the venue refuses: `insufficient_funds`, `price_out_of_band`, `bad_tick_size`, `bad_lot_size`, "
-        "`below_min_notional`, `quantity_out_of_range`, `market_halted`, `market_closed`, `would_take`, `cannot_fill`, "
+        "Well-formed, but the venue refuses: `insufficient_funds`, `price_out_of_band`, `bad_tick_size`, "
+        "`bad_lot_size`, `below_min_notional`, `quantity_out_of_range`, `market_halted`, `market_closed`, "
+        "`would_take`, `cannot_fill`, "
         "`no_liquidity`, `self_trade`, `too_many_open_orders`, `faucet_limit`, `idempotency_key_reused`."
     ),
     "429": "Too many requests; see Retry-After.",

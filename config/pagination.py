@@ -1,7 +1,7 @@
 """Lists: by page number, or by cursor for long histories. {"count", "next", "previous", "results"} either way.
 
-A page is `?page=&page_size=`; the count costs a query over the whole list. `?cursor=` (empty for the first) walks from the newest back by
-id at the same cost for every page; its count is null.
+A page is `?page=&page_size=`; the count costs a query over the whole list. `?cursor=` (empty for the first) walks
+from the newest back by id at the same cost for every page; its count is null.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -54,7 +54,9 @@ class PagePagination(PageNumberPagination):
             "name": self.cursor_query_param,
             "required": False,
             "in": "query",
-            "description": "Instead of page: walks a long history from the newest back; empty for the first page, then as in `next`.",
+            "description": (
+                "Instead of page: walks a long history back from the newest; empty for the first, then as in `next`."
+            ),
             "schema": {"type": "string"},
         }
         return [*super().get_schema_operation_parameters(view), cursor]

@@ -1,7 +1,7 @@
 """One form of every path: what the route table, the middleware and the lean handler all mean by "the same route".
 
-A trailing slash is optional everywhere, and `/api/…` answers what `/api/v1/…` does; `/api/trading/…` answers for what traders have.
-Nothing is ever redirected.
+A trailing slash is optional everywhere, and `/api/…` answers what `/api/v1/…` does; `/api/trading/…` answers for what
+traders have. Nothing is ever redirected.
 """
 
 API = "/api/"

@@ -1,4 +1,6 @@
-"""Errors at the REST doors: DRF's exception handler, and Django's own error pages. See marketdata.api.problems for what they say."""
+"""Errors at the REST doors: DRF's exception handler, and Django's own error pages. See marketdata.api.problems for
+what they say.
+"""
 
 from django.http import HttpResponse
 from rest_framework.response import Response
@@ -10,7 +12,9 @@ from marketdata.throttling import Throttled
 
 
 def exception_handler(error: Exception, context: dict) -> Response:
-    """The answer to whatever a DRF view raised. Requests refused before they were counted are counted here, by address."""
+    """The answer to whatever a DRF view raised. Requests refused before they were counted are counted here, by
+    address.
+    """
     request = context["request"]._request
     problem = counted(request, error)
     response = Response(problem.body, status=problem.status, headers=problem.headers, content_type=CONTENT_TYPE)

@@ -1,7 +1,7 @@
 """JSON in and out, exactly.
 
-In: a number is read from its raw text, never through a float; what JSON leaves to chance (duplicate names, NaN, NUL characters, lone
-surrogates) is refused. Out: orjson; decimals leave as plain strings.
+In: a number is read from its raw text, never through a float; what JSON leaves to chance (duplicate names, NaN, NUL
+characters, lone surrogates) is refused. Out: orjson; decimals leave as plain strings.
 """
 
 import json
@@ -150,7 +150,9 @@ class ProblemRenderer(PlainJSONRenderer):
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    """There is one representation; whatever Accept says, it is what a client gets. The parser is chosen by Content-Type."""
+    """There is one representation; whatever Accept says, it is what a client gets. The parser is chosen by
+    Content-Type.
+    """
 
     def select_parser(self, request, parsers):
         sent = (request.content_type or "").partition(";")[0].strip().lower()

@@ -53,6 +53,7 @@ SECRET_KEY = os.environ.get("SECRET_KEY") or secret.generated(DATA_DIR / "secret
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver")
 CORS_ALLOWED_ORIGINS = words("CORS_ALLOWED_ORIGINS")
 CORS_EXPOSE_HEADERS = ["Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "idempotency-key", "user-agent", "x-csrftoken", "x-request-id"]
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 BEHIND_TLS = flag("BEHIND_TLS")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None

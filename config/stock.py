@@ -1,8 +1,9 @@
 """Django under ASGI, in threads that stay: each request runs from first to last in one of REQUEST_THREADS.
 
-Django's own ASGI handler makes a thread for every request and hops between it and the loop for each middleware, so that a
-request costs milliseconds and its database connection lives and dies with the thread. Here a request is one hop, and a
-thread keeps its connection. The price: an answer is in memory before it is sent, and asynchronous views would gain nothing.
+Django's own ASGI handler makes a thread for every request and hops between it and the loop for each middleware, so
+that a request costs milliseconds and its database connection lives and dies with the thread. Here a request is one
+hop, and a thread keeps its connection. The price: an answer is in memory before it is sent, and asynchronous views
+would gain nothing.
 """
 
 from django.core import signals

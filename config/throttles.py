@@ -1,4 +1,6 @@
-"""The rate limit at the REST doors: counts a request once and leaves the count on it, from where the middleware makes headers."""
+"""The rate limit at the REST doors: counts a request once and leaves the count on it, from where the middleware makes
+headers.
+"""
 
 from rest_framework.throttling import BaseThrottle
 

@@ -1,7 +1,7 @@
 """The whole route table.
 
-Paths are written in their one form, see config.paths: the middleware brings every request into it, so that each route also answers under
-/api/ (and /api/trading/ for what traders have), with and without the trailing slash.
+Paths are written in their one form, see config.paths: the middleware brings every request into it, so that each route
+also answers under /api/ (and /api/trading/ for what traders have), with and without the trailing slash.
 """
 
 from django.contrib import admin

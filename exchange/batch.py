@@ -62,11 +62,12 @@ class Batch:
             self.books[row.id] = self.registry.refresh(cursor, row)
             self.status[row.id] = row.status if row.is_active else Market.Status.CLOSED
         placements = [command for command in self.commands if isinstance(command, Place)]
-        self.known = store.known_client_ids(cursor, placements)
         self.records = Records(clock.now())
         accounts = reach.accounts(self.commands, self.books, self.where) | self.extra_accounts
         moment = self.records.moment
         self.sheet = ledger.open_sheet(cursor, accounts, self._scales(), moment, bulk.execute_prepared)
+        # Under the accounts' locks: the same client_order_id may be on its way in another market.
+        self.known = store.known_client_ids(cursor, placements)
         self.ids = iter(self.registry.ids.take(cursor, ORDER, len(placements)))
 
     def _scales(self) -> dict[int, ledger.AssetScale]:

@@ -36,7 +36,7 @@ def candles(
 ) -> list[dict]:
     """At most `limit` bars with start <= open_time < end, oldest first: from `start` on, the newest without it.
 
-    `[{open_time, open, high, low, close, volume, source}]`, times as RFC 3339 text, the rest plain decimal strings.
+    The candle objects of the API with `source` added; quote_volume and trades are None, as nobody traded here.
     Without `source`, the one whose history of that interval reaches back farthest; [] when there is none.
     """
     source = source or _default_source(spec.id, interval)
@@ -93,5 +93,7 @@ def _rendered(row: ExternalCandle) -> dict:
         "low": plain(row.low),
         "close": plain(row.close),
         "volume": plain(row.volume),
+        "quote_volume": None,
+        "trades": None,
         "source": row.source,
     }

@@ -1,7 +1,9 @@
-"""Threads of this process that may use the ORM on behalf of coroutines, each with its own database connection that it keeps.
+"""Threads of this process that may use the ORM on behalf of coroutines, each with its own database connection that it
+keeps.
 
-A coroutine must not touch the ORM; it asks `in_thread` instead. Pools are small on purpose: what waits here is a look-up
-that no cache knew, never the hot path. Connections are checked before use, as Django does at the start of a request.
+A coroutine must not touch the ORM; it asks `in_thread` instead. Pools are small on purpose: what waits here is a
+look-up that no cache knew, never the hot path. Connections are checked before use, as Django does at the start of a
+request.
 """
 
 import asyncio

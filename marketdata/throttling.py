@@ -1,7 +1,9 @@
-"""Rate limits of this process: fixed windows per key, in bounded memory. Pure counting; the doors decide what a key is.
+"""Rate limits of this process: fixed windows per key, in bounded memory. Pure counting; the doors decide what a key
+is.
 
-A rate is written "requests/seconds" in settings. With several server processes each counts by itself, so that the venue's limit is at
-most the setting times the processes: a limit guards one process against one caller, it is not an account of anything.
+A rate is written "requests/seconds" in settings. With several server processes each counts by itself, so that the
+venue's limit is at most the setting times the processes: a limit guards one process against one caller, it is not an
+account of anything.
 """
 
 import time

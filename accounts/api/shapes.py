@@ -23,10 +23,6 @@ class TokenPairShape(serializers.Serializer):
     refresh = serializers.CharField()
 
 
-class NothingShape(serializers.Serializer):
-    """An empty object."""
-
-
 class BalanceShape(serializers.Serializer):
     """One asset: free to use, and set aside for open orders."""
 

@@ -3,6 +3,7 @@
 import json
 
 from django.conf import settings
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
@@ -22,7 +23,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     str,
     OpenApiParameter.HEADER,
-    description="Your name for this movement: sent again with the same body it gives the first answer, and moves nothing.",
+    description="Your name for this movement: sent again with the same body, it moves nothing and answers as first",
 )
 
 
@@ -85,7 +86,7 @@ class TokenBlacklistView(APIView):
         summary="Log out",
         description="Ends the refresh token; access tokens made from it run out by themselves.",
         request=RefreshRequest,
-        responses={200: shapes.NothingShape},
+        responses={200: OpenApiTypes.OBJECT},
     )
     def post(self, request):
         tokens.log_out(validated(RefreshRequest, request.data)["refresh"])

@@ -1,4 +1,6 @@
-"""What orders look like in requests: the one definition for the DRF views, the lean handler, sockets and the OpenAPI document."""
+"""What orders look like in requests: the one definition for the DRF views, the lean handler, sockets and the OpenAPI
+document.
+"""
 
 from rest_framework import serializers
 
@@ -44,7 +46,7 @@ class OrderRequest(StrictSerializer):
         max_length=64,
         required=False,
         allow_null=True,
-        help_text="Your name for the order, unique per account for all time. The same order sent again returns the first one.",
+        help_text="Your name for the order, unique per account for all time; sent again, the first order is returned.",
     )
 
 
@@ -55,7 +57,7 @@ class AmendRequest(StrictSerializer):
     quantity = PlainDecimal(
         required=False,
         allow_null=True,
-        help_text="The whole quantity, what is filled included. Smaller keeps the place in the queue.",
+        help_text="The whole quantity, what is filled included. Less keeps the place in the queue.",
     )
 
 

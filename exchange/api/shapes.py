@@ -1,4 +1,6 @@
-"""What the answers of exchange.api look like, for the OpenAPI document: rendering itself is exchange.rendering, and a test compares."""
+"""What the answers of exchange.api look like, for the OpenAPI document: rendering itself is exchange.rendering, and a
+test compares.
+"""
 
 from rest_framework import serializers
 

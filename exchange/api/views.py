@@ -1,5 +1,5 @@
-"""Orders, the book, the tape and executions over REST. Placing, amending, cancelling and the book are doors (exchange.api.doors), which
-the lean handler enters as well; the rest reads the database.
+"""Orders, the book, the tape and executions over REST. Placing, amending, cancelling and the book are doors
+(exchange.api.doors), which the lean handler enters as well; the rest reads the database.
 """
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -64,8 +64,9 @@ class OrderListView(ListAPIView, DoorView):
         operation_id="orders_place",
         summary="Place an order",
         description=(
-            "Answers after the order is committed, with the fills it made at once. Idempotent by `client_order_id`: the same order again "
-            "gives the first one with 200 and the header `Idempotent-Replayed: true`, another order under that id 409."
+            "Answers after the order is committed, with the fills it made at once. Idempotent by `client_order_id`: "
+            "the same order again gives the first one with 200 and the header `Idempotent-Replayed: true`, another "
+            "order under that id 409."
         ),
         request=OrderRequest,
         responses={
@@ -116,8 +117,8 @@ class OrderView(DoorView):
         operation_id="orders_amend",
         summary="Amend an open order",
         description=(
-            "A smaller quantity at the same price keeps its place in the queue; anything else goes to the back, and trades at once "
-            "where it crosses the book."
+            "A smaller quantity at the same price keeps its place in the queue; anything else goes to the back, and "
+            "trades at once where it crosses the book."
         ),
         request=AmendRequest,
         responses=shapes.OrderShape,
@@ -161,7 +162,10 @@ class OrderBatchView(DoorView):
     @extend_schema(
         operation_id="orders_place_batch",
         summary="Place up to 100 orders",
-        description="Each is placed or refused by itself, in order; `results` has one entry for each, with the status it would have had alone.",
+        description=(
+            "Each is placed or refused by itself, in order; `results` has one entry for each, with the status it would "
+            "have had alone."
+        ),
         request=BatchRequest,
         responses=shapes.BatchShape,
         examples=examples.BATCH,
@@ -178,7 +182,7 @@ class BookView(DoorView):
     @extend_schema(
         operation_id="orderbook_read",
         summary="Order book",
-        description="Price levels, best first, at a `sequence` of the market. Contains the effect of every answer given before.",
+        description="Price levels, best first, at a `sequence` of the market. Knows of every answer given before.",
         parameters=[BookQuery],
         responses=shapes.BookShape,
     )

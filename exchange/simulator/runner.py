@@ -252,7 +252,8 @@ class Simulator:
         while True:
             due = loop.time() + STEP_SECONDS / self.speed
             try:
-                await asyncio.wait_for(runner.step(), STEP_TIMEOUT_SECONDS)
+                async with asyncio.timeout(STEP_TIMEOUT_SECONDS):
+                    await runner.step()
                 failures = 0
             except Exception as error:
                 failures += 1

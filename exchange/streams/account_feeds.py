@@ -92,8 +92,8 @@ class AccountMember:
             self._reading.add_done_callback(self._finished_reading)
 
     async def _read(self) -> None:
-        while self.told < self.known:
-            await self._drained()
+        while self.told < self.known and not self.outbox.is_ending:
+            await self.outbox.drained()
             after = self.told
             events = await in_thread(queries.account_events, self.account_id, after)
             if after != self.told:
@@ -115,15 +115,10 @@ class AccountMember:
 
     async def _tell_snapshot(self) -> None:
         snapshot = await in_thread(queries.account_snapshot, self.account_id)
-        await self._drained()
+        await self.outbox.drained()
         self.outbox.offer(frame(snapshot))
         self.told = snapshot["sequence"]
         self.known = max(self.known, self.told)
-
-    async def _drained(self) -> None:
-        drained = asyncio.get_running_loop().create_future()
-        self.outbox.when_drained(lambda: drained.done() or drained.set_result(None))
-        await drained
 
 
 class AccountFeeds:

@@ -11,7 +11,9 @@ from exchange.streams.ticker_feeds import Subscription, TickerFeed, ticker_feeds
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Refusal
 
-MAX_SYMBOLS = 1_000
+MAX_SYMBOLS = 300
+#: Markets that tell a socket at once where they stand; the next ones follow when it has read that.
+PACE = 50
 MAX_SYMBOL_CHARACTERS = 64
 
 
@@ -32,7 +34,9 @@ class MarketDataConsumer(StreamConsumer):
 
     def __init__(self):
         self.subscriptions: dict[int, Subscription] = {}
-        self._is_behind = False
+        #: Subscriptions that hear nothing yet, with the sequence that each has to come from; and those next to hear.
+        self._waiting: dict[Subscription, int] = {}
+        self._resuming: set[Subscription] = set()
 
     async def received(self, message: dict) -> None:
         handlers = {"subscribe": self._subscribe, "unsubscribe": self._unsubscribe, "snapshot": self._snapshot}
@@ -45,6 +49,8 @@ class MarketDataConsumer(StreamConsumer):
         for subscription in self.subscriptions.values():
             subscription.leave()
         self.subscriptions.clear()
+        self._waiting.clear()
+        self._resuming.clear()
 
     async def _subscribe(self, message: dict) -> None:
         names, wants_book = _names(message), message.get("order_book", False)
@@ -58,7 +64,8 @@ class MarketDataConsumer(StreamConsumer):
         self.tell({"type": "subscribed", "symbols": [spec.symbol for spec in specs], "order_book": wants_book})
         for known in chosen:
             known.wants_book = wants_book
-        self._resume_at(reached)
+            known.begin()
+        self._catch_up(reached)
 
     def _subscription(self, spec: MarketSpec) -> Subscription:
         """The market's subscription; a new one waits until it is resumed."""
@@ -68,23 +75,19 @@ class MarketDataConsumer(StreamConsumer):
             known.wait()
         return known
 
-    def _resume_at(self, reached: dict[TickerFeed, int]) -> None:
-        """Hear where these markets stand; all will be told anyway while the socket is behind."""
-        for feed, sequence in reached.items():
-            if not self._is_behind and feed.spec.id in self.subscriptions:
-                self.subscriptions[feed.spec.id].resume(sequence)
-
     async def _unsubscribe(self, message: dict) -> None:
         ended = [known.feed.spec.symbol for known in await self._chosen(message)]
         self.tell({"type": "unsubscribed", "symbols": ended})
         for market_id, known in list(self.subscriptions.items()):
             if known.feed.spec.symbol in ended:
-                known.leave()
                 del self.subscriptions[market_id]
+                known.leave()
+                self._waiting.pop(known, None)
+                self.admitted(known)
 
     async def _snapshot(self, message: dict) -> None:
         chosen = await self._chosen(message)
-        self._resume_at(await ticker_feeds.reach([known.feed for known in chosen]))
+        self._catch_up(await ticker_feeds.reach([known.feed for known in chosen]))
 
     async def _chosen(self, message: dict) -> list[Subscription]:
         """The subscriptions that the message names, or all; each name that is none of them gets its error."""
@@ -118,22 +121,38 @@ class MarketDataConsumer(StreamConsumer):
     def _tell_of(self, name: str, refusal: Refusal) -> None:
         self.tell({"type": "error", "code": refusal.code, "detail": refusal.detail, "symbol": name})
 
-    # A reader that is too slow
+    # At the reader's pace
+
+    def _catch_up(self, reached: dict[TickerFeed, int]) -> None:
+        """Hear anew where these markets stand."""
+        for feed, sequence in reached.items():
+            known = self.subscriptions[feed.spec.id]
+            known.wait()
+            self._resuming.discard(known)
+            self._waiting[known] = sequence
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """The next few, unless some are under way."""
+        if self._resuming:
+            return
+        self._resuming.update(list(self._waiting)[:PACE])
+        for known in list(self._resuming):
+            known.resume(self._waiting.pop(known))
+
+    def admitted(self, subscription: Subscription) -> None:
+        self._resuming.discard(subscription)
+        if self._waiting and not self._resuming:
+            self.outbox.when_drained(self._go_on)
 
     def fall_behind(self) -> None:
         """Drop what waits; when the rest is read, hear anew where everything stands."""
-        if self._is_behind:
-            return
-        self._is_behind = True
         self.outbox.clear()
-        for subscription in self.subscriptions.values():
-            subscription.wait()
-        self.outbox.when_drained(self._resume)
-
-    def _resume(self) -> None:
-        self._is_behind = False
-        for subscription in list(self.subscriptions.values()):
-            subscription.resume()
+        self._resuming.clear()
+        for known in self.subscriptions.values():
+            known.wait()
+            self._waiting.setdefault(known, 0)
+        self.outbox.when_drained(self._go_on)
 
 
 def _names(message: dict) -> list[str] | None:

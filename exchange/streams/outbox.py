@@ -58,10 +58,12 @@ class Outbox:
         "_waiter",
         "_sending_since",
         "_when_drained",
+        "_drain_waiters",
         "_task",
         "_loop",
         "is_ending",
         "_is_parting",
+        "_has_ended",
         "__weakref__",
     )
 
@@ -74,7 +76,8 @@ class Outbox:
         self._sending_since: float | None = None
         self._when_drained: Callable[[], None] | None = None
         self._task: asyncio.Task | None = None
-        self.is_ending = self._is_parting = False
+        self._drain_waiters: list[asyncio.Future] = []
+        self.is_ending = self._is_parting = self._has_ended = False
 
     def start(self) -> None:
         self._task = self._loop.create_task(self._pump())
@@ -117,9 +120,16 @@ class Outbox:
             self._wake()
 
     def when_drained(self, callback: Callable[[], None]) -> None:
-        """Call once, when everything queued has left; at once if nothing waits."""
+        """Call once, when everything queued has left; soon if nothing waits, never if the socket ends before."""
         self._when_drained = callback
         self._wake()
+
+    async def drained(self) -> None:
+        """Return when everything queued has left, or the socket has ended (then `is_ending`)."""
+        if not self._has_ended:
+            self._drain_waiters.append(self._loop.create_future())
+            self._wake()
+            await self._drain_waiters[-1]
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -139,9 +149,7 @@ class Outbox:
                     self._characters -= len(message["text"])
                     await self._send(message)
                     self._sending_since = None
-                callback, self._when_drained = self._when_drained, None
-                if callback is not None:
-                    callback()
+                self._announce_drained()
                 if not self._frames:
                     self._waiter = self._loop.create_future()
                     await self._waiter
@@ -149,9 +157,20 @@ class Outbox:
         except Exception as error:  # every server has its own way to say that the peer is gone
             logger.debug("sending ended: %r", error)
         finally:
-            self._sending_since = None
+            self._sending_since = self._when_drained = None
+            self.is_ending = self._has_ended = True
+            self._announce_drained()
             if not self._is_parting:
                 self._finished()
+
+    def _announce_drained(self) -> None:
+        callback, self._when_drained = self._when_drained, None
+        if callback is not None:
+            callback()
+        waiters, self._drain_waiters = self._drain_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def cancel(self) -> None:
         """End the pump; nothing more is sent."""

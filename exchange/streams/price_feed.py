@@ -2,7 +2,8 @@
 
 One feed for the whole process listens to every active market. At most every TICK_SECONDS it collects what changed,
 renders it once, and gives the same bytes to all. A socket is admitted when every market has reached the sequence that
-the database had when it connected; from then on no price it hears is older than one it heard. A socket that cannot keep up loses what waits, and gets all prices when it has read the rest.
+the database had when it connected; from then on no price it hears is older than one it heard. A socket that cannot keep
+up loses what waits, and gets all prices when it has read the rest.
 """
 
 import asyncio
@@ -109,6 +110,8 @@ class PriceFeed:
             if feed.shown.sequence < 0 or feed.spec.id not in self._feeds:
                 continue
             ticker, known = feed.ticker(), self._told.get(feed.spec.symbol)
+            if known is not None and known["sequence"] > ticker["sequence"]:
+                continue
             if known is None or any(known[name] != ticker[name] for name in SHOWN):
                 fresh[feed.spec.symbol] = {name: ticker[name] for name in ("sequence", *SHOWN)}
         self._told.update(fresh)

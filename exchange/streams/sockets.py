@@ -3,7 +3,7 @@
 A socket is a Channels consumer without a channel of its own (the process's hub has the only one). Messages are
 handled one after the other; everything sent goes through the outbox. A message that cannot be understood is
 answered with {"type": "error", "code", "detail"} and changes nothing; close codes are 4401 not authenticated,
-4404 no such market or path, 4429 too many, 1013 too slow, 1011 a bug here.
+4404 no such market or path, 4429 too many, 1013 too slow or try again later, 1011 a bug here.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from exchange.streams import lifecycle
-from exchange.streams.outbox import Outbox, closing, frame
+from exchange.streams.outbox import TRY_AGAIN_LATER, Outbox, closing, frame
 from marketdata import markets
 from marketdata.api.problems import problem_of
 from marketdata.markets import MarketSpec
-from marketdata.refusals import Malformed, Refusal
+from marketdata.refusals import Malformed, Refusal, Unavailable
 from marketdata.threads import in_thread
 from marketdata.throttling import address_of
 
@@ -83,6 +83,8 @@ class StreamConsumer(AsyncConsumer):
             await getattr(self, get_handler_name(message))(message)
         except StopConsumer:
             raise
+        except Unavailable as refusal:
+            self.fail(refusal, TRY_AGAIN_LATER)
         except Exception as error:
             self.fail(error, BROKEN)
 

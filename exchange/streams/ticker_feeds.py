@@ -10,9 +10,11 @@ with the last trades that it does not have yet.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from exchange import reading
 from exchange.streams import feeds
 from exchange.streams.feeds import Feeds, MarketFeed
 from exchange.streams.outbox import Outbox, frame
@@ -22,25 +24,31 @@ from marketdata.markets import MarketSpec
 from marketdata.tickers import minute_of
 
 BOOK_LEVELS = 20
+#: The last trades of a market that a socket which was behind is told.
+KEPT_TRADES = 100
 
 
 class Socket(Protocol):
-    """Whoever has subscriptions. `fall_behind` is called when its queue is full; again is harmless."""
+    """Whoever has subscriptions."""
 
     outbox: Outbox
 
-    def fall_behind(self) -> None: ...
+    def fall_behind(self) -> None:
+        """Its queue is full."""
+
+    def admitted(self, subscription: "Subscription") -> None:
+        """Where that market stands is in the queue."""
 
 
 class Subscription:
-    """One market on one socket. `told_trade`: the last trade's id that it got."""
+    """One market on one socket. `told_trade`: the id of the last trade that it got, or that was before its time."""
 
     depth = None
 
     def __init__(self, socket: Socket, feed: "TickerFeed"):
         self.socket, self.feed = socket, feed
         self.wants_book = False
-        self.told_trade = 0
+        self.told_trade: int | None = None
 
     @property
     def outbox(self) -> Outbox:
@@ -49,6 +57,11 @@ class Subscription:
     def leave(self) -> None:
         self.feed.leave(self)
         self.feed.behind.discard(self)
+
+    def begin(self) -> None:
+        """Trades from now on are its; older ones are not."""
+        if self.told_trade is None:
+            self.told_trade = self.feed.last_trade()
 
     def wait(self) -> None:
         """Hear nothing until `resume`; the feed lives on."""
@@ -66,9 +79,11 @@ class TickerFeed(MarketFeed):
 
     def __init__(self, spec: MarketSpec):
         super().__init__(spec)
+        self._recent = deque(maxlen=KEPT_TRADES)
         self.behind: set[Subscription] = set()
         self.listeners: set[Callable[[TickerFeed], None]] = set()
         self._told_figures: dict | None = None
+        self._told_ticker = -1
         self._told_levels: tuple | None = None
 
     def is_empty(self) -> bool:
@@ -84,9 +99,18 @@ class TickerFeed(MarketFeed):
         self._joining[subscription] = max(sequence, self.shown.sequence)
         self._schedule()
 
+    def last_trade(self) -> int:
+        """The id of the last trade, 0 if there was none."""
+        return self._last_trade()
+
     def ticker(self) -> dict:
-        """The ticker at the book's sequence; only once the feed was reached."""
-        return board.compose(self.spec, self.shown.sequence, self.shown.best)
+        """The ticker as a read would have it now; only once the feed was reached.
+
+        It comes from this process's view, which may be ahead of what the feed has heard: the figures are, too.
+        """
+        view = reading.views.get(self.spec.id)
+        book = view if view is not None and view.sequence > self.shown.sequence else self.shown
+        return board.compose(self.spec, book.sequence, book.best)
 
     async def _catch_up(self) -> None:
         view = await feeds._view(self.spec)
@@ -118,9 +142,9 @@ class TickerFeed(MarketFeed):
     def _changed_ticker(self) -> list[dict]:
         ticker = self.ticker()
         figures = {**ticker, "sequence": None}
-        if figures == self._told_figures:
+        if figures == self._told_figures or ticker["sequence"] < self._told_ticker:
             return []
-        self._told_figures = figures
+        self._told_figures, self._told_ticker = figures, ticker["sequence"]
         return [frame({"type": "market_data", **ticker})]
 
     def _changed_book(self) -> list[dict]:
@@ -147,22 +171,23 @@ class TickerFeed(MarketFeed):
     # Admitting
 
     def _admit_to_book(self, member: Subscription) -> None:
-        """Where the market stands; a newcomer hears of no older trades, one that was behind of the last it lacks."""
+        """Where the market stands, and the last trades that it lacks."""
         messages = [frame({"type": "market_data", **self.ticker()})]
         if member.wants_book:
             messages.append(frame({"type": "order_book", **self.shown.snapshot(BOOK_LEVELS)}))
-        missed = [trade for trade in self._recent if member.told_trade and trade["trade_id"] > member.told_trade]
+        missed = [trade for trade in self._recent if trade["trade_id"] > member.told_trade]
         if missed:
             messages.append(self._tape(missed))
         self.followers.add(member)
         if _offer(member, messages):
             member.told_trade = self._last_trade()
+            member.socket.admitted(member)
         else:
             member.socket.fall_behind()
 
 
 def _offer(member: Subscription, messages: Iterable[dict]) -> bool:
-    return all([member.outbox.offer(message) for message in messages])
+    return all(member.outbox.offer(message) for message in messages)
 
 
 class TickerFeeds(Feeds):

@@ -1,8 +1,9 @@
 """A fast way through a request serializer, made from the serializer itself.
 
-`accept(Serializer, body)` gives exactly `Serializer(data=body).validated_data`. Where the body is evidently valid it does so with one
-loop over the body's fields, calling the fields' own `read`; anything else, an error above all, goes through the serializer.
-Only serializers without cross-field rules, nested fields or validators are taken apart; others always run whole.
+`accept(Serializer, body)` gives exactly `Serializer(data=body).validated_data`. Where the body is evidently valid it
+does so with one loop over the body's fields, calling the fields' own `read`; anything else, an error above all, goes
+through the serializer. Only serializers without cross-field rules, nested fields or validators are taken apart;
+others always run whole.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,9 @@ def validated(serializer: type[serializers.Serializer], body: object) -> dict:
 
 @lru_cache(maxsize=64)
 def acceptor(serializer: type[serializers.Serializer]) -> Callable[[object], dict | None] | None:
-    """A function that answers a valid body's dictionary, or None for "let the serializer say"; None if it cannot be made."""
+    """A function that answers a valid body's dictionary, or None for "let the serializer say"; None if it cannot be
+    made.
+    """
     fields = serializer().fields
     if serializer.validate is not serializers.Serializer.validate or not all(map(_is_plain, fields.values())):
         return None

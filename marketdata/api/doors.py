@@ -1,7 +1,8 @@
 """Doors: what a route does, said once, entered by a DRF view (threads) or by the lean handler (the event loop).
 
-A door has three steps. `prepare` turns the call into what the service takes (validation; may look a market up), `perform` is the service
-itself in a plain and an async form, `answer` renders. The first and the last are the same for both ways in, so both ways say the same.
+A door has three steps. `prepare` turns the call into what the service takes (validation; may look a market up),
+`perform` is the service itself in a plain and an async form, `answer` renders. The first and the last are the same
+for both ways in, so both ways say the same.
 """
 
 import asyncio
@@ -17,7 +18,9 @@ from marketdata.threads import in_thread
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as a door sees it: who (accounts.authentication.Principal or None), body, query parameters, parts of the path."""
+    """A request as a door sees it: who (accounts.authentication.Principal or None), body, query parameters, parts of
+    the path.
+    """
 
     principal: object
     body: object
@@ -36,7 +39,8 @@ class Answer:
 
 
 class _Lookups:
-    """One look-up at a time for all coroutines of a loop: when the market cache has aged, a single one loads it anew."""
+    """One look-up at a time for all coroutines of a loop: when the market cache has aged, a single one loads it anew.
+    """
 
     def __init__(self):
         self._locks: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}

@@ -1,7 +1,9 @@
-"""Fields of request serializers that read exactly what was sent: decimals without floats, words in any case, no unknown names.
+"""Fields of request serializers that read exactly what was sent: decimals without floats, words in any case, no
+unknown names.
 
-Each field has a `read(value)`, a plain function that returns the native value or raises `Unreadable`. DRF's validation calls it, and so
-does the fast acceptor (marketdata.api.acceptor): there is one definition of what is valid.
+Each field has a `read(value)`, a plain function that returns the native value or raises `Unreadable`. DRF's
+validation calls it, and so does the fast acceptor (marketdata.api.acceptor): there is one definition of what is
+valid.
 """
 
 import re
@@ -30,7 +32,8 @@ class Unreadable(ValueError):
 
 
 def decimal_of(value: object) -> Decimal:
-    """A finite decimal from a JSON string or number, exactly as written; Unreadable otherwise. Floats never get here."""
+    """A finite decimal from a JSON string or number, exactly as written; Unreadable otherwise. Floats never get here.
+    """
     if type(value) is str:
         if ORDINARY.fullmatch(value):
             return Decimal(value)

@@ -1,7 +1,7 @@
 """application/problem+json (RFC 9457): the one place where an exception becomes an answer.
 
-Every refusal of ours, every exception of DRF and Django goes through `problem_of`; whatever it does not know is a bug: logged with its
-traceback under the request id, answered 500 without details.
+Every refusal of ours, every exception of DRF and Django goes through `problem_of`; whatever it does not know is a
+bug: logged with its traceback under the request id, answered 500 without details.
 """
 
 import logging

@@ -6,8 +6,10 @@ from exchange import orders
 from marketdata.throttling import windows
 
 RELEVANT = (
-    "content-type", "allow", "vary", "retry-after", "ratelimit-policy", "ratelimit", "idempotent-replayed", "www-authenticate",
-    "x-frame-options", "x-content-type-options", "referrer-policy", "cross-origin-opener-policy", "strict-transport-security",
+    "content-type", "allow", "vary", "retry-after", "ratelimit-policy", "ratelimit", "idempotent-replayed",
+    "www-authenticate",
+    "x-frame-options", "x-content-type-options", "referrer-policy",
+    "cross-origin-opener-policy", "strict-transport-security",
 )  # fmt: skip
 ORDER = {"symbol": "AAPL", "side": "BUY", "price": "100", "quantity": "5"}
 ORDERS, BATCH, BOOK = "/api/v1/orders/", "/api/v1/orders/batch/", "/api/v1/orderbook/"
@@ -25,14 +27,19 @@ CASES = {
     "place under trading": ("POST", "/api/trading/orders", order(), {}, 201),
     "place with all fields": (
         "POST", ORDERS,
-        order(type="LIMIT", time_in_force="gtc", post_only=True, self_trade_prevention="expire_both", quote_quantity=None), {}, 201,
+        order(type="LIMIT", time_in_force="gtc", post_only=True, self_trade_prevention="expire_both", price=100),
+        {}, 201,
     ),
     "place by amount": ("POST", ORDERS, order(type="MARKET", price=..., quantity=..., quote_quantity="500"), {}, 422),
     "exponent": ("POST", ORDERS, order(price="1e2"), {}, 201),
     "number": ("POST", ORDERS, b'{"symbol":"AAPL","side":"BUY","price":100.00,"quantity":5.0}', {}, 201),
-    "chunks": ("POST", ORDERS, None, {"chunks": [b'{"symbol":"AAPL","side":"BUY",', b'"price":"100","quantity":"5"}']}, 201),
+    "chunks": (
+        "POST", ORDERS, None, {"chunks": [b'{"symbol":"AAPL","side":"BUY",', b'"price":"100","quantity":"5"}']}, 201,
+    ),
     "other content type": ("POST", ORDERS, order(), {"headers": {"Content-Type": "text/plain"}}, 415),
-    "content type with charset": ("POST", ORDERS, order(), {"headers": {"Content-Type": "Application/JSON; charset=utf-8"}}, 201),
+    "content type with charset": (
+        "POST", ORDERS, order(), {"headers": {"Content-Type": "Application/JSON; charset=utf-8"}}, 201,
+    ),
     "no body": ("POST", ORDERS, None, {}, 400),
     "empty object": ("POST", ORDERS, {}, {}, 400),
     "a list": ("POST", ORDERS, [1], {}, 400),
@@ -54,7 +61,9 @@ CASES = {
     "own request id": ("POST", ORDERS, order(), {"headers": {"X-Request-ID": "mine-7"}}, 201),
     "foreign host": ("POST", ORDERS, order(), {"headers": {"Host": "elsewhere.example"}}, 400),
     "Accept html": ("POST", ORDERS, order(), {"headers": {"Accept": "text/html"}}, 201),
-    "batch": ("POST", BATCH, {"orders": [order(), order(price="0"), order(symbol="NOPE"), 7, order(side="SELL")]}, {}, 200),
+    "batch": (
+        "POST", BATCH, {"orders": [order(), order(price="0"), order(symbol="NOPE"), 7, order(side="SELL")]}, {}, 200,
+    ),
     "empty batch": ("POST", BATCH, {"orders": []}, {}, 400),
     "large batch": ("POST", BATCH, {"orders": [order()] * 101}, {}, 400),
     "amend": ("PUT", f"/api/v1/orders/{MINE}/", {"quantity": "3"}, {}, 200),
@@ -132,6 +141,14 @@ def test_origin_goes_the_stock_way(api, settings):
     settings.CORS_ALLOWED_ORIGINS = ["https://page.example"]
     reply = api("GET", f"{BOOK}?symbol=AAPL", headers={"Origin": "https://page.example"})
     assert reply.headers["access-control-allow-origin"] == "https://page.example" and api.stock_requests == 1
+
+
+def test_a_page_may_ask_before_it_sends_its_headers(api, settings):
+    settings.CORS_ALLOWED_ORIGINS = ["https://page.example"]
+    wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,idempotency-key"}
+    reply = api("OPTIONS", ORDERS, headers={"Origin": "https://page.example", **wanted}, token=None)
+    allowed = set(reply.headers["access-control-allow-headers"].split(", "))
+    assert reply.status == 200 and {"authorization", "content-type", "idempotency-key"} <= allowed
 
 
 def test_behind_tls_only_https_is_lean(api, settings):

@@ -27,8 +27,10 @@ READ = [
     ('""', ""),
 ]
 REFUSED = [
-    "", "{", "nul", "{'a': 1}", '{"a": 1,}', '{"a": 01}', '{"a": .5}', '{"a": +1}', '{"a": NaN}', '{"a": -Infinity}', '{"a": 1, "a": 1}',
-    '{"a": {"b": 1, "b": 2}}', '{"a": "\\ud800"}', '{"\\udfff": 1}', '{"a": "\\u0000"}', '["\\u0000"]', '{"a": "\n"}', '{"a": 1} 2',
+    "", "{", "nul", "{'a': 1}", '{"a": 1,}', '{"a": 01}', '{"a": .5}', '{"a": +1}', '{"a": NaN}', '{"a": -Infinity}',
+    '{"a": 1, "a": 1}',
+    '{"a": {"b": 1, "b": 2}}', '{"a": "\\ud800"}', '{"\\udfff": 1}', '{"a": "\\u0000"}', '["\\u0000"]', '{"a": "\n"}',
+    '{"a": 1} 2',
     '\ufeff{"a": 1}', "[" * 100_000, '{"a": 1e999999999999999999999}', '{"a": 1' + "0" * 5000 + "}",
 ]  # fmt: skip
 
@@ -81,7 +83,8 @@ NUMBERS = st.one_of(
     st.integers(-10, 10**40),
     st.decimals(allow_nan=True, allow_infinity=True),
     st.decimals(min_value=0, max_value=10**6, places=4).map(str),
-    st.sampled_from(["1e5", "1E-2", ".5", "5.", "+1", "-1", "0", "", " 1", "1_0", "٣", "NaN", "inf", "1" * 70, "1e41", "0x1"]),
+    st.sampled_from(["1e5", "1E-2", ".5", "5.", "+1", "-1", "0", "", " 1", "1_0", "٣", "NaN", "inf"]),
+    st.sampled_from(["1" * 70, "1e41", "0x1"]),
     st.none(), st.booleans(), st.text(max_size=3),
 )  # fmt: skip
 WORDS = st.sampled_from(
@@ -89,8 +92,10 @@ WORDS = st.sampled_from(
 )
 TEXTS = st.text(max_size=70) | st.sampled_from(["AAPL", "BTC_USDT", " AAPL", "a\x00b", None, 5])
 FIELDS = {
-    "symbol": TEXTS, "side": WORDS, "type": WORDS, "price": NUMBERS, "quantity": NUMBERS, "quote_quantity": NUMBERS, "stop_price": NUMBERS,
-    "time_in_force": WORDS, "post_only": st.booleans() | WORDS, "self_trade_prevention": WORDS, "client_order_id": TEXTS, "typo": WORDS,
+    "symbol": TEXTS, "side": WORDS, "type": WORDS, "price": NUMBERS, "quantity": NUMBERS, "quote_quantity": NUMBERS,
+    "stop_price": NUMBERS,
+    "time_in_force": WORDS, "post_only": st.booleans() | WORDS, "self_trade_prevention": WORDS,
+    "client_order_id": TEXTS, "typo": WORDS,
 }  # fmt: skip
 GOOD = {
     "symbol": st.just("AAPL"),

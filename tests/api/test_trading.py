@@ -96,7 +96,7 @@ def test_a_batch_answers_each_in_order(api):
 
 @pytest.fixture
 def listed(api):
-    """Four orders of ann's: a filled buy, an open buy, an open sell, a cancelled buy of bitcoin. Their ids by letter."""
+    """Four orders of ann's: a filled buy, an open buy, an open sell, a cancelled buy of bitcoin. Ids by letter."""
     bodies = {
         "a": order(client_order_id="a"),
         "b": order(price="95"),

@@ -17,6 +17,7 @@ from marketdata.markets import by_symbol
 from marketdata.models import Market
 from tests.candles import plain
 from tests.candles.sessions import Clock, fund, random_session, tape, trade
+from tests.streams.support import OtherProcess
 
 
 def read(symbol="AAPL", interval="1m", **wanted) -> list[dict]:
@@ -87,6 +88,20 @@ def test_borders_divide(venue, monkeypatch):
     for interval, _, after, first, second in BORDERS:
         rows = read(interval=interval, start=at(first), end=at(after))
         assert [row["open_time"][:10] for row in rows if row["open_time"] >= first] == [first, second], interval
+
+
+def test_two_processes_fold_into_the_same_candles(venue):
+    fund(venue)
+    ann, bob = venue.accounts["ann"].id, venue.accounts["bob"].id
+    with OtherProcess() as other:
+        for n in range(12):
+            other.order(ann, f"SELL 2 AAPL @ {100 + n % 5}")
+            venue.order(f"cyd BUY 1 AAPL @ {100 + n % 5}")
+            other.order(bob, f"BUY 1 AAPL @ {100 + n % 5}")
+    trades = tape("AAPL")
+    assert len(trades) == 24
+    for interval in plain.NAMES:
+        assert read(interval=interval, limit=candles.MAX_LIMIT) == plain.candles(trades, interval), interval
 
 
 # Order decides, not time

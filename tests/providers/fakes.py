@@ -199,6 +199,7 @@ class FakeTwelveData(FakeServer):
     """`prices`: symbol to text. Credits as on the free plan; more than those are refused, with HTTP status 200."""
 
     per_minute = 8
+    quote_age_seconds = 5
 
     def __init__(self, clock: Clock, prices: dict[str, str]):
         super().__init__(clock)
@@ -251,7 +252,7 @@ class FakeTwelveData(FakeServer):
             lambda symbol: {
                 "symbol": symbol,
                 "timestamp": now - 3600,
-                "last_quote_at": now - 5,
+                "last_quote_at": now - self.quote_age_seconds,
                 "close": self.prices[symbol],
                 "is_market_open": True,
             },

@@ -14,24 +14,47 @@ from django.db import connection, connections
 
 from accounts import ledger
 from benchmarks.server import wait_until
-from exchange import reading, store
+from exchange import store
 from exchange.books import LiveBook
 from exchange.commands import Command, Replay
 from exchange.sequencer import Sequencer
-from marketdata import markets
+from marketdata import bulk, markets
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
 WAIT_SECONDS = 20
 
-#: Where the first writer can be stopped: the function of its transaction that it is about to call, or has called.
+COMMIT = ("COMMIT", [])
+
+
+def before(original, gate, arguments, options):
+    gate.wait()
+    return original(*arguments, **options)
+
+
+def after(original, gate, arguments, options):
+    result = original(*arguments, **options)
+    gate.wait()
+    return result
+
+
+def before_commit(original, gate, arguments, options):
+    """Everything is written, but not committed."""
+    cursor, statements = arguments
+    end = list(statements).index(COMMIT)
+    original(cursor, statements[:end])
+    gate.wait()
+    return original(cursor, statements[end:])
+
+
+#: Where the first writer can be stopped: a function of its transaction, and on which side of it.
 POINTS = {
-    "before it locks": (store, "lock_markets", "before"),
-    "holding the market": (store, "lock_markets", "after"),
-    "holding the accounts": (ledger, "open_sheet", "after"),
-    "before it writes": (store, "execute", "before"),
-    "before its commit": (store, "execute", "after"),
-    "after its commit": (reading, "apply", "before"),
+    "before it locks": (store, "begin", before),
+    "holding the market": (store, "begin", after),
+    "holding the accounts": (ledger, "open_sheet", after),
+    "before it writes": (bulk, "execute_prepared", before),
+    "before its commit": (bulk, "execute_prepared", before_commit),
+    "after its commit": (bulk, "execute_prepared", after),
 }
 ORDER = list(POINTS)
 #: From which point on the first one holds what the second needs.
@@ -69,14 +92,14 @@ class Stage:
         self.other.stop()
         self._helpers.shutdown()
 
-    def run(self, point: str, *, held: Command, other: Command | Callable, guard: str) -> tuple[str, str]:
-        """Both outcomes in words, the held one's first."""
+    def run(self, point: str, *, held: Command, other: Command | Callable, guard: str | None) -> tuple[str, str]:
+        """Both outcomes in words, the held one's first. Without a guard the other ends first, come what may."""
         self._warm()
         gate = self._gate(point)
         first = self.held.submit([held])[0]
         assert gate.reached.wait(WAIT_SECONDS), f"the writer never came to the point {point!r}"
         second = self._start(other)
-        if GUARDS[guard] <= ORDER.index(point) <= LAST_HELD:
+        if guard is not None and GUARDS[guard] <= ORDER.index(point) <= LAST_HELD:
             wait_until(lambda: self._waiting_for_locks() > 0, "the other writer to wait for a lock", WAIT_SECONDS)
             assert not second.done()
         else:
@@ -89,6 +112,11 @@ class Stage:
             return self._helpers.submit(self._in_thread, other)
         return self.other.submit([other])[0]
 
+    def start_new_connections(self) -> None:
+        """The writers' next transactions are on new connections, with new settings."""
+        self.held.stop()
+        self.other.stop()
+
     @staticmethod
     def _in_thread(action: Callable):
         try:
@@ -99,17 +127,14 @@ class Stage:
             connections.close_all()
 
     def _gate(self, point: str) -> Gate:
-        module, name, side = POINTS[point]
+        module, name, stop = POINTS[point]
         original, gate = getattr(module, name), Gate(threading.Event(), threading.Event())
 
         def gated(*arguments, **options):
             is_mine = threading.current_thread() is self.held._thread and not gate.reached.is_set()
-            if is_mine and side == "before":
-                gate.wait()
-            result = original(*arguments, **options)
-            if is_mine and side == "after":
-                gate.wait()
-            return result
+            if is_mine and (module is not bulk or COMMIT in arguments[1]):
+                return stop(original, gate, arguments, options)
+            return original(*arguments, **options)
 
         self.monkeypatch.setattr(module, name, gated)
         return gate

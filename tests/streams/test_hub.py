@@ -5,7 +5,9 @@ import threading
 
 import pytest
 from channels.layers import InMemoryChannelLayer, channel_layers
+from channels_redis.pubsub import RedisPubSubChannelLayer
 
+from config.embedded_redis import RedisServer
 from exchange.depth import Delta
 from marketdata import hub as hub_module
 from marketdata.hub import Hub, decode, encode
@@ -154,3 +156,23 @@ async def test_a_process_without_a_hub_sends_from_a_helper_thread(running, heard
     await asyncio.to_thread(command.publish, books=[BOOK], accounts={})
     assert (await asyncio.wait_for(heard.get(), 5))[0] == "books"
     assert command._outlet is not None
+
+
+async def test_redis_dies_and_comes_back(heard):
+    """A Redis of this test's own, killed and started again empty: messages flow again by themselves."""
+    with RedisServer() as redis:
+        before = channel_layers.set("default", RedisPubSubChannelLayer(hosts=[redis.url]))
+        hub = Hub()
+        hub.on_books(heard.put_nowait)
+        await hub.start()
+        hub.publish(books=[BOOK], accounts={})
+        assert await asyncio.wait_for(heard.get(), 5)
+        redis.kill()
+        hub.publish(books=[BOOK], accounts={})
+        await asyncio.to_thread(redis.start)
+        async with asyncio.timeout(30):
+            while heard.empty():
+                hub.publish(books=[BOOK], accounts={})
+                await asyncio.sleep(0.1)
+        await hub.stop()
+        channel_layers.set("default", before) if before else channel_layers.backends.pop("default")

@@ -2,13 +2,14 @@
 
 import random
 import time
+from decimal import Decimal
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from exchange.barrier import view
 from marketdata.markets import by_symbol
-from tests.streams.support import Mirror, wait_until
+from tests.streams.support import LiveServer, Mirror, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -222,3 +223,28 @@ def test_origins(venue, server, settings):
         else:
             with pytest.raises(InvalidStatus, match="403"):
                 server.client("/ws/orderbook/AAPL/", origin=origin)
+
+
+def test_a_server_without_lifespan_starts_with_its_first_socket(venue):
+    venue.trader("ann", USD=1_000)
+    server = LiveServer(has_lifespan=False).start()
+    try:
+        clients = [server.client("/ws/orderbook/AAPL/") for _ in range(3)]
+        for client in clients:
+            assert client.next()["sequence"] == 0
+        venue.order("ann BUY 1 AAPL @ 99")
+        for client in clients:
+            with client:
+                assert client.next()["bids"] == [["99", "1"]]
+    finally:
+        server.stop()
+
+
+def test_new_filters_of_an_untouched_market_start_everybody_anew(venue, server):
+    venue.trader("ann", USD=1_000)
+    with server.client("/ws/orderbook/AAPL/") as client:
+        client.next()
+        venue.change("AAPL", tick_size=Decimal("0.5"))
+        assert client.next() == {"type": "snapshot", "symbol": "AAPL", "sequence": 0, "bids": [], "asks": []}
+        venue.order("ann BUY 1 AAPL @ 99.5")
+        assert client.next()["bids"] == [["99.5", "1"]]

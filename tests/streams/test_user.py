@@ -1,5 +1,6 @@
 """The private socket: snapshot, events without a gap, resuming, and trading."""
 
+import socket
 import time
 
 import pytest
@@ -7,6 +8,10 @@ from rest_framework_simplejwt.tokens import RefreshToken
 
 from accounts.models import Account
 from exchange.streams import user as user_socket
+from exchange.streams.account_feeds import account_feeds
+from exchange.streams.outbox import running
+from exchange.streams.sockets import addresses
+from tests.streams.support import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -293,3 +298,25 @@ def test_the_rate_limit_counts_orders_here_too(venue, connect, settings):
     for number in range(3):
         client.send({"type": "cancel", "id": number, "order_id": 1})
     assert sorted(client.next()["status"] for _ in range(3)) == [404, 404, 429]
+
+
+def test_sockets_that_vanish_leave_nothing(venue, server, token_of):
+    """Cut off at any moment: while authenticating, while the snapshot is read, in the middle of a replay."""
+    venue.trader("ann", USD=1_000_000)
+    for _ in range(100):
+        venue.order("ann BUY 1 AAPL @ 100")
+    token = token_of("ann")
+    for number in range(24):
+        client = server.client("/ws/user/")
+        client.send({"type": "authenticate", "token": token})
+        if number % 3 > 0:
+            assert client.next()["type"] == "snapshot"
+            for _ in range(5):
+                client.send({"type": "resume", "after": 0})
+        if number % 3 > 1:
+            client.until(lambda message: message.get("sequence", 0) > 20)
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: not server.server.server_state.tasks, "the server to end all sockets")
+    assert not account_feeds.by_account
+    assert not addresses
+    wait_until(lambda: not any(each.stalled_seconds() for each in list(running)), "all pumps to end")

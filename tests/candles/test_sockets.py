@@ -1,0 +1,278 @@
+"""/ws/prices/ and /ws/market/ over a real server: many markets on one socket, in sequence, at the reader's pace."""
+
+import time
+from decimal import Decimal
+from random import Random
+
+import pytest
+
+from exchange import orders
+from exchange.models import Trade
+from exchange.streams import outbox
+from exchange.streams.market import MarketDataConsumer
+from exchange.streams.price_feed import price_feed
+from exchange.streams.ticker_feeds import ticker_feeds
+from exchange.tickers import board
+from marketdata.markets import by_symbol
+from marketdata.models import Market
+from tests.candles.sessions import fund, trade
+from tests.streams.support import Client, LiveServer, OtherProcess, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SHOWN = ("last", "bid", "ask", "change_percent")
+
+
+@pytest.fixture(autouse=True)
+def fresh_board():
+    board.forget()
+    yield
+    board.forget()
+
+
+@pytest.fixture
+def server(venue):
+    live = LiveServer().start()
+    yield live
+    live.stop()
+
+
+def many_markets(venue, count: int) -> list[str]:
+    names = [f"M{n:03}" for n in range(count)]
+    for name in names:
+        venue.market(name, base="AAPL", quote="USD", price_band=None)
+    return names
+
+
+def prices(message: dict, symbol="AAPL") -> str:
+    assert message["type"] == "prices"
+    return " ".join(str(message["prices"][symbol][name]) for name in SHOWN)
+
+
+# /ws/prices/
+
+
+def test_all_prices_at_connect_then_those_that_change(venue, server):
+    fund(venue)
+    trade(venue, 100)
+    with server.client("/ws/prices/") as client:
+        first = client.next()
+        assert set(first["prices"]) == {"AAPL", "BTC_USDT"}
+        assert (prices(first), prices(first, "BTC_USDT")) == ("100 None None 0", "None None None None")
+        venue.order("ann BUY 1 AAPL @ 99")
+        second = client.next()
+        assert (set(second["prices"]), prices(second)) == ({"AAPL"}, "100 99 None 0")
+        assert second["prices"]["AAPL"]["updated_at"] == first["prices"]["AAPL"]["updated_at"]
+        venue.order("ann BUY 1 AAPL @ 98")
+        trade(venue, 104)
+        third = client.until(lambda message: prices(message).startswith("104"))
+        assert prices(third) == "104 99 None 4"
+        assert third["prices"]["AAPL"]["sequence"] == 6
+        client.send({"type": "snapshot"})
+        assert set(client.next()["prices"]) == {"AAPL", "BTC_USDT"}
+        client.send({"type": "ping", "id": 7})
+        assert client.next() == {"type": "pong", "id": 7}
+        client.send({"type": "dance"})
+        assert client.next()["code"] == "bad_message"
+
+
+def test_a_new_market_is_taken_up(venue, server):
+    with server.client("/ws/prices") as client:
+        client.next()
+        venue.market("NEW", base="BTC", quote="USD")
+        assert set(client.next()["prices"]) == {"NEW"}
+
+
+def test_prices_follow_another_process(venue, server):
+    fund(venue)
+    with server.client("/ws/prices/") as client, OtherProcess() as other:
+        client.next()
+        other.order(venue.accounts["ann"].id, "SELL 3 AAPL @ 101")
+        other.order(venue.accounts["bob"].id, "BUY 1 AAPL @ 101")
+        last = client.until(lambda message: message["prices"]["AAPL"]["last"] is not None)
+        assert prices(last) == "101 None 101 0"
+        assert board.read([by_symbol("AAPL")])[0]["volume"] == "1"
+
+
+def test_nothing_is_left_of_a_socket_that_is_gone(venue, server):
+    with server.client("/ws/prices/") as client, server.client("/ws/market/") as market:
+        client.next()
+        market.send({"type": "subscribe", "symbols": ["AAPL"]})
+        market.take(2)
+        assert price_feed.members and ticker_feeds.by_market
+    wait_until(lambda: not price_feed.members and not ticker_feeds.by_market, "the feeds to be let go")
+
+
+# /ws/market/
+
+
+def test_subscribe_tells_where_a_market_stands_then_what_changes(venue, server):
+    fund(venue)
+    venue.order("ann SELL 2 AAPL @ 101")
+    with server.client("/ws/market/") as client:
+        client.send({"type": "subscribe", "symbols": ["aapl"], "order_book": True})
+        assert client.next() == {"type": "subscribed", "symbols": ["AAPL"], "order_book": True}
+        ticker, book = client.take(2)
+        assert ticker == {"type": "market_data", **board.read([by_symbol("AAPL")])[0]}
+        assert book == {"type": "order_book", "symbol": "AAPL", "sequence": 1, "bids": [], "asks": [["101", "2"]]}
+        venue.order("bob BUY 1 AAPL @ 101")
+        ticker, book, trades = client.take(3)
+        assert (ticker["last"], ticker["volume"], book["asks"]) == ("101", "1", [["101", "1"]])
+        assert [trade["price"] for trade in trades["trades"]] == ["101"]
+        assert ticker["sequence"] == book["sequence"] == trades["sequence"] == 2
+
+
+def test_errors_name_the_bad_symbol_and_the_rest_is_done(venue, server):
+    with server.client("/ws/market/") as client:
+        client.send({"type": "subscribe", "symbols": ["NOPE", "AAPL", "nope2"]})
+        errors = client.take(2)
+        assert [(e["type"], e["code"], e["symbol"]) for e in errors] == [
+            ("error", "unknown_market", "NOPE"),
+            ("error", "unknown_market", "nope2"),
+        ]
+        assert [m["type"] for m in client.take(2)] == ["subscribed", "market_data"]
+        client.send({"type": "snapshot", "symbols": ["BTC_USDT"]})
+        error = client.next()
+        assert (error["code"], error["symbol"]) == ("not_subscribed", "BTC_USDT")
+        for bad in (
+            {"type": "subscribe"},
+            {"type": "subscribe", "symbols": []},
+            {"type": "subscribe", "symbols": "AAPL"},
+            {"type": "subscribe", "symbols": [1]},
+            {"type": "subscribe", "symbols": ["A" * 65]},
+            {"type": "subscribe", "symbols": ["AAPL"], "order_book": "yes"},
+            {"type": "unsubscribe", "symbols": {}},
+            {"type": ["subscribe"]},
+            {"symbols": ["AAPL"]},
+            "nonsense",
+        ):
+            client.send(bad)
+            assert client.next()["code"] == "bad_message", bad
+        client.send({"type": "ping"})
+        assert client.next() == {"type": "pong"}
+
+
+def test_unsubscribed_markets_are_silent_and_snapshots_come_when_asked_for(venue, server):
+    fund(venue)
+    with server.client("/ws/market/") as client:
+        client.send({"type": "subscribe", "symbols": ["AAPL", "BTC_USDT"]})
+        client.take(3)
+        client.send({"type": "unsubscribe", "symbols": ["BTCUSDT"]})
+        assert client.next() == {"type": "unsubscribed", "symbols": ["BTC_USDT"]}
+        venue.order("ann BUY 1 BTC_USDT @ 60000")
+        venue.order("ann BUY 1 AAPL @ 100")
+        assert (changed := client.next())["symbol"] == "AAPL" and changed["bid"] == "100"
+        client.send({"type": "snapshot"})
+        assert client.next() == changed
+        client.send({"type": "unsubscribe"})
+        assert client.next() == {"type": "unsubscribed", "symbols": ["AAPL"]}
+        venue.order("ann BUY 1 AAPL @ 101")
+        client.send({"type": "ping"})
+        assert client.next()["type"] == "pong"
+
+
+class Follower:
+    """What a socket says of many markets; anything out of sequence is an error."""
+
+    def __init__(self):
+        self.sequences: dict[tuple[str, str], int] = {}
+        self.newest: dict[tuple[str, str], dict] = {}
+        self.trades: dict[str, list[int]] = {}
+
+    def take(self, message: dict) -> None:
+        kind, symbol, sequence = message["type"], message["symbol"], message["sequence"]
+        assert sequence >= self.sequences.get((kind, symbol), -1), message
+        assert kind == "market_data" or sequence > self.sequences.get((kind, symbol), -1), message
+        self.sequences[kind, symbol], self.newest[kind, symbol] = sequence, message
+        if kind == "trades":
+            self.trades.setdefault(symbol, []).extend(trade["trade_id"] for trade in message["trades"])
+
+    def follow(self, client: Client, ends: dict[str, int]) -> None:
+        """Until the books are there."""
+        while any(self.sequences.get(("order_book", symbol), -1) < end for symbol, end in ends.items()):
+            self.take(client.next())
+
+    def follow_trades(self, client: Client) -> None:
+        """Until every market's last trade has come."""
+        last = dict(Trade.objects.order_by("id").values_list("market__symbol", "id"))
+        while any(self.trades.get(symbol, [0])[-1] != trade_id for symbol, trade_id in last.items()):
+            self.take(client.next())
+
+
+def busy(venue, names: list[str], *, seed: int, rounds: int) -> None:
+    """Orders in all of these markets side by side."""
+    random = Random(seed)
+    for _ in range(rounds):
+        commands = []
+        for name in names:
+            price = Decimal(100) + Decimal(random.randint(-20, 20)) / 100
+            side, who = random.choice([("BUY", "ann"), ("SELL", "bob")])
+            commands.append(venue.command(f"{who} {side} {random.randint(1, 9)} {name} @ {price}"))
+        assert all(isinstance(outcome, orders.Placed) for outcome in orders.place_many(commands))
+
+
+def heads() -> dict[str, int]:
+    return dict(Market.objects.filter(symbol__startswith="M").values_list("symbol", "sequence"))
+
+
+def test_a_hundred_symbols_on_one_socket_with_every_message_in_sequence(venue, server):
+    names = many_markets(venue, 100)
+    fund(venue)
+    with server.client("/ws/market/") as client, server.client("/ws/prices/") as quotes:
+        shown = {name: figures for name, figures in quotes.next()["prices"].items() if name in names}
+        client.send({"type": "subscribe", "symbols": names, "order_book": True})
+        assert client.next()["symbols"] == names
+        follower = Follower()
+        busy(venue, names, seed=1, rounds=12)
+        # a last order far from the others, so that every book and every bid or ask changes with it
+        orders.place_many([venue.command(f"ann BUY 1 {name} @ 90") for name in names])
+        follower.follow(client, heads())
+        for name in names:
+            trades = list(Trade.objects.filter(market__symbol=name).order_by("id").values_list("id", flat=True))
+            assert follower.trades.get(name, []) == trades
+            ticker, book = follower.newest["market_data", name], follower.newest["order_book", name]
+            assert ticker["bid"] == book["bids"][0][0] and ticker["trades"] == len(trades)
+        expected = {name: follower.newest["market_data", name] for name in names}
+        while any(shown[name][field] != expected[name][field] for name in names for field in SHOWN):
+            for name, figures in quotes.next()["prices"].items():
+                assert figures["sequence"] >= shown[name]["sequence"]
+                shown[name] = figures
+
+
+def test_changes_come_at_most_every_100_ms_and_are_conflated(venue, server):
+    fund(venue)
+    with server.client("/ws/market/") as client:
+        client.send({"type": "subscribe", "symbols": ["AAPL"]})
+        client.take(2)
+        came, started = [], time.monotonic()
+        for n in range(60):
+            venue.order(f"ann BUY 1 AAPL @ {100 + n / 100:.2f}")
+        while not came or came[-1]["sequence"] < 60:
+            came.append(client.next())
+        assert len(came) <= (time.monotonic() - started) / 0.1 + 2
+        assert came[-1]["bid"] == "100.59"
+
+
+@pytest.mark.parametrize("frames, pace", [(3, 1), (7, 2)])
+def test_a_queue_that_overflows_is_made_good_by_where_the_markets_stand(venue, server, monkeypatch, frames, pace):
+    """However short the queue (a market needs three frames), the reader ends with the newest of every market, and nothing out of sequence."""
+    names = many_markets(venue, 12)
+    fund(venue)
+    overflows = []
+    fall_behind = MarketDataConsumer.fall_behind
+    monkeypatch.setattr(MarketDataConsumer, "fall_behind", lambda self: overflows.append(1) or fall_behind(self))
+    monkeypatch.setattr(outbox, "MAX_FRAMES", frames)
+    monkeypatch.setattr("exchange.streams.market.PACE", pace)
+    with server.client("/ws/market/") as client, server.client("/ws/prices/") as quotes:
+        client.send({"type": "subscribe", "symbols": names})
+        assert client.next()["type"] == "subscribed"
+        busy(venue, names, seed=2, rounds=8)
+        orders.place_many([venue.command(f"ann BUY 1 {name} @ 110") for name in names])
+        follower = Follower()
+        follower.follow_trades(client)
+        for name in names:
+            assert sorted(set(follower.trades[name])) == follower.trades[name]
+        assert overflows
+        shown = {}
+        expected = {ticker["symbol"]: ticker for ticker in board.read([by_symbol(name) for name in names])}
+        while any(shown.get(name, {}).get("last") != expected[name]["last"] for name in names):
+            shown.update(quotes.next()["prices"])
