@@ -1,7 +1,8 @@
 """Lists: by page number, or by cursor for long histories. {"count", "next", "previous", "results"} either way.
 
 A page is `?page=&page_size=`; the count costs a query over the whole list. `?cursor=` (empty for the first) walks
-from the newest back by id at the same cost for every page; its count is null.
+from the newest back by id at the same cost for every page; its count is null. It is for views that say
+`has_cursor = True` because their lists are ordered like that; others ignore it.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -22,7 +23,7 @@ class PagePagination(PageNumberPagination):
     cursor_query_param = "cursor"
 
     def paginate_queryset(self, queryset, request, view=None):
-        self.walks = self.cursor_query_param in request.query_params
+        self.walks = self.cursor_query_param in request.query_params and _has_cursor(view)
         if not self.walks:
             return super().paginate_queryset(queryset, request, view=view)
         self.request = request
@@ -50,6 +51,9 @@ class PagePagination(PageNumberPagination):
         return answer
 
     def get_schema_operation_parameters(self, view):
+        pages = super().get_schema_operation_parameters(view)
+        if not _has_cursor(view):
+            return pages
         cursor = {
             "name": self.cursor_query_param,
             "required": False,
@@ -59,7 +63,11 @@ class PagePagination(PageNumberPagination):
             ),
             "schema": {"type": "string"},
         }
-        return [*super().get_schema_operation_parameters(view), cursor]
+        return [*pages, cursor]
+
+
+def _has_cursor(view) -> bool:
+    return getattr(view, "has_cursor", False)
 
 
 def _written(last_id: int) -> str:

@@ -53,7 +53,7 @@ SECRET_KEY = os.environ.get("SECRET_KEY") or secret.generated(DATA_DIR / "secret
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver")
 CORS_ALLOWED_ORIGINS = words("CORS_ALLOWED_ORIGINS")
 CORS_EXPOSE_HEADERS = ["Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
-CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "idempotency-key", "user-agent", "x-csrftoken", "x-request-id"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "idempotency-key", "x-csrftoken", "x-request-id"]
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 BEHIND_TLS = flag("BEHIND_TLS")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
@@ -170,6 +170,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["config.rendering.PlainJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["config.rendering.ExactJSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.rendering.AlwaysJSON",
+    "DEFAULT_METADATA_CLASS": "config.rendering.Methods",
     "DEFAULT_PAGINATION_CLASS": "config.pagination.PagePagination",
     "DEFAULT_THROTTLE_CLASSES": ["config.throttles.VenueThrottle"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -216,6 +217,7 @@ UNFOLD = {
 # The venue
 SIMULATOR = flag("SIMULATOR", default=True)
 SIMULATOR_SEED = int(os.environ.get("SIMULATOR_SEED") or 1)
+METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 FAUCET = flag("FAUCET", default=True)
 FAUCET_DAILY_LIMIT = int(os.environ.get("FAUCET_DAILY_LIMIT") or 10_000_000)
 SOCKETS_PER_ADDRESS = int(os.environ.get("SOCKETS_PER_ADDRESS") or 1_000)

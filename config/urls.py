@@ -56,6 +56,7 @@ urlpatterns = [
     path("favicon.ico/", views.favicon),
     path("health/", views.health),
     path("health/ready/", views.ready),
+    path("metrics/", views.metrics_page),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api)),
     path("api/schema/", SpectacularJSONAPIView.as_view(), name="schema"),

@@ -1,5 +1,8 @@
 """Pages and errors that belong to no room: the landing page, health, and what Django answers when nothing else does."""
 
+import secrets
+from datetime import datetime
+
 from django.conf import settings
 from django.db import connection
 from django.http import HttpResponse, JsonResponse
@@ -12,7 +15,9 @@ from rest_framework.views import APIView
 
 from config.paths import is_api
 from config.problems import counted, response_of
+from exchange import audit
 from exchange.sequencer import QUEUE_COMMANDS, sequencer
+from marketdata import metrics
 from marketdata.api.problems import problem
 from marketdata.markets import CACHE_SECONDS
 from marketdata.models import Market
@@ -68,6 +73,18 @@ def _ask_redis() -> None:
         settings.REDIS_URL, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
     ) as client:
         client.ping()
+
+
+def metrics_page(request):
+    """GET /metrics for Prometheus: to this machine, and to whoever shows METRICS_TOKEN as a bearer token."""
+    shown = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    allowed = settings.METRICS_TOKEN and secrets.compare_digest(shown.encode(), settings.METRICS_TOKEN.encode())
+    if not allowed and request.META.get("REMOTE_ADDR") not in ("127.0.0.1", "::1"):
+        return HttpResponse("Set METRICS_TOKEN and send it as a bearer token.\n", status=403, content_type="text/plain")
+    if (report := audit.last()) is not None:
+        metrics.AUDIT_SECONDS.set(datetime.fromisoformat(report["taken_at"]).timestamp())
+        metrics.AUDIT_VIOLATIONS.set(report["violations"])
+    return HttpResponse(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 class QueueFull(Exception):

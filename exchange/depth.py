@@ -61,6 +61,12 @@ class BookView:
             self._snapshots.clear()
             return True
 
+    def change_filters(self, spec: MarketSpec) -> None:
+        """Show the levels under an operator's new filters."""
+        with self._lock:
+            self.spec = spec
+            self._snapshots.clear()
+
     def _set(self, side: int, key: int, total: int) -> None:
         totals, prices = self._totals[side], self._prices[side]
         if total:

@@ -39,7 +39,7 @@ def ensure(live: LiveBook) -> None:
     if view is None or view.sequence < live.sequence:
         apply(Delta(live.spec.id, live.spec.symbol, 0, live.sequence, live.levels(), whole=True))
     elif view.spec is not live.spec:
-        view.spec = live.spec
+        view.change_filters(live.spec)
 
 
 def forget() -> None:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from accounts import holdings
 from accounts.ledger import Sheet
 from exchange import rendering, store
 from exchange.books import LiveBook, Match
@@ -85,6 +86,9 @@ class Records:
         if self.trades:
             statements += store.trade_statements(self.trades, self.moment)
             statements += self._candle_statements(books)
+            statements += holdings.statements(
+                cursor, self._own_fills(sheet), sheet.scales, self.moment, bulk.execute_prepared
+            )
         statements += sheet.statements(journal_ids)
         if self.journal:
             statements += store.journal_statements(self.journal, books, self.trades, self.moment)
@@ -94,6 +98,30 @@ class Records:
         matches = [(r.live.spec.id, r.id, r.match) for r in self.trades]
         trades = [(market, id, m.price, m.lots, m.notional, self.moment) for market, id, m in matches]
         return candles.statements(candles.fold(trades), {market_id: books[market_id].spec for market_id in books})
+
+    def _own_fills(self, sheet: Sheet) -> list[holdings.OwnFill]:
+        """The users' shares of the trades, with what each owned before: the trade's journal knows."""
+        journals = {reference: rows for _, reference, _, _, rows in sheet.journals}
+        fills = []
+        for record in self.trades:
+            spec, match = record.live.spec, record.match
+            sides = ((match.maker, match.maker_fee), (match.taker, match.taker_fee))
+            for order, fee in sides:
+                if not sheet.holders[order.account].is_heard:
+                    continue
+                owned = next(
+                    after - amount
+                    for account, asset, amount, after in journals[record.id]
+                    if account == order.account and asset == spec.base_id
+                )
+                quantity = match.lots * spec.lot_units
+                fills.append(
+                    holdings.OwnFill(
+                        order.account, spec.base_id, spec.quote_id, order.side > 0, quantity, match.notional, fee,
+                        owned, record.id,
+                    )
+                )  # fmt: skip
+        return fills
 
     def _name_trades(self, sheet: Sheet, trade_ids: list[int]) -> None:
         """Give the trades their ids wherever they are mentioned: journals, answers, events."""

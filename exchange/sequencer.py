@@ -18,7 +18,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -27,8 +27,8 @@ from exchange.batch import Batch, Outcome
 from exchange.commands import Command
 from exchange.registry import Registry
 from exchange.transaction import PASSING_ERRORS, OutcomeUnknown
-from marketdata import hub
-from marketdata.refusals import Unavailable
+from marketdata import hub, metrics
+from marketdata.refusals import Refusal, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +137,7 @@ class Sequencer:
                 return self._answer([(one, unknown) for one in waiting])
             except PASSING_ERRORS as error:
                 self.registry.forget()
+                metrics.BATCH_FAILURES.inc()
                 logger.warning("attempt %d at %d commands failed: %s", attempt, len(waiting), _brief(error))
                 time.sleep(0.05 * attempt)
             except Exception as error:
@@ -175,6 +176,7 @@ class Sequencer:
         self._answer(list(zip(waiting, batch.outcomes, strict=False)))
         if batch.deltas or events:
             hub.publish(books=[delta.message() for delta in batch.deltas], accounts=events)
+        _count(batch, len(self._queue))
         return len(batch.outcomes)
 
     def _update_views(self, batch: Batch) -> None:
@@ -209,6 +211,16 @@ def _resolve(answers: list[tuple[asyncio.Future, Outcome]]) -> None:
     for future, outcome in answers:
         if not future.done():
             future.set_result(outcome)
+
+
+def _count(batch: Batch, queued: int) -> None:
+    """What Prometheus hears of a batch."""
+    metrics.BATCH_COMMANDS.observe(len(batch.outcomes))
+    metrics.TRADES.inc(len(batch.records.trades))
+    metrics.QUEUE.set(queued)
+    for kind, count in Counter(type(command).__name__.lower() for command in batch.commands).items():
+        metrics.COMMANDS.labels(kind).inc(count)
+    metrics.count_codes(outcome.code for outcome in batch.outcomes if isinstance(outcome, Refusal))
 
 
 def _brief(error: Exception) -> str:

@@ -13,7 +13,7 @@ import psycopg2
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from exchange.batch import Batch
-from marketdata import bulk
+from marketdata import bulk, metrics
 from marketdata.refusals import Unavailable
 
 RESOLVE_SECONDS = 5.0
@@ -25,6 +25,10 @@ SET statement_timeout = {STATEMENT_TIMEOUT_MS};
 SET idle_in_transaction_session_timeout = {PAUSE_TIMEOUT_MS};
 SET plan_cache_mode = force_generic_plan
 """
+
+LOCK_SECONDS, DECIDE_SECONDS, COMMIT_SECONDS = (
+    metrics.BATCH_SECONDS.labels(stage) for stage in ("lock", "decide", "commit")
+)
 
 #: A deadlock, a timeout, a connection that is gone: nobody's command is to blame.
 PASSING_ERRORS = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
@@ -46,14 +50,17 @@ def settle(batch: Batch) -> None:
     """Lock, decide, write, commit. After an exception nothing was committed, unless it is OutcomeUnknown."""
     try:
         cursor = _cursor()
-        batch.lock(cursor)
-        batch.decide()
-        statements = batch.statements(cursor)
+        with LOCK_SECONDS.time():
+            batch.lock(cursor)
+        with DECIDE_SECONDS.time():
+            batch.decide()
+            statements = batch.statements(cursor)
     except BaseException:
         close()
         raise
     try:
-        _commit(cursor, batch, statements)
+        with COMMIT_SECONDS.time():
+            _commit(cursor, batch, statements)
     except PASSING_ERRORS as error:
         close()
         if not (statements and _was_committed(batch.sheet.transaction_id)):

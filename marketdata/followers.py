@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
@@ -35,6 +35,8 @@ STABLE_SECONDS = 30.0
 HOPELESS_SECONDS = 300.0
 #: After a stream was not to be had, poll for so long before asking for it again.
 POLLING_SECONDS = 900.0
+#: A connection that brought no tick for so long is made anew.
+TICKLESS_SECONDS = 600.0
 #: Polled prices are stale when two polls in a row have failed.
 POLLS_UNTIL_STALE = 2.5
 
@@ -145,10 +147,19 @@ class Follower:
             await self._poll(connection, symbols)
         connection.poll_until, connection.stale_seconds = None, quotes.stale_seconds()
         async with aclosing(self._provider.stream(symbols)) as ticks:
-            async for tick in ticks:
+            while True:
+                tick = await self._next(ticks)
                 connection.state = "live"
                 self._take(connection, tick)
-        raise Disconnected("the stream ended")
+
+    async def _next(self, ticks: AsyncIterator[Tick]) -> Tick:
+        """Disconnected after TICKLESS_SECONDS: heartbeats alone don't show that a subscription still stands."""
+        try:
+            return await self._clock.wait_for(anext(ticks), TICKLESS_SECONDS)
+        except TimeoutError:
+            raise Disconnected(f"no tick in {TICKLESS_SECONDS:.0f} s") from None
+        except StopAsyncIteration:
+            raise Disconnected("the stream ended") from None
 
     async def _poll(self, connection: _Connection, symbols: list[str]) -> None:
         """Ask again and again, at the pace the plan sustains, until it is time to try a stream."""

@@ -33,6 +33,7 @@ class OrderListView(ListAPIView, DoorView):
     """The own orders: GET lists, POST places, DELETE cancels all."""
 
     queryset = Order.objects.none()
+    has_cursor = True
 
     def get_queryset(self):
         wanted = read_query(OrderQuery, self.request.query_params)
@@ -209,6 +210,7 @@ class TradeListView(ListAPIView):
 
     permission_classes = [AllowAny]
     queryset = Trade.objects.none()
+    has_cursor = True
 
     @extend_schema(
         operation_id="trades_list",
@@ -242,6 +244,7 @@ class FillListView(ListAPIView):
     """The own executions."""
 
     queryset = Fill.objects.none()
+    has_cursor = True
 
     @extend_schema(
         operation_id="fills_list",

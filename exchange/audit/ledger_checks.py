@@ -123,22 +123,26 @@ LEDGER_CHECKS = [
     Check(
         4,
         "reserved_is_what_orders_need",
-        "an account's reserved = the sum of what its open orders hold",
+        "an account's reserved = the sum of what its open orders and pending withdrawals hold",
         "accounts_balance",
         """
-        SELECT account_id, asset_id, b.reserved AS balance_reserved, o.reserved AS orders_reserved,
+        SELECT account_id, asset_id, b.reserved AS balance_reserved, o.reserved AS held,
                COALESCE(b.reserved, 0) - COALESCE(o.reserved, 0) AS difference
         FROM accounts_balance b
         FULL JOIN (
-            SELECT o.account_id, CASE o.side WHEN 'BUY' THEN m.quote_id ELSE m.base_id END AS asset_id,
-                sum(o.reserved) AS reserved
-            FROM exchange_order o JOIN marketdata_market m ON m.id = o.market_id
-            WHERE o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED')
+            SELECT account_id, asset_id, sum(reserved) AS reserved FROM (
+                SELECT o.account_id, CASE o.side WHEN 'BUY' THEN m.quote_id ELSE m.base_id END AS asset_id, o.reserved
+                FROM exchange_order o JOIN marketdata_market m ON m.id = o.market_id
+                WHERE o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED')
+                UNION ALL
+                SELECT account_id, asset_id, amount FROM accounts_withdrawal WHERE status = 'PENDING'
+            ) each_hold
             GROUP BY 1, 2
         ) o USING (account_id, asset_id)
         WHERE COALESCE(b.reserved, 0) <> COALESCE(o.reserved, 0)
         ORDER BY account_id, asset_id
         """,
-        "the account's open orders of markets with that asset: one was settled or released twice, or not at all",
+        "the account's open orders of markets with that asset and its pending withdrawals: one was settled or"
+        " released twice, or not at all",
     ),
 ]

@@ -146,8 +146,10 @@ class MarketDataConsumer(StreamConsumer):
             self.outbox.when_drained(self._go_on)
 
     def fall_behind(self) -> None:
-        """Drop what waits; when the rest is read, hear anew where everything stands."""
-        self.outbox.clear()
+        """Hear nothing more until all that is queued has been read, then anew where everything stands.
+
+        What is queued stays: there are trades in it that count as told.
+        """
         self._resuming.clear()
         for known in self.subscriptions.values():
             known.wait()

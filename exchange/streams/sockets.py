@@ -7,12 +7,10 @@ answered with {"type": "error", "code", "detail"} and changes nothing; close cod
 """
 
 import asyncio
-import json
 import logging
 import time
 import uuid
 from collections import Counter
-from decimal import Decimal
 from urllib.parse import urlsplit
 
 from channels.consumer import AsyncConsumer, get_handler_name
@@ -23,7 +21,7 @@ from django.http.request import split_domain_port, validate_host
 
 from exchange.streams import lifecycle
 from exchange.streams.outbox import TRY_AGAIN_LATER, Outbox, closing, frame
-from marketdata import markets
+from marketdata import exact_json, markets, metrics
 from marketdata.api.problems import problem_of
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Malformed, Refusal, Unavailable
@@ -71,11 +69,13 @@ class StreamConsumer(AsyncConsumer):
         self._window = (0.0, 0)
         self._is_counted = False
         self.outbox = Outbox(send, lambda: self._inbox.put_nowait({"type": "outbox.finished"}))
+        metrics.SOCKETS.inc()
         try:
             await await_many_dispatch([receive, self._inbox.get], self.dispatch)
         except StopConsumer:
             pass
         finally:
+            metrics.SOCKETS.dec()
             self._leave()
 
     async def dispatch(self, message):
@@ -184,30 +184,12 @@ def _parse(message: dict) -> dict:
     if len(text) > MAX_MESSAGE_CHARACTERS:
         raise MessageTooBig(f"A message has at most {MAX_MESSAGE_CHARACTERS} characters.")
     try:
-        content = json.loads(text, parse_float=_decimal, parse_constant=_no_constant, object_pairs_hook=_unique)
-    except (ValueError, ArithmeticError, RecursionError):
-        raise BadMessage("The message is not JSON.") from None
+        content = exact_json.parse(text.encode("utf-8", "surrogatepass"))
+    except Malformed as malformed:
+        raise BadMessage(malformed.detail) from None
     if not isinstance(content, dict):
         raise BadMessage("A message is a JSON object.")
     return content
-
-
-def _decimal(text: str) -> Decimal:
-    number = Decimal(text)
-    if not number.is_finite():
-        raise ValueError("too large")
-    return number
-
-
-def _no_constant(name: str):
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
 
 
 def header(scope: dict, name: bytes) -> str | None:

@@ -5,8 +5,10 @@ each tick tells `market_data` where a figure changed, `order_book` (BOOK_LEVELS 
 `trades`; each rendered once, the same bytes to all. Sequences of each kind never go back, and no trade is told twice.
 
 Members are subscriptions: one socket and one market. A socket that has more unread than its queue holds is behind
-with everything it follows: what waits is dropped, and when it has read the rest each market tells it where it stands,
-with the last trades that it does not have yet.
+with everything it follows: it hears nothing until it has read that, then each market tells it where it stands, with
+the last trades that it does not have yet.
+
+Known limit: of a market that traded more than KEPT_TRADES times meanwhile it hears the last of them only.
 """
 
 import asyncio

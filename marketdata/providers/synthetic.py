@@ -53,8 +53,13 @@ class Synthetic:
         """Nothing is open."""
 
     async def quotes(self, symbols: Sequence[str]) -> list[Tick]:
-        now = self._clock.now()
-        return [self._tick(symbol, now) for symbol in symbols]
+        ticks, now = [], self._clock.now()
+        for symbol in symbols:
+            try:
+                ticks.append(self._tick(symbol, now))
+            except Rejected:
+                self.counters["unknown_symbols"] += 1
+        return ticks
 
     async def history(
         self, symbol: str, interval: str, start: datetime | None, end: datetime | None, limit: int

@@ -145,8 +145,8 @@ def test_origin_goes_the_stock_way(api, settings):
 
 def test_a_page_may_ask_before_it_sends_its_headers(api, settings):
     settings.CORS_ALLOWED_ORIGINS = ["https://page.example"]
-    wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,idempotency-key"}
-    reply = api("OPTIONS", ORDERS, headers={"Origin": "https://page.example", **wanted}, token=None)
+    asking = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
+    reply = api("OPTIONS", ORDERS, headers=asking, token=None)
     allowed = set(reply.headers["access-control-allow-headers"].split(", "))
     assert reply.status == 200 and {"authorization", "content-type", "idempotency-key"} <= allowed
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
-from config import rendering
-from config.rendering import MalformedJSON, parse, render
 from exchange.api.serializers import AmendRequest, BatchRequest, OrderRequest
+from marketdata import exact_json
 from marketdata.api.acceptor import accept, acceptor, validated
+from marketdata.exact_json import MalformedJSON, parse, render
 
 #: (text, value)
 READ = [
@@ -63,16 +63,16 @@ JSON = st.recursive(
 @given(JSON, st.booleans())
 def test_the_fast_parser_is_the_slow_one(value, ascii_only):
     text = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    fast = rendering._parse_flat(text)
+    fast = exact_json._parse_flat(text)
     if fast is not None:
-        assert repr(fast) == repr(rendering._parse_whole(text))
+        assert repr(fast) == repr(exact_json._parse_whole(text))
 
 
 @given(st.text(alphabet='{}":,a1.\\" tn', max_size=24))
 def test_the_fast_parser_takes_nothing_that_the_slow_one_refuses(text):
-    fast = rendering._parse_flat(text.encode())
+    fast = exact_json._parse_flat(text.encode())
     if fast is not None:
-        assert repr(fast) == repr(rendering._parse_whole(text.encode()))
+        assert repr(fast) == repr(exact_json._parse_whole(text.encode()))
 
 
 def test_decimals_leave_as_plain_strings():

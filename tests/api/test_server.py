@@ -67,11 +67,11 @@ def test_a_thread_keeps_its_connection_and_gives_it_back(transactional_db):
 
 
 def test_a_thread_gets_a_new_connection_for_a_broken_one(transactional_db):
-    pool = Pool(1, "test")
+    pool, other = Pool(1, "test"), Pool(1, "other")
 
     async def around(kill):
         first = await pool.run(_backend)
-        kill(first)
+        await other.run(kill, first)
         return first, await pool.run(_backend)
 
     def kill(backend):
@@ -81,6 +81,7 @@ def test_a_thread_gets_a_new_connection_for_a_broken_one(transactional_db):
     first, second = asyncio.run(around(kill))
     assert first != second
     pool.stop()
+    other.stop()
 
 
 def test_many_stock_requests_share_few_connections(api):

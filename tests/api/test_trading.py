@@ -156,6 +156,12 @@ def test_assets_and_markets_are_public(api):
     assert results(api("GET", V1 + "markets/", token=None), "symbol") == ["AAPL", "BTC_USDT"]
 
 
+def test_options_names_the_methods(api):
+    for path in ("orders/", "orders/1/", "markets/", "wallet/"):
+        reply = api("OPTIONS", V1 + path)
+        assert reply.status == 200 and ", ".join(reply.json["methods"]) == reply.headers["allow"]
+
+
 def test_a_superuser_without_an_account_gets_one(api):
     user = api.venue.accounts["ann"].user.__class__.objects.create_superuser("root", password="x")
     reply = api("GET", V1 + "wallet/", token=token_of(type("Holder", (), {"user": user})))

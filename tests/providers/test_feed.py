@@ -5,8 +5,9 @@ import logging
 from datetime import timedelta
 from decimal import Decimal
 
+import orjson
 import pytest
-from asgiref.sync import sync_to_async
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from marketdata import clock as venue_clock
@@ -16,6 +17,7 @@ from marketdata.providers import make
 from marketdata.providers.alltick import AllTick
 from marketdata.providers.limits import Clock
 from marketdata.providers.protocol import KeyMissing
+from marketdata.threads import in_thread
 from tests.providers.clocks import until
 from tests.providers.fakes import FakeAllTick
 
@@ -32,8 +34,11 @@ def follow(symbol: str, provider_symbol: str, **terms) -> PriceSource:
     return PriceSource.objects.create(market=market, provider_symbol=provider_symbol, **terms)
 
 
-@sync_to_async
-def latest() -> dict[str, quotes.MarketQuote]:
+async def latest() -> dict[str, quotes.MarketQuote]:
+    return await in_thread(latest_by_symbol)
+
+
+def latest_by_symbol() -> dict[str, quotes.MarketQuote]:
     symbols = dict(Market.objects.values_list("id", "symbol"))
     return {symbols[market_id]: quote for market_id, quote in quotes.latest().items()}
 
@@ -68,8 +73,8 @@ async def running(venue):
 
 
 async def test_sources_become_quotes(running):
-    await sync_to_async(follow)("AAPL", "AAPL@187.5", spread=Decimal("0.01"))
-    await sync_to_async(follow)("BTC_USDT", "BTC@60000")
+    await in_thread(follow, "AAPL", "AAPL@187.5", spread=Decimal("0.01"))
+    await in_thread(follow, "BTC_USDT", "BTC@60000")
     one = running.start()
     while len(found := await latest()) < 2:
         await asyncio.sleep(0.01)
@@ -87,26 +92,26 @@ async def test_sources_become_quotes(running):
 async def test_without_sources_it_idles_and_wakes_when_one_appears(running):
     one = running.start()
     await until(lambda: one.state == "idle", "idling")
-    source = await sync_to_async(follow)("AAPL", "AAPL@187.5")
+    source = await in_thread(follow, "AAPL", "AAPL@187.5")
     await until(lambda: one.state == "leading", "waking")
-    await sync_to_async(source.delete)()
+    await in_thread(source.delete)
     await until(lambda: one.state == "idle", "idling again")
 
 
 async def test_operators_changes_are_noticed(running):
-    source = await sync_to_async(follow)("AAPL", "AAPL@187.5")
+    source = await in_thread(follow, "AAPL", "AAPL@187.5")
     one = running.start()
     await until(lambda: one.status()["quotes_written"] > 0, "a quote")
-    await sync_to_async(follow)("BTC_USDT", "BTC@60000")
+    await in_thread(follow, "BTC_USDT", "BTC@60000")
     while len(await latest()) < 2:
         await asyncio.sleep(0.01)
     source.is_active = False
-    await sync_to_async(source.save)()
+    await in_thread(source.save)
     await until(lambda: one.status()["providers"]["SYNTHETIC"]["symbols"] == 1, "the change")
 
 
 async def test_one_process_leads_and_another_takes_over(running):
-    await sync_to_async(follow)("AAPL", "AAPL@187.5")
+    await in_thread(follow, "AAPL", "AAPL@187.5")
     first = running.start()
     await until(lambda: first.state == "leading", "leading")
     second = running.start()
@@ -117,10 +122,10 @@ async def test_one_process_leads_and_another_takes_over(running):
 
 
 async def test_a_broken_session_gives_the_lead_back(running):
-    await sync_to_async(follow)("AAPL", "AAPL@187.5")
+    await in_thread(follow, "AAPL", "AAPL@187.5")
     one = running.start()
     await until(lambda: one.status()["quotes_written"] > 0, "a quote")
-    await sync_to_async(terminate_leader)()
+    await in_thread(terminate_leader)
     await until(lambda: one.failures >= 1, "noticing")
     await until(lambda: one.state == "leading" and one.status()["quotes_written"] > 0, "leading again")
 
@@ -134,8 +139,8 @@ def terminate_leader() -> None:
 
 async def test_a_missing_key_is_said_once_and_the_rest_runs_on(running, caplog, settings):
     settings.ALLTICK_API_KEY = ""
-    await sync_to_async(follow)("AAPL", "AAPL.US", provider="ALLTICK")
-    await sync_to_async(follow)("BTC_USDT", "BTC@60000")
+    await in_thread(follow, "AAPL", "AAPL.US", provider="ALLTICK")
+    await in_thread(follow, "BTC_USDT", "BTC@60000")
     caplog.set_level(logging.INFO)
     one = running.start()
     await until(lambda: one.status()["quotes_written"] > 5, "the other provider's quotes")
@@ -155,7 +160,7 @@ async def test_nothing_a_provider_does_ends_the_feed(running, error):
         async def close(self):
             raise error
 
-    await sync_to_async(follow)("AAPL", "AAPL@187.5")
+    await in_thread(follow, "AAPL", "AAPL@187.5")
     one = running.start(make=lambda name, clock: Broken())
     await until(lambda: one.failures >= 3, "three attempts")
 
@@ -163,7 +168,7 @@ async def test_nothing_a_provider_does_ends_the_feed(running, error):
 async def test_a_real_adapter_and_a_silent_server_make_a_stale_quote(running, settings):
     settings.QUOTE_STALE_SECONDS = 1
     async with FakeAllTick(Clock(), {"BTCUSDT": ("64000.1", "64000.2")}) as server:
-        await sync_to_async(follow)("BTC_USDT", "BTCUSDT", provider="ALLTICK", spread=Decimal(0))
+        await in_thread(follow, "BTC_USDT", "BTCUSDT", provider="ALLTICK", spread=Decimal(0))
         terms = {"key": server.key, "base_rest": server.rest, "base_ws": server.ws}
         one = running.start(make=lambda name, clock: AllTick(clock=clock, **terms))
         await until(lambda: server.subscribed.get(22002) == ["BTCUSDT"], "the subscription")
@@ -187,6 +192,17 @@ async def test_the_lock_is_free_after_close(venue):
     await first.close()
     assert await second.take()
     await second.close()
+
+
+def test_the_command_follows_for_a_while_and_reports(venue, capsys):
+    follow("AAPL", "AAPL@187.5")
+    call_command("run_feed", "--seconds", "3", "--every", "1")
+    reports = [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [report["state"] for report in reports][-1] == "stopped"
+    assert reports[-1]["providers"]["SYNTHETIC"]["ticks"] >= 1
+    assert quotes.latest()
+    with pytest.raises(CommandError):
+        call_command("run_feed", "--every", "0")
 
 
 # Quotes

@@ -42,7 +42,7 @@ class Library:
         self.error: Exception | None = None
         self.asked: list[tuple[str, dict]] = []
 
-    def Ticker(self, symbol: str):  # noqa: N802
+    def Ticker(self, symbol: str):
         def history(**terms):
             self.asked.append((symbol, terms))
             if self.error:

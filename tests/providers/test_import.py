@@ -1,0 +1,248 @@
+"""Files in, bars and a report out."""
+
+import gzip
+import io
+import zipfile
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from marketdata import datasets, external, importing, markets
+from marketdata.importing import Inspection, Unreadable
+from marketdata.models import ExternalCandle, PriceSource
+from marketdata.providers.protocol import Bar
+from tests.providers.clocks import START
+
+DAY = datetime(2026, 8, 5, tzinfo=UTC)
+GOOD = """date,open,high,low,close,volume
+2026-08-03,10,12,9,11,100
+2026-08-04,11,13,10,12,200
+2026-08-05,12,14,11,13,300
+"""
+DIRTY = """Date,Open,High,Low,Close,Volume
+2026-08-05,12,14,11,13,300
+2026-08-03,10,12,9,11,100
+2026-08-03,10,12,9,11,100
+2026-08-04,11,10,13,12,200
+2026-07-31,0,12,9,11,100
+2026-07-30,10,12,9,-11,100
+2026-07-29,10,12,9,11,-1
+2026-07-28,10,12,9,13,1
+2026-07-27,10,12,nan,11,100
+2026-07-24,ten,12,9,11,100
+2026-07-23,,12,9,11,100
+some day,10,12,9,11,100
+2126-01-01,10,12,9,11,100
+2026-07-20,1e30,1e30,9,11,100
+2026-07-19,10
+"""
+
+
+def read(text: str, **terms) -> list[Bar | str]:
+    return list(importing.bars(iter(io.StringIO(text)), **terms))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "date,open,high,low,close,volume\n2026-08-05,1.5,2,1,1.25,7",
+        "Close;Volume;Open;High;Low;Date\n1.25;7;1.5;2;1;2026-08-05T00:00:00Z",
+        "Open time\tOpen\tHigh\tLow\tClose\tVolume\n1785888000000\t1.5\t2\t1\t1.25\t7",
+        "<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<TICKVOL>\n2026.08.05,00:00,1.5,2,1,1.25,7",
+        "Gmt time,Open,High,Low,Close,Volume\n05.08.2026 00:00:00.000,1.5,2,1,1.25,7",
+        "1785888000,1.5,2,1,1.25,7",
+        "1785888000000,1.5,2,1,1.25,7,1785888059999,8.75,3",
+        "datetime,open,high,low,close,volume\n2026-08-04 20:00:00-04:00,1.5,2,1,1.25,7.0000000000001",
+        "\ufeffdate|o|h|l|c|v\n20260805|1.5|2|1|1.25|7".replace("\ufeff", ""),
+    ],
+)
+def test_dialects(text):
+    [bar] = read(text)
+    assert bar == Bar(DAY, Decimal("1.5"), Decimal(2), Decimal(1), Decimal("1.25"), Decimal(7))
+
+
+def test_closes_only_and_a_zone():
+    [bar] = read("timestamp,price\n2026-08-05 02:00,1.23456789012", zone=ZoneInfo("Europe/Berlin"), decimals=5)
+    assert bar == Bar(DAY, *[Decimal("1.23457")] * 4)
+
+
+@pytest.mark.parametrize("text", ["", "a,b,c\n1,2,3", "date,open\n2026-08-05,1", "<html>\n"])
+def test_what_is_no_table(text):
+    with pytest.raises(Unreadable):
+        read(text)
+
+
+def test_every_bad_row_is_dropped_for_its_reason():
+    inspection = Inspection()
+    bars = list(inspection.sound(read(DIRTY), now=START))
+    assert [bar.open_time for bar in bars] == [DAY, DAY - timedelta(days=2)]
+    assert inspection.dropped == {
+        "duplicate": 1,
+        "high below low": 1,
+        "price not positive": 2,
+        "negative volume": 1,
+        "open or close outside of high and low": 1,
+        "not a number": 1,
+        "unreadable number": 2,
+        "missing price": 1,
+        "unreadable time": 1,
+        "in the future": 1,
+        "too large": 1,
+    }
+    assert (inspection.read, inspection.kept, inspection.out_of_order) == (15, 2, 1)
+    assert inspection.gaps("1d") == (1, timedelta(days=2))
+
+
+@pytest.mark.parametrize("name", ["bars.csv", "bars.csv.gz", "bars.zip"])
+def test_plain_and_packed_files(tmp_path, name):
+    path = tmp_path / name
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(GOOD.encode()))
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("inside/bars.csv", GOOD)
+    else:
+        path.write_text("\ufeff" + GOOD)
+    with importing.open_lines(path) as (lines, progress):
+        assert len(list(importing.bars(lines))) == 3
+        # A zip ends with its table of contents, which is read first.
+        assert (0.5 if name.endswith("zip") else 1.0) <= progress() <= 1.0
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00date", b"PK nonsense"])
+def test_broken_files(tmp_path, content):
+    for name in ("x.csv", "x.gz", "x.zip"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(Unreadable), importing.open_lines(path) as (lines, _):
+            list(importing.bars(lines))
+    with pytest.raises(Unreadable), importing.open_lines(tmp_path / "missing.csv"):
+        pass
+
+
+# The command
+
+
+def run(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("import_candles", *arguments, stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(GOOD)
+    return path
+
+
+def test_import_twice_changes_nothing(venue, file):
+    assert "3 new, 0 changed, 0 as before" in run(str(file), "--market", "AAPL")
+    before = list(ExternalCandle.objects.order_by("id").values())
+    assert "0 new, 0 changed, 3 as before" in run(str(file), "--market", "aaplusd")
+    assert list(ExternalCandle.objects.order_by("id").values()) == before
+    file.write_text(GOOD.replace("11,13,300", "10.5,13,300"))
+    assert "0 new, 1 changed, 2 as before" in run(str(file), "--market", "AAPL")
+
+
+def test_the_stored_bars_are_read_back(venue, file):
+    run(str(file), "--market", "AAPL", "--source", "mine")
+    spec = markets.by_symbol("AAPL")
+    everything = external.candles(spec, "1d", None, None, 10)
+    assert everything[-1] == {
+        "open_time": "2026-08-05T00:00:00.000000Z",
+        "open": "12",
+        "high": "14",
+        "low": "11",
+        "close": "13",
+        "volume": "300",
+        "quote_volume": None,
+        "trades": None,
+        "source": "mine",
+    }
+    assert external.candles(spec, "1d", None, None, 2) == everything[1:]
+    assert external.candles(spec, "1d", DAY - timedelta(days=2), None, 2) == everything[:2]
+    assert external.candles(spec, "1d", DAY - timedelta(days=1), DAY, 5) == everything[1:2]
+    assert external.candles(spec, "1h", None, None, 5) == []
+    assert external.candles(spec, "1d", None, None, 5, source="other") == []
+    assert [(row["source"], row["interval"]) for row in external.sources(spec)] == [("mine", "1d")]
+
+
+def test_without_a_source_the_longest_history_answers(venue, file, tmp_path):
+    run(str(file), "--market", "AAPL", "--source", "short")
+    older = tmp_path / "older.csv"
+    older.write_text(GOOD + "2020-01-01,1,1,1,1,1\n")
+    run(str(older), "--market", "AAPL", "--source", "long")
+    assert {bar["source"] for bar in external.candles(markets.by_symbol("AAPL"), "1d", None, None, 9)} == {"long"}
+
+
+def test_a_dry_run_stores_nothing_and_reports(venue, tmp_path):
+    path = tmp_path / "dirty.csv"
+    path.write_text(DIRTY)
+    report = run(str(path), "--market", "AAPL", "--dry-run", "--interval", "1d")
+    assert "nothing stored" in report
+    assert "dropped: high below low" in report
+    assert not ExternalCandle.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["missing.csv", "--market", "AAPL"], "cannot read"),
+        (["FILE", "--market", "NOPE"], "no market 'NOPE'"),
+        (["FILE", "--market", "AAPL", "--timezone", "Mars/Base"], "no time zone"),
+        (["TWELVE_DATA", "--market", "AAPL", "--symbol", "AAPL"], "TWELVE_DATA_API_KEY is not set"),
+        (["SYNTHETIC", "--market", "AAPL"], "--symbol is needed"),
+        (["SYNTHETIC", "--market", "AAPL", "--symbol", "A", "--start", "soon"], "is not a time"),
+    ],
+)
+def test_what_cannot_be_imported_says_why(venue, file, settings, arguments, text):
+    settings.TWELVE_DATA_API_KEY = ""
+    with pytest.raises(CommandError, match=text):
+        run(*[str(file) if argument == "FILE" else argument for argument in arguments])
+
+
+def test_an_import_that_breaks_off_leaves_nothing(venue, tmp_path):
+    path = tmp_path / "broken.csv.gz"
+    rows = "".join(f"{1_700_000_000 + 60 * n},1,1,1,1,1\n" for n in range(20_000))
+    packed = gzip.compress(rows.encode())
+    path.write_bytes(packed[: len(packed) * 3 // 4])
+    with pytest.raises(CommandError, match="cannot read"):
+        run(str(path), "--market", "AAPL")
+    assert not ExternalCandle.objects.exists()
+
+
+def test_history_of_a_provider(venue):
+    market = markets.by_symbol("AAPL")
+    PriceSource.objects.create(market_id=market.id, provider_symbol="AAPL@187.5")
+    arguments = ("SYNTHETIC", "--market", "AAPL", "--interval", "1h", "--start", "2026-08-01", "--limit", "100")
+    assert "100 new" in run(*arguments)
+    assert "0 new, 0 changed, 100 as before" in run(*arguments)
+    assert external.candles(market, "1h", None, None, 1)[0]["source"] == "SYNTHETIC"
+
+
+def test_the_ecbs_real_rates(venue):
+    venue.assets["EUR"] = type(venue.assets["USD"]).objects.create(symbol="EUR", name="Euro", kind="FIAT", decimals=8)
+    venue.market("EUR_USD", base="EUR", quote="USD", tick_size=Decimal("0.0001"))
+    assert "0 changed" in run(datasets.ECB, "--market", "EUR_USD")
+    bars = external.candles(markets.by_symbol("EUR_USD"), "1d", datetime(1999, 1, 4, tzinfo=UTC), None, 10_000)
+    assert len(bars) > 7_000
+    assert (bars[0]["close"], bars[0]["source"]) == ("1.1789", "ECB")
+    with pytest.raises(CommandError, match="has no rate of AAPL"):
+        run(datasets.ECB, "--market", "AAPL")
+
+
+def test_cross_rates():
+    table = iter(io.StringIO("Date,USD,JPY,BGN,\n2026-08-05,1.25,150,N/A,\n"))
+    assert [bar.close for bar in datasets.cross_rates(table, base="USD", quote="JPY")] == [120]
+    table = iter(io.StringIO("Date,USD,JPY,BGN,\n2026-08-05,1.25,150,N/A,\n"))
+    assert list(datasets.cross_rates(table, base="EUR", quote="BGN")) == ["missing price"]
+
+
+def test_a_package_that_is_not_installed_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(datasets.DATASETS, "other", datasets.Dataset("no-such-package", "x.csv", "x", "1d", 8, "x"))
+    with pytest.raises(Unreadable, match="requirements-demo.txt"):
+        datasets.DATASETS["other"].file()
