@@ -13,10 +13,12 @@ from __future__ import annotations
 import logging
 import os
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -59,6 +61,8 @@ class WorkerPool:
         self._workers: dict[int, Worker] = {}
         self._restarts: dict[int, tuple[float, float]] = {}  # index to (time due, pause behind it)
         self._child_end, self._parent_end = os.pipe()
+        # Where the children keep their metrics, so that any of them can answer for all.
+        self._metrics = tempfile.mkdtemp(prefix="venue-metrics-")
 
     def run(self, ready: Callable[[], None]) -> None:
         """Serve until an exception (SystemExit by a signal) or WorkerFailed; `ready` is called once all
@@ -95,6 +99,7 @@ class WorkerPool:
         self._selector.close()
         os.close(self._child_end)
         os.close(self._parent_end)
+        shutil.rmtree(self._metrics, ignore_errors=True)
 
     def _start(self, index: int, pause_seconds: float = 0.0) -> None:
         ready_pipe, ready_end = os.pipe()
@@ -109,7 +114,7 @@ class WorkerPool:
         ]
         process = subprocess.Popen(
             command,
-            env=os.environ | {"WORKER_INDEX": str(index)},
+            env=os.environ | {"WORKER_INDEX": str(index), "PROMETHEUS_MULTIPROC_DIR": self._metrics},
             pass_fds=[self._listener.fileno(), self._child_end, ready_end],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the parent, which stops the children in order

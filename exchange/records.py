@@ -139,6 +139,17 @@ class Records:
         fill = {"order_id": order.id, "symbol": spec.symbol, "side": side, **record.fill(role, self.moment)}
         return {"type": "fill", "fill": fill}
 
+    def evidence(self) -> bulk.Statement:
+        """A query that finds a row exactly if this batch was committed."""
+        if self.new_orders:
+            return "SELECT 1 FROM exchange_order WHERE id = %s", [next(iter(self.new_orders))]
+        market_id, sequence, kind, order_id, _, moment = self.journal[0]
+        return (
+            "SELECT 1 FROM exchange_bookcommand WHERE market_id = %s AND sequence = %s"
+            " AND kind = %s AND order_id = %s AND created_at = %s",
+            [market_id, sequence, kind, order_id, moment],
+        )
+
     def deltas(self, books: dict[int, LiveBook]) -> list[Delta]:
         """What changed in each market, for views and streams."""
         tape = defaultdict(list)

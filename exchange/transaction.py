@@ -4,7 +4,9 @@ BEGIN and COMMIT travel inside the first and last statement of a batch, so that 
 round trips: lock the markets, lock the accounts, write and commit. A connection that saw an error is closed, never
 used again; closing it rolls back.
 
-A COMMIT whose answer was lost is looked up by the transaction's id, which PostgreSQL remembers across a crash.
+A COMMIT whose answer was lost is looked up by the rows that it would have left. PostgreSQL's own memory of the
+transaction's id only tells when it is no longer under way: a crash forgets ids that were not yet on disk and gives
+them to others.
 """
 
 import time
@@ -63,7 +65,7 @@ def settle(batch: Batch) -> None:
             _commit(cursor, batch, statements)
     except PASSING_ERRORS as error:
         close()
-        if not (statements and _was_committed(batch.sheet.transaction_id)):
+        if not (statements and _was_committed(batch)):
             raise error
     except BaseException:
         close()
@@ -96,17 +98,26 @@ def close() -> None:
         connection.connection = None
 
 
-def _was_committed(transaction_id: str) -> bool:
+def _was_committed(batch: Batch) -> bool:
     """Whether a transaction took effect; OutcomeUnknown when the database cannot tell within RESOLVE_SECONDS."""
     deadline = time.monotonic() + RESOLVE_SECONDS
     while time.monotonic() < deadline:
         try:
             cursor = _cursor()
-            cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
-            status = cursor.fetchone()[0]
-            if status in ("committed", "aborted"):
-                return status == "committed"
+            # In this order: what is no longer under way cannot appear after we looked.
+            if not _is_under_way(cursor, batch.sheet.transaction_id):
+                bulk.execute(cursor, [batch.records.evidence()])
+                return cursor.fetchone() is not None
         except DATABASE_ERRORS:
             close()
         time.sleep(0.1)
     raise OutcomeUnknown
+
+
+def _is_under_way(cursor, transaction_id: str) -> bool:
+    """Whether the backend of a broken connection may still be at work on the transaction."""
+    try:
+        cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
+    except psycopg2.DataError:
+        return False  # a crash took the id back, and nobody has got it since
+    return cursor.fetchone()[0] == "in progress"
