@@ -23,8 +23,9 @@ class Clock:
         await asyncio.sleep(seconds)
 
     async def wait_for(self, awaitable: Awaitable, seconds: float):
-        """TimeoutError when it takes longer."""
-        return await asyncio.wait_for(awaitable, seconds)
+        """TimeoutError when it takes longer. Not asyncio.wait_for, which can swallow a cancellation on Python 3.11."""
+        async with asyncio.timeout(seconds):
+            return await awaitable
 
 
 class SlidingWindows:
