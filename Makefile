@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: run test lint bench prove lockstep clean help
+.PHONY: run test lint bench prove prove-long lockstep clean help
 
 # The first Python that is new enough; `make run PYTHON=/path/to/python3.12` takes another.
 PYTHON ?= $(shell for each in python3 python3.12 python3.11 python3.13; do \
@@ -14,9 +14,6 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
-# The parts of `make bench` and `make prove`: modules of benchmarks/.
-BENCHMARKS ?= engine
-PROOFS ?= lockstep
 OPERATIONS ?= 1000000
 SEED ?= 1
 ARGS ?=
@@ -32,11 +29,14 @@ lint: $(DEV_STAMP) ## check the style, the settings, and that no migration is mi
 	@$(BIN)/python manage.py check
 	@PYTHONWARNINGS=ignore::RuntimeWarning $(BIN)/python manage.py makemigrations --check --dry-run
 
-bench: $(DEV_STAMP) ## measure what is claimed about speed
-	@set -e; for each in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$each $(ARGS); done
+bench: $(DEV_STAMP) ## measure what is claimed about speed (ARGS="engine http fanout candles --quick")
+	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-prove: $(DEV_STAMP) ## run the proofs that take too long for the suite
-	@set -e; for each in $(PROOFS); do $(BIN)/python -m benchmarks.$$each $(ARGS); done
+prove: $(DEV_STAMP) ## run the proofs that take too long for the suite: load, crashes, models (ten minutes)
+	@exec $(BIN)/python -m benchmarks.prove $(ARGS)
+
+prove-long: $(DEV_STAMP) ## the same at full length (an hour and more)
+	@exec $(BIN)/python -m benchmarks.prove --long $(ARGS)
 
 lockstep: $(DEV_STAMP) ## compare the engine with the reference book: OPERATIONS=1000000 SEED=1
 	@exec $(BIN)/python -m benchmarks.lockstep --operations $(OPERATIONS) --seed $(SEED) $(ARGS)
@@ -46,7 +46,7 @@ clean: ## remove what was built and installed; the data in DATA_DIR (.data) stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 | \2/p' Makefile | awk -F' [|] ' '{ printf "%-16s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 | \2/p' Makefile | awk -F' [|] ' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "The venue needs Python 3.11 or newer; python3 here is: \

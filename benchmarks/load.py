@@ -3,8 +3,9 @@
     measure(Load(port=8000, mix="crossing", connections=64, seconds=5, users=[…], symbols=[…]))
 
 The load comes from processes of its own (`python -m benchmarks.load`, driven over pipes), each with an event loop
-that does nothing but write prepared bytes and parse answers in C: about 25,000 requests a second a process, so
-that the server is what is measured. Latencies run from writing the request to its last byte.
+that does nothing but write requests and parse answers in C. Against a server that only echoes, one such process did
+26,000 reads or 17,000 orders a second, so that the server is what is measured. Latencies run from writing the request
+to its last byte.
 
 Mixes (`MIXES`): what each connection sends, over and over. Its users come in pairs, one that buys and one that
 sells, so that nobody ever trades with himself.

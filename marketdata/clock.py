@@ -9,17 +9,27 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 _offset = timedelta(seconds=float(os.environ.get("CLOCK_OFFSET_SECONDS") or 0))
+_standing: datetime | None = None
 
 
 def now() -> datetime:
     """The present moment, UTC, with microseconds."""
-    return datetime.now(UTC) + _offset
+    return _standing or datetime.now(UTC) + _offset
 
 
 def shift(seconds: float) -> None:
     """Move this process's clock to `seconds` from the machine's; 0 puts it right."""
     global _offset
     _offset = timedelta(seconds=seconds)
+
+
+def stand(moment: datetime | None) -> None:
+    """Let this process's clock stand at `moment` (UTC) until it is told the next one; None lets it run again.
+
+    For offline simulation only: what waits for time to pass would wait for ever.
+    """
+    global _standing
+    _standing = moment
 
 
 @lru_cache(maxsize=1024)

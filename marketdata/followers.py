@@ -211,10 +211,10 @@ class Follower:
             self._publish((one.source.market_id, self._name, found, stale_at))
 
     def status(self) -> dict:
-        """State (`live`, `polling`, `connecting`, `no_key`, or the kind of the last failure), and what was counted."""
+        """State (`live`, `polling`, `connecting`, `no_key`, `stopped`, or the last failure's kind), and counters."""
         states = sorted({connection.state for connection in self._connections})
         return {
-            "state": ", ".join(states) or ("no_key" if self._is_keyless else "failures"),
+            "state": ", ".join(states) or ("no_key" if self._is_keyless else "stopped"),
             "symbols": len(self._gates),
             "last_tick_at": venue_clock.text(self._last_tick_at) if self._last_tick_at else None,
             "dropped": dict(self.dropped),

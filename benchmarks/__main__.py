@@ -1,0 +1,45 @@
+"""All benchmarks, one after the other, as one report.
+
+    python -m benchmarks [--quick] [engine http fanout]
+
+Each is a module of its own with more options (`python -m benchmarks.http --help`). `--quick` only shows that they work.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+
+from benchmarks.report import machine
+
+#: Module to the arguments of its quick form.
+BENCHMARKS = {
+    "engine": ("--operations", "20000"),
+    "http": ("--quick",),
+    "fanout": ("--sockets", "100", "--seconds", "3"),
+    "candles": ("--candles", "20000", "--pages", "50"),
+}
+
+
+def main() -> int:
+    """Run those that are named, all by default; 1 when one of them failed."""
+    parser = argparse.ArgumentParser(description="Measure what is claimed about speed.")
+    parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    print(machine())
+    failed = []
+    for name in options.names or BENCHMARKS:
+        print(f"\n{name}\n{'=' * len(name)}", flush=True)
+        started = time.monotonic()
+        command = [sys.executable, "-m", f"benchmarks.{name}", *(BENCHMARKS[name] if options.quick else ())]
+        if subprocess.run(command, check=False).returncode:
+            failed.append(name)
+        print(f"({time.monotonic() - started:.0f} s)", flush=True)
+    if failed:
+        print(f"\nFAILED: {', '.join(failed)}")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
