@@ -76,11 +76,17 @@ def _ask_redis() -> None:
 
 
 def metrics_page(request):
-    """GET /metrics for Prometheus: to this machine, and to whoever shows METRICS_TOKEN as a bearer token."""
-    shown = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    allowed = settings.METRICS_TOKEN and secrets.compare_digest(shown.encode(), settings.METRICS_TOKEN.encode())
-    if not allowed and request.META.get("REMOTE_ADDR") not in ("127.0.0.1", "::1"):
-        return HttpResponse("Set METRICS_TOKEN and send it as a bearer token.\n", status=403, content_type="text/plain")
+    """GET /metrics for Prometheus: to whoever shows METRICS_TOKEN as a bearer token; without one, to this machine only.
+
+    Behind a proxy every request comes from this machine, so there the token is needed.
+    """
+    if settings.METRICS_TOKEN:
+        shown = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        is_allowed = secrets.compare_digest(shown.encode(), settings.METRICS_TOKEN.encode())
+    else:
+        is_allowed = request.META.get("REMOTE_ADDR") in ("127.0.0.1", "::1") and not settings.TRUSTED_PROXIES
+    if not is_allowed:
+        return HttpResponse("Send METRICS_TOKEN as a bearer token.\n", status=403, content_type="text/plain")
     if (report := audit.last()) is not None:
         metrics.AUDIT_SECONDS.set(datetime.fromisoformat(report["taken_at"]).timestamp())
         metrics.AUDIT_VIOLATIONS.set(report["violations"])
