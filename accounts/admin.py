@@ -25,7 +25,7 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
-from accounts import transfers, users
+from accounts import money_admin, transfers, users
 from accounts.models import Account, Balance, Entry, IdempotentRequest, Journal, User
 from marketdata import operators, units
 from marketdata.models import Asset
@@ -221,7 +221,7 @@ class AccountAdmin(AdjustableAdmin):
     fields = (("kind", "user"), ("name", "is_active"), ("market", "event_sequence"), "created_at")
     readonly_fields = ("kind", "user", "market", "event_sequence", "created_at")
     inlines = (BalancesOfAccount,)
-    actions_detail = ("adjust_balance",)
+    actions_detail = ("adjust_balance", "transfer_funds")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -240,6 +240,11 @@ class AccountAdmin(AdjustableAdmin):
     def adjust_balance(self, request: HttpRequest, object_id: str) -> HttpResponse:
         account = get_object_or_404(Account, pk=object_id)
         return ask_adjustment(self, request, account)
+
+    @action(description="Transfer", url_path="transfer", permissions=["adjust"], icon="sync_alt")
+    def transfer_funds(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        account = get_object_or_404(Account, pk=object_id)
+        return money_admin.ask_transfer(self, request, account)
 
 
 @admin.register(Balance)

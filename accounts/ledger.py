@@ -11,7 +11,8 @@ below zero.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,7 +20,7 @@ import orjson
 from django.db import connection, transaction
 
 from accounts.models import Account, Journal
-from marketdata import bulk, clock, units
+from marketdata import bulk, clock, hub, units
 from marketdata.models import Asset
 from marketdata.refusals import Refusal
 
@@ -43,6 +44,8 @@ class Purse:
     available_before: int = 0
     reserved_before: int = 0
     exists: bool = False
+    #: An entry needs a balance beside it, even one that ends where it began.
+    has_entries: bool = False
 
 
 @dataclass(slots=True)
@@ -72,6 +75,8 @@ class Sheet:
         self.moment = moment
         self.purses: dict[tuple[int, int], Purse] = defaultdict(Purse)
         self.journals: list[tuple[str, int | None, str, int | None, list[tuple[int, int, int, int | None]]]] = []
+        #: Of the posted journals, known once they are written.
+        self.journal_ids: list[int] = []
         #: By which the outcome of this transaction can be looked up (pg_xact_status).
         self.transaction_id = ""
 
@@ -128,6 +133,7 @@ class Sheet:
             if purse.available + amount < 0:
                 self.refuse(account, asset, -amount)
             purse.available += amount
+            purse.has_entries = True
             rows.append((account, asset, amount, purse.available + purse.reserved))
         if any(sums.values()):
             raise Unbalanced(f"{kind} {reference}: {dict(sums)}")
@@ -158,7 +164,7 @@ class Sheet:
         """
         changed = {key: purse for key, purse in self.purses.items() if _moved(purse)}
         self._emit_balances(changed)
-        return [*self._balances(changed), *self._entries(journal_ids), *self._events()]
+        return [*self._balances(changed), *self._entries(journal_ids), *self._movements(journal_ids), *self._events()]
 
     def _emit_balances(self, changed: dict[tuple[int, int], Purse]) -> None:
         for (account, asset), purse in changed.items():
@@ -245,6 +251,21 @@ class Sheet:
             ),
         ]
 
+    def _movements(self, journal_ids: Sequence[int]) -> list[bulk.Statement]:
+        """What came to and left users' accounts by anything but trades, once more where it is quickly found."""
+        lines = [
+            (account, asset, units.text(amount, self.scales[asset].decimals), journal)
+            for journal, (kind, *_, rows) in zip(journal_ids, self.journals, strict=True)
+            if kind != Journal.Kind.TRADE
+            for account, asset, amount, _ in rows
+            if account in self.holders and self.holders[account].is_heard
+        ]
+        if not lines:
+            return []
+        types = (("account_id", "bigint"), ("asset_id", "bigint"), ("amount", "numeric"), ("journal_id", "bigint"))
+        columns = [(*named, values) for named, values in zip(types, zip(*lines, strict=True), strict=True)]
+        return [bulk.insert("accounts_movement", columns)]
+
     def _events(self) -> list[bulk.Statement]:
         speaking = {account: holder for account, holder in self.holders.items() if holder.events}
         if not speaking:
@@ -278,7 +299,9 @@ class Sheet:
 
 
 def _moved(purse: Purse) -> bool:
-    return purse.available != purse.available_before or purse.reserved != purse.reserved_before
+    if purse.available != purse.available_before or purse.reserved != purse.reserved_before:
+        return True
+    return purse.has_entries and not purse.exists
 
 
 LOCK = "SELECT 1 FROM accounts_account WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE"
@@ -325,36 +348,40 @@ def take_ids(cursor, sequence: str, count: int) -> list[int]:
 JOURNAL_IDS = "accounts_journal_id_seq"
 
 
+@contextmanager
+def working_sheet(account_ids: Collection[int], assets: Iterable[Asset]) -> Iterator[Sheet]:
+    """Lock the accounts in the running transaction and give their sheet; written when the block ends without an error.
+
+    What it did is pushed to the accounts' owners after the commit.
+    """
+    assert connection.in_atomic_block, "money moves inside a transaction, together with its reason"
+    scales = {asset.id: AssetScale(asset.symbol, asset.decimals) for asset in assets}
+    with connection.cursor() as cursor:
+        sheet = open_sheet(cursor, account_ids, scales, clock.now())
+        yield sheet
+        sheet.journal_ids = take_ids(cursor, JOURNAL_IDS, len(sheet.journals))
+        bulk.execute(cursor, sheet.statements(sheet.journal_ids))
+    events = sheet.published()
+    transaction.on_commit(lambda: hub.publish(books=[], accounts=events))
+
+
 def post(
     *,
     kind: Journal.Kind,
     entries: Sequence[tuple[int, Asset, int]],
-    reference: int | None = None,
     reason: str = "",
     actor_id: int | None = None,
-) -> tuple[int, dict[int, list[dict]]]:
-    """Post one journal of (account id, asset, amount in smallest units) in the running transaction.
+) -> int:
+    """Post one journal of (account id, asset, amount in smallest units) in the running transaction; its id.
 
-    Returns the journal's id and the numbered account events, for the caller to push after its commit.
     InsufficientFunds when an account other than the outside world would fall below zero.
     """
-    assert connection.in_atomic_block, "money moves inside a transaction, together with its reason"
     outside = outside_world().id
-    scales = {asset.id: AssetScale(asset.symbol, asset.decimals) for _, asset, _ in entries}
     accounts = {account for account, _, _ in entries if account != outside}
-    with connection.cursor() as cursor:
-        sheet = open_sheet(cursor, accounts, scales, clock.now())
-        sheet.post(
-            kind,
-            [(account, asset.id, amount) for account, asset, amount in entries],
-            reference=reference,
-            reason=reason,
-            actor=actor_id,
-            outside=outside,
-        )
-        ids = take_ids(cursor, JOURNAL_IDS, 1)
-        bulk.execute(cursor, sheet.statements(ids))
-    return ids[0], sheet.published()
+    with working_sheet(accounts, {asset for _, asset, _ in entries}) as sheet:
+        rows = [(account, asset.id, amount) for account, asset, amount in entries]
+        sheet.post(kind, rows, reason=reason, actor=actor_id, outside=outside)
+    return sheet.journal_ids[0]
 
 
 def outside_world() -> Account:

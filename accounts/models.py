@@ -9,7 +9,7 @@ targets are never deleted (PROTECT), and the audit looks for orphans.
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from marketdata import units
 from marketdata.models import Asset, Market, MoneyField
@@ -175,3 +175,144 @@ class IdempotentRequest(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["account", "key"], name="idempotent_request_key_once_per_account")
         ]
+
+
+class Withdrawal(models.Model):
+    """A user's wish to take money out: its amount stays reserved until an operator decides or the user cancels.
+
+    Only `accounts.withdrawals` writes here. A decided withdrawal never changes again.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING"
+        APPROVED = "APPROVED"
+        REJECTED = "REJECTED"
+        CANCELLED = "CANCELLED"
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="withdrawals")
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="+")
+    amount = MoneyField()
+    status = models.CharField(max_length=9, choices=Status, default=Status.PENDING)
+    requested_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.ForeignKey(User, models.PROTECT, null=True, db_index=False, related_name="+")
+    reason = models.CharField(max_length=200, blank=True, help_text="The operator's.")
+    journal_id = models.BigIntegerField(null=True, help_text="Of the journal that paid it out.")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="withdrawal_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(status="PENDING", decided_at__isnull=True)
+                | (~Q(status="PENDING") & Q(decided_at__isnull=False)),
+                name="withdrawal_decided_or_pending",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="APPROVED", journal_id__isnull=False)
+                | (~Q(status="APPROVED") & Q(journal_id__isnull=True)),
+                name="withdrawal_paid_by_a_journal",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "id"], name="withdrawal_of_account"),
+            models.Index(fields=["id"], condition=Q(status="PENDING"), name="withdrawal_pending"),
+        ]
+
+    def __str__(self):
+        return f"withdrawal {self.id} of {units.plain(self.amount)} {self.asset}"
+
+
+class Movement(models.Model):
+    """Money that came to or left an account by anything but a trade: what profit must not count.
+
+    Written by the ledger in the transaction of the journal, for accounts of users only; ids of one account ascend
+    in the order of the commits. A copy of what the ledger says, so that nobody has to search all trades for it.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="movements")
+    asset = models.ForeignKey(Asset, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    amount = MoneyField()
+    journal = models.ForeignKey(Journal, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["account", "id"], name="movement_of_account")]
+
+    def __str__(self):
+        return f"{self.account_id} {units.plain(self.amount)} {self.asset}"
+
+
+class Holding(models.Model):
+    """What an account has bought of an asset with one quote asset and still has, and what that cost.
+
+    Only `accounts.holdings` writes here, in the transaction that settles the trades; see there for the rules.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="holdings")
+    asset = models.ForeignKey(Asset, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    quote = models.ForeignKey(Asset, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    quantity = MoneyField(help_text="Bought and not yet sold.")
+    # Sums of turnover: wider than any balance, so that bookkeeping can never refuse a trade.
+    cost = MoneyField(max_digits=60, help_text="What the quantity cost, fees included, in the quote asset.")
+    fees = MoneyField(max_digits=60, help_text="All fees paid so far, in the quote asset.")
+    fills = models.BigIntegerField(help_text="How often the account traded here.")
+
+    class Meta:
+        ordering = ["account", "asset", "quote"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "asset", "quote"], name="holding_one_per_account_asset_and_quote"
+            ),
+            models.CheckConstraint(condition=Q(quantity__gte=0, cost__gte=0), name="holding_not_negative"),
+        ]
+
+    def __str__(self):
+        return f"{self.account_id} {units.plain(self.quantity)} {self.asset} for {units.plain(self.cost)} {self.quote}"
+
+
+class Realization(models.Model):
+    """A sale of something bought before: what it brought, what it had cost on average, and the difference."""
+
+    account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    asset = models.ForeignKey(Asset, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    quote = models.ForeignKey(Asset, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    trade_id = models.BigIntegerField()
+    quantity = MoneyField(help_text="How much of the sale had been bought before.")
+    proceeds = MoneyField(max_digits=60, help_text="After the fee, in the quote asset.")
+    cost = MoneyField(max_digits=60)
+    pnl = MoneyField(max_digits=60, help_text="proceeds - cost.")
+    realized_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "trade_id"], name="realization_once_per_account_and_trade"),
+            models.CheckConstraint(condition=Q(pnl=F("proceeds") - F("cost")), name="realization_adds_up"),
+        ]
+        indexes = [models.Index(fields=["account", "realized_at"], name="realization_of_account")]
+
+    def __str__(self):
+        return f"{self.account_id} trade {self.trade_id}: {units.plain(self.pnl)} {self.quote}"
+
+
+class EquitySnapshot(models.Model):
+    """What an account was worth at a moment, and what had been paid into it by then, both in one quote asset."""
+
+    account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    quote = models.ForeignKey(Asset, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    taken_at = models.DateTimeField(db_index=True)
+    equity = MoneyField(max_digits=60)
+    paid_in = MoneyField(max_digits=60, help_text="Deposits less withdrawals so far, each at its snapshot's prices.")
+    last_movement_id = models.BigIntegerField(help_text="The newest movement that paid_in counts.")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "quote", "taken_at"], name="equity_snapshot_once_per_account_and_moment"
+            )
+        ]
+
+    def __str__(self):
+        return f"{self.account_id} {units.plain(self.equity)} {self.quote}"

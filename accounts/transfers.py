@@ -1,4 +1,4 @@
-"""Money in and out: deposits, withdrawals, operators' adjustments.
+"""Money in, out and across: deposits, withdrawals at once, operators' adjustments and transfers.
 
 Each is one journal, in one transaction, with its events.
 
@@ -14,7 +14,7 @@ from django.db import models, transaction
 
 from accounts import ledger
 from accounts.models import Account, Entry, Journal
-from marketdata import clock, hub, units
+from marketdata import clock, units
 from marketdata.models import Asset
 from marketdata.refusals import Malformed, NotFound, Refusal
 
@@ -45,10 +45,22 @@ class Moved:
 
 def find_asset(symbol: str) -> Asset:
     """The active asset of that symbol (any case); NotFound otherwise."""
-    asset = Asset.objects.filter(symbol=str(symbol).upper(), is_active=True).first()
-    if asset is None:
-        raise NotFound(f"There is no asset {symbol!r}; GET /api/v1/currencies/ lists them.")
+    asset = asset_named(symbol)
+    if not asset.is_active:
+        raise _unknown(symbol)
     return asset
+
+
+def asset_named(symbol: str) -> Asset:
+    """The same, active or not: what is no longer traded is still on statements."""
+    asset = Asset.objects.filter(symbol=str(symbol).upper()).first()
+    if asset is None:
+        raise _unknown(symbol)
+    return asset
+
+
+def _unknown(symbol: str) -> NotFound:
+    return NotFound(f"There is no asset {symbol!r}; GET /api/v1/currencies/ lists them.")
 
 
 def deposit(*, account: Account, asset: Asset, amount: Decimal, reason: str = "", actor_id: int | None = None) -> Moved:
@@ -68,6 +80,25 @@ def adjust(*, account: Account, asset: Asset, amount: Decimal, reason: str, acto
     if not reason.strip():
         raise Malformed("An adjustment needs a reason.")
     return _move(Journal.Kind.ADJUSTMENT, account, asset, abs(amount), 1 if amount > 0 else -1, reason, actor_id)
+
+
+def transfer(
+    *, from_account: Account, to_account: Account, asset: Asset, amount: Decimal, reason: str, actor_id: int | None
+) -> Moved:
+    """From one account of the venue to another, by an operator, with a reason. InsufficientFunds when the giver has
+    less available.
+    """
+    if not reason.strip():
+        raise Malformed("A transfer needs a reason.")
+    if from_account.pk == to_account.pk:
+        raise Malformed("A transfer goes from one account to another.")
+    if Account.Kind.OUTSIDE in (from_account.kind, to_account.kind):
+        raise Malformed("What comes from or goes to the outside world is a deposit or a withdrawal.")
+    size = whole_units(asset, amount)
+    with transaction.atomic():
+        entries = [(from_account.pk, asset, -size), (to_account.pk, asset, size)]
+        journal_id = ledger.post(kind=Journal.Kind.TRANSFER, entries=entries, reason=reason, actor_id=actor_id)
+    return Moved(journal_id, asset, amount)
 
 
 def faucet(*, account: Account, asset: Asset, amount: Decimal) -> Moved:
@@ -98,16 +129,16 @@ def faucet(*, account: Account, asset: Asset, amount: Decimal) -> Moved:
 def _move(
     kind: str, account: Account, asset: Asset, amount: Decimal, sign: int, reason: str, actor_id: int | None
 ) -> Moved:
-    size = _units(asset, amount)
+    size = whole_units(asset, amount)
     with transaction.atomic():
         outside = ledger.outside_world().id
         entries = [(outside, asset, -sign * size), (account.id, asset, sign * size)]
-        journal_id, events = ledger.post(kind=kind, entries=entries, reason=reason, actor_id=actor_id)
-        transaction.on_commit(lambda: hub.publish(books=[], accounts=events))
+        journal_id = ledger.post(kind=kind, entries=entries, reason=reason, actor_id=actor_id)
     return Moved(journal_id, asset, amount)
 
 
-def _units(asset: Asset, amount: Decimal) -> int:
+def whole_units(asset: Asset, amount: Decimal) -> int:
+    """A movement's amount in smallest units; Malformed when it is out of range or too fine."""
     if not 0 < amount <= MAX_AMOUNT:
         raise Malformed(
             f"The amount must be above 0 and at most {MAX_AMOUNT}.",

@@ -11,7 +11,7 @@ PROBLEMS = {
     "404": "There is no such thing, or it is somebody else's.",
     "409": (
         "In conflict with the state: `order_not_open`, `client_order_id_reused`, `idempotency_key_in_progress`, "
-        "`username_taken`."
+        "`withdrawal_decided`, `username_taken`."
     ),
     "413": "The body is larger than any request has to be.",
     "415": "The body is not application/json.",

@@ -2,7 +2,8 @@
 
 A page is `?page=&page_size=`; the count costs a query over the whole list. `?cursor=` (empty for the first) walks
 from the newest back by id at the same cost for every page; its count is null. It is for views that say
-`has_cursor = True` because their lists are ordered like that; others ignore it.
+`has_cursor = True` because their lists are ordered like that; others ignore it. A list with a method
+`newest(before=, limit=)` instead of a queryset is never counted, and always walked.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -23,15 +24,18 @@ class PagePagination(PageNumberPagination):
     cursor_query_param = "cursor"
 
     def paginate_queryset(self, queryset, request, view=None):
-        self.walks = self.cursor_query_param in request.query_params and _has_cursor(view)
+        is_endless = hasattr(queryset, "newest")
+        self.walks = is_endless or (self.cursor_query_param in request.query_params and _has_cursor(view))
         if not self.walks:
             return super().paginate_queryset(queryset, request, view=view)
         self.request = request
         size = self.get_page_size(request)
-        before = _read(request.query_params[self.cursor_query_param])
-        if before is not None:
-            queryset = queryset.filter(pk__lt=before)
-        rows = list(queryset.order_by("-pk")[: size + 1])
+        before = _read(request.query_params.get(self.cursor_query_param, ""))
+        if is_endless:
+            rows = queryset.newest(before=before, limit=size + 1)
+        else:
+            older = queryset if before is None else queryset.filter(pk__lt=before)
+            rows = list(older.order_by("-pk")[: size + 1])
         self.last_id = rows[size - 1].pk if len(rows) > size else None
         return rows[:size]
 

@@ -202,7 +202,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.openapi.describe_problems",
     ],
-    "ENUM_NAME_OVERRIDES": {},
+    "ENUM_NAME_OVERRIDES": {"WithdrawalStatus": "accounts.models.Withdrawal.Status"},
     "COMPONENT_SPLIT_REQUEST": True,
 }
 UNFOLD = {
@@ -217,9 +217,25 @@ UNFOLD = {
 # The venue
 SIMULATOR = flag("SIMULATOR", default=True)
 SIMULATOR_SEED = int(os.environ.get("SIMULATOR_SEED") or 1)
+# Simulated seconds a second; a schedule of halts, crashes and news: a file, or a name in exchange/simulator/scenarios.
+SIMULATOR_SPEED = float(os.environ.get("SIMULATOR_SPEED") or 1)
+SIMULATOR_SCENARIO = os.environ.get("SIMULATOR_SCENARIO", "")
+# Price providers; what is empty stands at the provider's default (marketdata/providers)
+TWELVE_DATA_API_KEY = os.environ.get("TWELVE_DATA_API_KEY", "")
+TWELVE_DATA_BASE_REST = os.environ.get("TWELVE_DATA_BASE_REST", "")
+TWELVE_DATA_BASE_WS = os.environ.get("TWELVE_DATA_BASE_WS", "")
+TWELVE_DATA_CREDITS_PER_MINUTE = os.environ.get("TWELVE_DATA_CREDITS_PER_MINUTE", "")
+TWELVE_DATA_CREDITS_PER_DAY = os.environ.get("TWELVE_DATA_CREDITS_PER_DAY", "")
+ALLTICK_API_KEY = os.environ.get("ALLTICK_API_KEY", "")
+ALLTICK_BASE_REST = os.environ.get("ALLTICK_BASE_REST", "")
+ALLTICK_BASE_WS = os.environ.get("ALLTICK_BASE_WS", "")
+ALLTICK_PLAN = os.environ.get("ALLTICK_PLAN", "")
+QUOTE_STALE_SECONDS = os.environ.get("QUOTE_STALE_SECONDS", "")
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 FAUCET = flag("FAUCET", default=True)
 FAUCET_DAILY_LIMIT = int(os.environ.get("FAUCET_DAILY_LIMIT") or 10_000_000)
+WITHDRAWALS_INSTANT = flag("WITHDRAWALS_INSTANT", default=False)
+PORTFOLIO_QUOTE = (os.environ.get("PORTFOLIO_QUOTE") or "USD").upper()
 SOCKETS_PER_ADDRESS = int(os.environ.get("SOCKETS_PER_ADDRESS") or 1_000)
 SOCKET_STALL_SECONDS = float(os.environ.get("SOCKET_STALL_SECONDS") or 5)
 

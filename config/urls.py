@@ -8,10 +8,12 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
+from accounts.api import holdings, ledger, portfolio, wallet
 from accounts.api import views as accounts
 from config import views
 from exchange.api import tickers
 from exchange.api import views as exchange
+from exchange.api.portfolio import MetricsView
 from marketdata.api import views as marketdata
 from marketdata.api.candles import CandleListView
 
@@ -22,7 +24,14 @@ api = [
     path("token/blacklist/", accounts.TokenBlacklistView.as_view()),
     path("me/", accounts.MeView.as_view()),
     path("wallet/", accounts.WalletView.as_view()),
-    path("wallet/withdraw/", accounts.WithdrawView.as_view()),
+    path("wallet/withdraw/", wallet.WithdrawView.as_view()),
+    path("wallet/withdrawals/", wallet.WithdrawalListView.as_view()),
+    path("wallet/withdrawals/<int:withdrawal_id>/", wallet.WithdrawalView.as_view()),
+    path("ledger/", ledger.LedgerView.as_view()),
+    path("holdings/", holdings.HoldingListView.as_view()),
+    path("portfolio/summary/", portfolio.SummaryView.as_view()),
+    path("portfolio/metrics/", MetricsView.as_view()),
+    path("portfolio/history/", portfolio.HistoryView.as_view()),
     path("events/", accounts.EventsView.as_view()),
     path("currencies/", marketdata.AssetListView.as_view()),
     path("assets/", marketdata.AssetAliasView.as_view()),

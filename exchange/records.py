@@ -17,6 +17,7 @@ from exchange.depth import Delta
 from exchange.ids import JOURNAL, TRADE, IdStock
 from exchange.live import LiveOrder
 from marketdata import bulk, candles
+from marketdata.models import Market
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +106,8 @@ class Records:
         fills = []
         for record in self.trades:
             spec, match = record.live.spec, record.match
+            if spec.kind != Market.Kind.SPOT:
+                continue  # a position, not a purchase
             sides = ((match.maker, match.maker_fee), (match.taker, match.taker_fee))
             for order, fee in sides:
                 if not sheet.holders[order.account].is_heard:

@@ -39,10 +39,10 @@ class WalletShape(serializers.Serializer):
 
 
 class MovementShape(WalletShape):
-    """A finished deposit or withdrawal, and the wallet after it."""
+    """A finished deposit, and the wallet after it."""
 
     id = serializers.IntegerField(help_text="Of the journal in the ledger.")
-    kind = serializers.ChoiceField(choices=["DEPOSIT", "WITHDRAWAL"])
+    kind = serializers.ChoiceField(choices=["DEPOSIT"])
     asset = serializers.CharField()
     amount = AmountField()
 

@@ -1,6 +1,8 @@
 """Registering, tokens, profile, wallet and events over REST."""
 
 import json
+from collections.abc import Callable
+from decimal import Decimal
 
 from django.conf import settings
 from drf_spectacular.types import OpenApiTypes
@@ -16,6 +18,7 @@ from accounts.models import Account, Balance, User
 from marketdata import clock
 from marketdata.api.acceptor import validated
 from marketdata.api.fields import read_query
+from marketdata.models import Asset
 from marketdata.throttling import address_of_request, rate, windows
 from marketdata.units import plain
 
@@ -117,21 +120,7 @@ class WalletView(APIView):
         responses={201: OpenApiResponse(shapes.MovementShape, "Done.")},
     )
     def post(self, request):
-        return _move(request, "deposit", transfers.faucet)
-
-
-class WithdrawView(APIView):
-    """Out at once: the outside world is simulated."""
-
-    @extend_schema(
-        operation_id="wallet_withdraw",
-        summary="Withdraw",
-        parameters=[IDEMPOTENCY_KEY],
-        request=MoneyRequest,
-        responses={201: OpenApiResponse(shapes.MovementShape, "Done.")},
-    )
-    def post(self, request):
-        return _move(request, "withdrawal", transfers.withdraw)
+        return move_money(request, "deposit", _deposit)
 
 
 class EventsView(APIView):
@@ -151,22 +140,29 @@ def _renamed(wanted: dict) -> dict:
     return {"sequence": wanted["after"], "limit": wanted["limit"]}
 
 
-def _move(request, kind: str, service) -> Response:
-    """A movement of money under the request's Idempotency-Key."""
+def move_money(request, kind: str, perform: Callable[[Account, Asset, Decimal], dict]) -> Response:
+    """Answer a request to move money by what `perform` says and the balances after it: 201, once per
+    Idempotency-Key.
+    """
     wanted = validated(MoneyRequest, request.data)
     account = Account.objects.get(pk=request.auth.account_id)
-    asset = transfers.find_asset(wanted["asset"])
+    asset, amount = transfers.find_asset(wanted["asset"]), wanted["amount"]
 
-    def perform() -> tuple[int, dict]:
-        moved = service(account=account, asset=asset, amount=wanted["amount"])
-        body = {"id": moved.journal_id, "kind": kind.upper(), "asset": asset.symbol, "amount": plain(moved.amount)}
-        return 201, {**body, "balances": balance_rows(account.pk)}
+    def answer() -> tuple[int, dict]:
+        return 201, {**perform(account, asset, amount), "balances": balance_rows(account.pk)}
 
-    terms = json.dumps([kind, asset.symbol, plain(wanted["amount"])])
     status, body, replayed = idempotency.once(
-        account=account, key=request.headers.get("Idempotency-Key"), request=terms, perform=perform
+        account=account,
+        key=request.headers.get("Idempotency-Key"),
+        request=json.dumps([kind, asset.symbol, plain(amount)]),
+        perform=answer,
     )
     return Response(body, status=status, headers={"Idempotent-Replayed": "true"} if replayed else None)
+
+
+def _deposit(account: Account, asset: Asset, amount: Decimal) -> dict:
+    moved = transfers.faucet(account=account, asset=asset, amount=amount)
+    return {"id": moved.journal_id, "kind": "DEPOSIT", "asset": asset.symbol, "amount": plain(moved.amount)}
 
 
 def user_row(user: User) -> dict:
