@@ -7,6 +7,7 @@ import sys
 
 from django.conf import settings
 
+from accounts import equity
 from config import stock
 from exchange.barrier import barrier
 from exchange.sequencer import sequencer
@@ -32,6 +33,7 @@ async def startup() -> None:
 
     await lifecycle.start()
     _tasks.append(asyncio.create_task(feed.run(), name="feed"))
+    _tasks.append(asyncio.create_task(equity.run_snapshots(), name="equity"))
     if settings.SIMULATOR:
         _tasks.append(asyncio.create_task(run_as_leader(), name="simulator"))
     sys.setswitchinterval(SWITCH_SECONDS)

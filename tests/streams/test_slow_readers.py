@@ -108,7 +108,7 @@ def wait_until_stuck(seconds: float) -> None:
 
 def sockets_alive() -> int:
     gc.collect()
-    return sum(isinstance(each, OrderBookConsumer) for each in gc.get_objects())
+    return sum(type(each) is OrderBookConsumer for each in gc.get_objects())
 
 
 def test_a_peer_that_never_reads_is_dropped_and_freed(slow_server, deep_book, monkeypatch):

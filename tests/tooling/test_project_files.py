@@ -83,7 +83,7 @@ def test_make_help_names_every_command():
     answer = subprocess.run(["make", "-C", ROOT, "--no-print-directory", "help"], capture_output=True, text=True)
     named = {line.split()[1] for line in answer.stdout.splitlines() if line.startswith("  make ")}
     assert answer.returncode == 0
-    assert named == {"run", "test", "lint", "bench", "prove", "lockstep", "clean", "help"}
+    assert named == {"run", "test", "lint", "bench", "prove", "prove-long", "lockstep", "clean", "help"}
 
 
 def test_make_says_which_python_it_needs(tmp_path):
