@@ -140,12 +140,15 @@ def _make_market(symbol: str, base: str, quote: str, tick: str, lot: str, most: 
 
 
 def _provide_house(market: Market) -> None:
-    """The market's fee account, and its simulated participants with their money, whether or not they will trade."""
+    """The market's fee account, and its simulated participants, whether or not they will trade.
+
+    Only the house gets its money now; the others do when they first trade.
+    """
     ledger.fee_account(market.id)
     spec = spec_of(market)
     price = market.last_price or market.reference_price
     if market.kind == Market.Kind.SPOT and price:
-        population.funds(population.cast(market.id), spec, int(price / spec.tick_size))
+        population.funds(population.cast(market.id)[:1], spec, int(price / spec.tick_size))
 
 
 def _make_user(username: str) -> bool:

@@ -9,10 +9,13 @@ import asyncio
 import logging
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connection
 
+from exchange.simulator import scenario as scenario_files
 from exchange.simulator.desk import Desk
 from exchange.simulator.runner import Simulator
+from exchange.simulator.scenario import ScenarioError
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +70,9 @@ async def run_as_leader(*, markets: list[str] | None = None) -> None:
                     await _simulate_while_leading(leadership, markets)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("the simulator waits for the database: %s", type(error).__name__)
+            except ImproperlyConfigured as error:
+                logger.error("no simulated market: %s", error)
+                return
             except Exception:
                 logger.exception("the simulator failed and starts again")
             await asyncio.sleep(RETRY_SECONDS)
@@ -74,8 +80,19 @@ async def run_as_leader(*, markets: list[str] | None = None) -> None:
         await leadership.close()
 
 
+def from_settings(markets: list[str] | None = None) -> Simulator:
+    """The simulated market as SIMULATOR_SEED, SIMULATOR_SPEED and SIMULATOR_SCENARIO want it. ImproperlyConfigured."""
+    if settings.SIMULATOR_SPEED <= 0:
+        raise ImproperlyConfigured("SIMULATOR_SPEED must be above 0")
+    try:
+        scenario = scenario_files.load(settings.SIMULATOR_SCENARIO) if settings.SIMULATOR_SCENARIO else None
+    except ScenarioError as error:
+        raise ImproperlyConfigured(f"SIMULATOR_SCENARIO is not playable:\n{error}") from None
+    return Simulator(settings.SIMULATOR_SEED, markets, settings.SIMULATOR_SPEED, scenario)
+
+
 async def _simulate_while_leading(leadership: Leadership, markets: list[str] | None) -> None:
-    task = asyncio.create_task(Simulator(settings.SIMULATOR_SEED, markets).run(), name="simulator")
+    task = asyncio.create_task(from_settings(markets).run(), name="simulator")
     try:
         while not task.done() and await leadership.holds():
             await asyncio.wait({task}, timeout=RETRY_SECONDS)

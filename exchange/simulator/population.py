@@ -1,12 +1,12 @@
 """Who takes part in a simulated market, and their money.
 
 Each market has a house account of kind MARKET_MAKER of its own, so that markets do not wait for each other's locks;
-the noise traders are users without a usable password, who trade in all markets from their main accounts. Their money
+the others are users without a usable password, who trade in all markets from their main accounts. Their money
 is deposited like anybody's, with a reason, and topped up when it runs low: what the simulation hands to real traders
 stays visible in the ledger.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -15,17 +15,29 @@ from django.db import connection, transaction
 from accounts import transfers
 from accounts.models import Account, Balance, User
 from accounts.users import main_account
-from exchange.simulator.agents import Agent, MarketMaker, NoiseTrader, typical_lots
+from exchange.simulator.agents import Agent, typical_lots
+from exchange.simulator.makers import MarketMaker
+from exchange.simulator.takers import Institution, MomentumTrader, NoiseTrader, ReversionTrader
 from marketdata import units
 from marketdata.markets import MarketSpec
 from marketdata.models import Asset
 
 #: Whoever makes accounts holds this advisory lock: no constraint says that there is one market maker per market.
 CASTING_LOCK = 0x63617374
-NOISE_TRADERS = ("noise1", "noise2", "noise3", "noise4")
 REASON = "simulator funds"
 #: What each kind holds of base and quote, in typical orders; topped up below the half.
-HOUSE_ORDERS, NOISE_ORDERS = 2000, 200
+HOUSE_ORDERS, INSTITUTION_ORDERS, OTHER_ORDERS = 2000, 600, 200
+#: Username, what it does, and what it holds. Hasty and patient ones: together their orders live from moments to hours.
+TRADERS: tuple[tuple[str, Callable[[], Agent], int], ...] = (
+    ("maker1", lambda: MarketMaker(levels=1, size=3, fineness=3, attention=0.4, skew_orders=30), OTHER_ORDERS),
+    ("noise1", lambda: NoiseTrader(activity=0.24, market_share=0.35, cancel_share=0.3), OTHER_ORDERS),
+    ("noise2", lambda: NoiseTrader(activity=0.16), OTHER_ORDERS),
+    ("noise3", lambda: NoiseTrader(activity=0.1, market_share=0.6, cancel_share=0.1), OTHER_ORDERS),
+    ("noise4", lambda: NoiseTrader(activity=0.05, market_share=0.1, cancel_share=0.1, most_orders=12), OTHER_ORDERS),
+    ("momentum1", MomentumTrader, OTHER_ORDERS),
+    ("reversion1", ReversionTrader, OTHER_ORDERS),
+    ("institution1", Institution, INSTITUTION_ORDERS),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +54,10 @@ def cast(market_id: int) -> list[Member]:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CASTING_LOCK])
-        members = [Member(_house_account(market_id).id, MarketMaker(), HOUSE_ORDERS)]
-        noise = [account for name in NOISE_TRADERS if (account := _noise_account(name))]
-        members += [Member(account.id, NoiseTrader(), NOISE_ORDERS) for account in noise]
+        members = [Member(_house_account(market_id).id, MarketMaker(attention=0.7), HOUSE_ORDERS)]
+        for name, make, orders in TRADERS:
+            if account := _trader_account(name):
+                members.append(Member(account.id, make(), orders))
     return members
 
 
@@ -53,7 +66,7 @@ def _house_account(market_id: int) -> Account:
     return Account.objects.filter(**terms).order_by("id").first() or Account.objects.create(**terms)
 
 
-def _noise_account(username: str) -> Account | None:
+def _trader_account(username: str) -> Account | None:
     """None when a person has that name: nobody's account is traded from behind their back."""
     user = User.objects.filter(username__iexact=username).first()
     if user is None:
@@ -63,13 +76,14 @@ def _noise_account(username: str) -> Account | None:
     return None if user.has_usable_password() else main_account(user)
 
 
-def funds(members: Sequence[Member], spec: MarketSpec, price: int) -> dict[tuple[int, int], int]:
-    """What each member can spend, by (account, asset), in smallest units.
+#: By (account, asset), in the asset's smallest unit.
+Amounts = dict[tuple[int, int], int]
 
-    Whoever has run low of base or quote at this price (ticks) has been given more before.
-    """
+
+def funds(members: Sequence[Member], spec: MarketSpec, price: int) -> tuple[Amounts, Amounts]:
+    """What each member can spend, and what it was given just now because it had run low at this price (ticks)."""
     balances = _balances(members, spec)
-    spendable = {key: free for key, (free, _) in balances.items()}
+    spendable, gifts = {key: free for key, (free, _) in balances.items()}, {}
     for member in members:
         lots = typical_lots(spec, price) * member.orders
         wanted = ((spec.base_id, lots * spec.lot_units), (spec.quote_id, spec.notional(price, lots)))
@@ -78,8 +92,9 @@ def funds(members: Sequence[Member], spec: MarketSpec, price: int) -> dict[tuple
             missing = target - sum(balances.get(key, (0, 0)))
             if missing > target // 2:
                 _deposit(*key, missing)
+                gifts[key] = missing
                 spendable[key] = spendable.get(key, 0) + missing
-    return spendable
+    return spendable, gifts
 
 
 def _balances(members: Sequence[Member], spec: MarketSpec) -> dict[tuple[int, int], tuple[int, int]]:

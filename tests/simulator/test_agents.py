@@ -10,15 +10,15 @@ from exchange.engine.book import BUY, SELL
 from exchange.simulator.agents import (
     AmendIntent,
     CancelIntent,
-    MarketMaker,
     MarketState,
-    NoiseTrader,
     OpenOrder,
     PlaceIntent,
     fitted_lots,
     spacing_ticks,
     typical_lots,
 )
+from exchange.simulator.makers import MarketMaker
+from exchange.simulator.takers import Institution, MomentumTrader, NoiseTrader, ReversionTrader
 from marketdata.markets import MarketSpec
 
 SPEC = MarketSpec(
@@ -55,7 +55,7 @@ def ladder(state: MarketState, side: int) -> list[int]:
 
 @pytest.mark.parametrize(
     ("price", "spacing"),
-    [(1, 1), (5_000, 1), (15_000, 2), (18_750, 5), (42_000, 10), (325_000, 50), (6_500_000, 1_000)],
+    [(1, 1), (5_000, 2), (15_000, 5), (18_750, 5), (42_000, 20), (325_000, 100), (6_500_000, 2_000)],
 )
 def test_quotes_are_spaced_as_people_do(price, spacing):
     assert spacing_ticks(price) == spacing
@@ -148,6 +148,88 @@ class TestNoiseTrader:
         poor = replace(EMPTY, bid=18_750, ask=18_755, base_lots=0, quote_units=0)
         assert self.decisions(poor) == []
 
-    def test_with_enough_in_the_book_it_takes_its_oldest_order_out(self):
+    def test_with_enough_in_the_book_it_takes_one_of_its_orders_out(self):
         orders = tuple(OpenOrder(number, BUY, 18_700, 5, 0) for number in range(1, 7))
-        assert set(self.decisions(replace(EMPTY, orders=orders))) == {CancelIntent(1)}
+        assert set(self.decisions(replace(EMPTY, orders=orders))) == {CancelIntent(number) for number in range(1, 7)}
+
+    def test_it_takes_in_runs_and_mixes_sizes(self):
+        trader, random = NoiseTrader(activity=1, market_share=1, cancel_share=0), Random(5)
+        state = replace(EMPTY, bid=18_750, ask=18_755)
+        taken = [intent for _ in range(2000) for intent in trader.decide(state, random)]
+        same = sum(one.side == other.side for one, other in zip(taken, taken[1:], strict=False)) / len(taken)
+        assert 0.7 < same < 0.95
+        sizes = sorted(intent.lots for intent in taken)
+        assert sizes[len(sizes) // 2] in range(2, 6) and sizes[-1] > 10 * sizes[len(sizes) // 2]
+
+    def test_it_is_busier_in_a_lively_market(self):
+        quiet = self.decisions(replace(EMPTY, bid=18_750, ask=18_755))
+        assert len(self.decisions(replace(EMPTY, bid=18_750, ask=18_755, activity=3.0))) > 2 * len(quiet)
+
+
+class TestConditionsAndInventory:
+    maker = MarketMaker(levels=2)
+
+    def best(self, **terms) -> tuple[int, int]:
+        state = replace(EMPTY, **terms)
+        state = act(state, self.maker.decide(state, Random(1)))
+        return ladder(state, BUY)[0], ladder(state, SELL)[0]
+
+    @pytest.mark.parametrize(
+        ("terms", "bid", "ask"),
+        [
+            ({}, 18_750, 18_755),
+            ({"inventory": 10**6}, 18_745, 18_750),
+            ({"inventory": -(10**6)}, 18_755, 18_760),
+            ({"inventory": 10}, 18_750, 18_755),
+            ({"spread_factor": 4.0}, 18_740, 18_760),
+            ({"volatility": 6.0}, 18_740, 18_760),
+        ],
+        ids=["ordinary", "long", "short", "hardly long", "widened", "volatile"],
+    )
+    def test_quotes_lean_against_the_stock_and_step_back_from_trouble(self, terms, bid, ask):
+        assert self.best(**terms) == (bid, ask)
+
+    def test_less_depth_shrinks_the_quotes_that_stand(self):
+        state = act(EMPTY, self.maker.decide(EMPTY, Random(1)))
+        thin = replace(state, depth_factor=0.1)
+        for _ in range(3):
+            thin = act(thin, self.maker.decide(thin, Random(1)))
+        assert max(order.remaining for order in thin.orders) < min(order.remaining for order in state.orders) / 2
+        assert self.maker.decide(thin, Random(1)) == []
+
+
+class TestTakers:
+    state = replace(EMPTY, bid=18_750, ask=18_755)
+
+    def sides(self, agent, count=3000, **terms) -> set[tuple[int, bool]]:
+        """(side, whether it is a market order) of all that the agent does."""
+        state, random = replace(self.state, **terms), Random(4)
+        found = [intent for _ in range(count) for intent in agent.decide(state, random)]
+        return {(intent.side, intent.price is None) for intent in found}
+
+    @pytest.mark.parametrize(
+        ("trend", "momentum", "reversion"),
+        [
+            (None, set(), set()),
+            (0.0001, set(), set()),
+            (0.002, {(BUY, True)}, {(SELL, False)}),
+            (-0.002, {(SELL, True)}, {(BUY, False)}),
+        ],
+    )
+    def test_one_follows_the_trend_and_the_other_stands_against_it(self, trend, momentum, reversion):
+        assert self.sides(MomentumTrader(), trend=trend) == momentum
+        assert self.sides(ReversionTrader(), trend=trend) == reversion
+
+    def test_an_order_against_a_trend_that_is_over_is_taken_out(self):
+        state = replace(self.state, trend=0.0, orders=(OpenOrder(3, SELL, 18_760, 5, 0),))
+        assert ReversionTrader(activity=1).decide(state, Random(1)) == [CancelIntent(3)]
+
+    def test_an_institution_trades_one_side_for_long(self):
+        agent, random = Institution(per_hour=7200, pace=1), Random(2)
+        assert agent.decide(self.state, random) == []
+        pieces = [agent.decide(self.state, random) for _ in range(agent.least_pieces)]
+        assert len({intent.side for (intent,) in pieces}) == 1
+
+    @pytest.mark.parametrize("side", [BUY, SELL])
+    def test_an_institution_under_pressure_does_nothing_else(self, side):
+        assert self.sides(Institution(), count=20, pressure=side) == {(side, True)}

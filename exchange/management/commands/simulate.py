@@ -2,18 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
 from exchange.barrier import barrier
 from exchange.models import Trade
 from exchange.sequencer import sequencer
 from exchange.simulator import Simulator
 from exchange.simulator.leader import Leadership
-from exchange.simulator.runner import Tally
+from exchange.simulator.market import STEP_SECONDS, Tally
+from exchange.simulator.scenario import Scenario, ScenarioError, built_in, load
 from exchange.simulator.tape import tape_hash
+from exchange.simulator.timekeeping import SimulatedClock, refuse_live_venue, start_for
+from marketdata import clock
+from marketdata.models import Market
 from marketdata.refusals import Refusal
 
 #: On a terminal the line is rewritten every second; in a log there is one every ten.
@@ -24,20 +29,33 @@ class Command(BaseCommand):
     help = "Trades in the simulated market until Ctrl-C. The server must run with SIMULATOR=off, or not at all."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--seed", type=int, default=settings.SIMULATOR_SEED, help="SIMULATOR_SEED")
-        parser.add_argument("--speed", type=float, default=1.0, help="times the pace of the clock")
+        parser.add_argument("--seed", type=int, help="SIMULATOR_SEED; the scenario's own when it has one")
+        parser.add_argument("--speed", type=float, default=settings.SIMULATOR_SPEED, help="simulated seconds a second")
         parser.add_argument("--markets", nargs="+", metavar="SYMBOL", help="only these; all spot markets otherwise")
-        parser.add_argument("--steps", type=int, help="make so many steps as fast as the venue answers, then end")
+        parser.add_argument("--steps", type=int, help=f"so many steps of {STEP_SECONDS} s as fast as it goes, then end")
+        parser.add_argument(
+            "--clock",
+            choices=("real", "simulated"),
+            default="real",
+            help="simulated: with --steps, trades carry simulated time; for a venue that nobody else uses",
+        )
+        parser.add_argument(
+            "--scenario",
+            metavar="FILE",
+            default=settings.SIMULATOR_SCENARIO,
+            help=f"a schedule of halts, crashes and news: a TOML file, or {', '.join(built_in())}",
+        )
 
-    def handle(self, *, seed: int, speed: float, markets: list[str] | None, steps: int | None, **options) -> None:
-        if speed <= 0:
-            raise CommandError("--speed must be above 0.", returncode=2)
-        if steps is not None and steps < 0:
-            raise CommandError("--steps must not be negative.", returncode=2)
-        simulator = Simulator(seed, markets, speed)
+    def handle(self, *, steps: int | None, scenario: str, **options) -> None:
+        self._check(steps=steps, **options)
+        played = self._scenario(scenario, options["markets"])
+        simulated = SimulatedClock(start_for(steps * STEP_SECONDS)) if options["clock"] == "simulated" else None
+        wishes = (options["seed"], played and played.seed, settings.SIMULATOR_SEED)
+        seed = next(seed for seed in wishes if seed is not None)
+        simulator = Simulator(seed, options["markets"], options["speed"], played, simulated)
         before = Trade.objects.order_by("-id").values_list("id", flat=True).first() or 0
         try:
-            asyncio.run(self._alone(simulator, steps))
+            asyncio.run(self._alone(simulator, steps, simulated))
         except KeyboardInterrupt:
             pass
         except Refusal as refusal:
@@ -45,13 +63,39 @@ class Command(BaseCommand):
         finally:
             sequencer.stop()
             barrier.stop()
-        self._summarise(simulator, before)
+            if simulated is not None:
+                simulated.close()
+        self._summarise(simulator, before, simulated)
 
-    async def _alone(self, simulator: Simulator, steps: int | None) -> None:
+    def _check(self, *, steps: int | None, speed: float, clock: str, **options) -> None:
+        if speed <= 0:
+            raise CommandError("--speed must be above 0.", returncode=2)
+        if steps is not None and steps < 0:
+            raise CommandError("--steps must not be negative.", returncode=2)
+        if clock == "simulated" and steps is None:
+            raise CommandError("--clock simulated needs --steps: real time would never pass.", returncode=2)
+
+    def _scenario(self, name: str, markets: list[str] | None) -> Scenario | None:
+        """The scenario that was asked for; it must be playable, and in markets that take part."""
+        if not name:
+            return None
+        try:
+            scenario = load(name)
+        except ScenarioError as error:
+            raise CommandError(str(error), returncode=2) from None
+        there = set(Market.objects.filter(is_active=True, kind=Market.Kind.SPOT).values_list("symbol", flat=True))
+        there &= {symbol.upper() for symbol in markets} if markets else there
+        if absent := sorted(scenario.symbols() - there):
+            raise CommandError(f"The scenario names markets that do not take part: {', '.join(absent)}.", returncode=2)
+        return scenario
+
+    async def _alone(self, simulator: Simulator, steps: int | None, simulated: SimulatedClock | None) -> None:
         leadership = Leadership()
         try:
             if not await leadership.take():
                 raise CommandError("Another process simulates on this database; start its server with SIMULATOR=off.")
+            if simulated is not None:
+                await asyncio.to_thread(_disconnecting, refuse_live_venue)
             await self._watch(simulator, simulator.run() if steps is None else simulator.step(steps))
         finally:
             await simulator.close()
@@ -74,15 +118,25 @@ class Command(BaseCommand):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _summarise(self, simulator: Simulator, before: int) -> None:
+    def _summarise(self, simulator: Simulator, before: int, simulated: SimulatedClock | None) -> None:
         tally, trades = simulator.tally, Trade.objects.filter(id__gt=before).count()
         refusals = ", ".join(f"{count} {code}" for code, count in sorted(tally.refusals.items())) or "none"
         self.stdout.write(
             f"\n{tally.steps} steps, {tally.commands} commands, {trades} trades; refused: {refusals}\n"
             f"tape {tape_hash(after_trade_id=before)}"
         )
+        if simulated is not None:
+            self.stdout.write(f"simulated time from {clock.text(simulated.start)}")
 
 
 def _line(tally: Tally, rate: float) -> str:
     prices = " ".join(f"{symbol} {price}" for symbol, price in sorted(tally.prices.items()))
     return f"{tally.steps} steps, {rate:.1f} commands/s, {tally.refusals.total()} refused | {prices}"
+
+
+def _disconnecting(function: Callable) -> None:
+    """For a thread that ends: leave no connection open behind."""
+    try:
+        function()
+    finally:
+        connection.close()
