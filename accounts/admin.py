@@ -15,6 +15,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
@@ -25,16 +26,18 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
-from accounts import money_admin, transfers, users
+from accounts import access_admin, money_admin, transfers, users
+from accounts.competition_admin import CompetitionAdmin, CompetitionEntryAdmin
 from accounts.models import Account, Balance, Entry, IdempotentRequest, Journal, User
 from marketdata import operators, units
 from marketdata.models import Asset
 from marketdata.refusals import Refusal
 
+__all__ = ["CompetitionAdmin", "CompetitionEntryAdmin"]
 PRIVILEGES = ("is_staff", "is_superuser", "groups", "user_permissions")
 
-# Tokens are secrets: not even operators get to read them.
-for secret in (BlacklistedToken, OutstandingToken):
+# Tokens and second factors are secrets: not even operators get to read them.
+for secret in (BlacklistedToken, OutstandingToken, TOTPDevice):
     if admin.site.is_registered(secret):
         admin.site.unregister(secret)
 admin.site.unregister(Group)
@@ -103,6 +106,14 @@ class UserAdmin(DjangoUserAdmin, operators.OperatorAdmin):
     readonly_fields = ("last_login", "date_joined")
     add_fieldsets = ((None, {"fields": ("username", "email", "password1", "password2")}),)
     inlines = (AccountsOfUser,)
+    actions_detail = ("remove_second_factor",)
+
+    def has_remove_factor_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return request.user.is_superuser
+
+    @action(description="Remove second factor", url_path="second-factor", permissions=["remove_factor"], icon="key_off")
+    def remove_second_factor(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return access_admin.ask_removal(self, request, get_object_or_404(User, pk=object_id))
 
     def get_inlines(self, request: HttpRequest, obj: User | None):
         return self.inlines if obj else ()

@@ -1,30 +1,39 @@
-"""Who is asking: bearer tokens, and the principal behind each.
+"""Who is asking: bearer tokens, the principal behind each, and which of their accounts they mean.
 
 A verified token is remembered for PRINCIPAL_SECONDS at most and never beyond its expiry, so that a busy client costs
 one signature and one query every few seconds. `revoke` forgets a user at once in this process (a password change and
 a deactivation do that); other processes notice within PRINCIPAL_SECONDS. Tokens carry a hash of the password's hash,
-so a changed password ends those issued before.
+so a changed password ends those issued before. API keys come in through accounts.callers; what they may do at a route
+stands in the view's `keys_may`. X-Account names which of the caller's own accounts is meant; without it, it is the
+main one, or the key's.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from threading import Lock
 
-from django.utils.functional import SimpleLazyObject
-from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from accounts.models import Account, User
+from accounts import api_keys
+from accounts.models import Account, ApiKey, User
 from accounts.users import main_account
-from marketdata.refusals import Refusal
+from marketdata.refusals import NotFound, Refusal
 
 PRINCIPAL_SECONDS = 5.0
 MAX_TOKENS = 20_000
+MAX_OWNERS = 50_000
 SCHEME = "bearer"
+READ, TRADE, WITHDRAW = ApiKey.Permission.values
+#: What a key needs, by method: at most routes, where one trades, where one withdraws, where only people come in.
+READING = {"GET": READ, "HEAD": READ, "OPTIONS": READ}
+TRADING = {**READING, "POST": TRADE, "PUT": TRADE, "PATCH": TRADE, "DELETE": TRADE}
+WITHDRAWING = {**READING, "POST": WITHDRAW, "DELETE": WITHDRAW}
+NEVER: Mapping[str, str] = {}
 
 
 class NotAuthenticated(Refusal):
@@ -45,14 +54,38 @@ class TokenExpired(Refusal):
     code, status, title = "token_expired", 401, "Token has expired"
 
 
+class PermissionDenied(Refusal):
+    """The API key was not made for this."""
+
+    code, status, title = "permission_denied", 403, "Permission denied"
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A verified caller: the user, the account that trades, and until when (Unix seconds) this may be believed."""
+    """A verified caller: the user, the account that is meant, and until when (Unix seconds) this may be believed.
+
+    `permissions` is None for a person, who may do everything that is theirs.
+    """
 
     user_id: int
     account_id: int
     is_staff: bool
     expires_at: float
+    key_id: int | None = None
+    permissions: frozenset[str] | None = None
+
+    @property
+    def limited_as(self) -> object:
+        """Whose rate limit counts: the user's, or the key's own."""
+        return self.user_id if self.key_id is None else ("key", self.key_id)
+
+    def require(self, permission: str | None) -> None:
+        """PermissionDenied for a key without it; None is what no key may."""
+        if self.permissions is None or permission in self.permissions:
+            return
+        if permission is None:
+            raise PermissionDenied("This is never done by an API key; log in.")
+        raise PermissionDenied(f"The API key has no permission to {permission.lower()}.")
 
 
 class _Principals:
@@ -88,14 +121,21 @@ class _Principals:
 _principals = _Principals()
 
 
+#: (user id, account id) pairs that were looked up; who owns an account never changes.
+_owners: set[tuple[int, int]] = set()
+
+
 def revoke(user_id: int) -> None:
-    """Forget what this process believes of the user's tokens; the next request reads the user again."""
+    """Forget what this process believes of the user's tokens and keys; the next request reads the user again."""
     _principals.revoke(user_id)
+    api_keys.forget(user_id)
 
 
 def forget() -> None:
-    """Forget all tokens: between tests."""
+    """Forget all tokens, keys and accounts: between tests."""
     _principals.revoke(None)
+    api_keys.forget()
+    _owners.clear()
 
 
 def cached_principal(token: str) -> Principal | None:
@@ -150,24 +190,47 @@ def bearer_token(header: str | None) -> str | None:
     return token
 
 
-class BearerAuthentication(BaseAuthentication):
-    """DRF's way in: `request.auth` is the Principal, `request.user` its User, read only when somebody looks."""
+# Which account
 
-    def authenticate(self, request):
-        token = bearer_token(request.META.get("HTTP_AUTHORIZATION"))
-        if token is None:
-            return None
-        principal = principal_for_token(token)
-        return SimpleLazyObject(lambda: User.objects.get(pk=principal.user_id)), principal
 
-    def authenticate_header(self, request) -> str:
-        return 'Bearer realm="api"'
+def cached_choice(principal: Principal, chosen: str | None) -> Principal | None:
+    """The principal with the account that an X-Account header chose; None if that must be looked up first."""
+    if chosen is None:
+        return principal
+    account_id = _account_id(chosen)
+    if account_id == principal.account_id:
+        return principal
+    if principal.key_id is None and (principal.user_id, account_id) in _owners:
+        return replace(principal, account_id=account_id)
+    return None
+
+
+def choose_account(principal: Principal, chosen: str | None) -> Principal:
+    """The same; NotFound unless the account is the user's own. A key has its one account. May query."""
+    known = cached_choice(principal, chosen)
+    if known is not None:
+        return known
+    account_id = _account_id(chosen)
+    owned = Account.objects.filter(pk=account_id, user_id=principal.user_id)
+    if principal.key_id is not None or not owned.exists():
+        raise NotFound(f"You have no account {account_id}.")
+    if len(_owners) >= MAX_OWNERS:
+        _owners.clear()
+    _owners.add((principal.user_id, account_id))
+    return replace(principal, account_id=account_id)
+
+
+def _account_id(chosen: str) -> int:
+    if not (chosen.isascii() and chosen.isdigit() and len(chosen) < 19):
+        raise NotFound("X-Account is the id of one of your accounts.")
+    return int(chosen)
 
 
 class SignedIn(BasePermission):
-    """Whoever shows a valid token."""
+    """Whoever shows a valid token, and keys that may do what the view's `keys_may` asks of the method."""
 
     def has_permission(self, request, view) -> bool:
         if request.auth is None:
             raise NotAuthenticated("This needs the header Authorization: Bearer <access token>; get one from token/.")
+        request.auth.require(getattr(view, "keys_may", READING).get(request.method))
         return True

@@ -56,6 +56,13 @@ def once(
         return first.status, first.body, True
 
 
+def was_done(*, account_id: int, key: str | None) -> bool:
+    """Whether there is a first answer under this key; if so, there always will be."""
+    if key is None or not KEY.fullmatch(key):
+        return False
+    return IdempotentRequest.objects.filter(account_id=account_id, key=key).exists()
+
+
 def _claim(account_id: int, key: str) -> None:
     """An advisory lock on the pair until the transaction ends. Only tried, never waited for, so it cannot be part of
     a deadlock.

@@ -19,6 +19,7 @@ from datetime import datetime
 import orjson
 from django.db import connection, transaction
 
+from accounts.entry_terms import EntryTerms, terms_of
 from accounts.models import Account, Journal
 from marketdata import bulk, clock, hub, units
 from marketdata.models import Asset
@@ -50,11 +51,12 @@ class Purse:
 
 @dataclass(slots=True)
 class Holder:
-    """A locked account: its event sequence, whether it may place orders, whether anyone listens to its events."""
+    """A locked account: event sequence, may it place orders, are its events heard, terms of a competition entry."""
 
     event_sequence: int
     is_active: bool
     is_heard: bool
+    terms: EntryTerms | None = None
     events: list[dict] = field(default_factory=list)
 
 
@@ -307,7 +309,7 @@ def _moved(purse: Purse) -> bool:
 LOCK = "SELECT 1 FROM accounts_account WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE"
 READ = """
 SELECT a.id, a.event_sequence, a.is_active AND COALESCE(u.is_active, TRUE), a.user_id IS NOT NULL,
-       b.asset_id, b.available, b.reserved, pg_current_xact_id()::text
+       b.asset_id, b.available, b.reserved, pg_current_xact_id()::text, a.opens_at, a.closes_at, a.market_ids
 FROM accounts_account a
 LEFT JOIN accounts_user u ON u.id = a.user_id
 LEFT JOIN accounts_balance b ON b.account_id = a.id AND b.asset_id = ANY(%s::bigint[])
@@ -326,13 +328,13 @@ def open_sheet(
     ids = bulk.array(account_ids, "bigint")
     execute(cursor, [(LOCK, [ids]), (READ, [bulk.array(scales, "bigint"), ids])])
     sheet = Sheet({}, scales, moment)
-    for account, sequence, is_active, is_heard, asset, available, reserved, transaction_id in cursor.fetchall():
+    for row in cursor.fetchall():
+        account, sequence, is_active, is_heard, asset, available, reserved, transaction_id, *terms = row
         sheet.transaction_id = transaction_id
         if account not in sheet.holders:
-            sheet.holders[account] = Holder(sequence, is_active, is_heard)
+            sheet.holders[account] = Holder(sequence, is_active, is_heard, terms_of(*terms))
         if asset is not None:
-            decimals = scales[asset].decimals
-            free, held = units.to_units(available, decimals), units.to_units(reserved, decimals)
+            free, held = (units.to_units(amount, scales[asset].decimals) for amount in (available, reserved))
             sheet.purses[account, asset] = Purse(free, held, free, held, True)
     return sheet
 

@@ -8,6 +8,7 @@ targets are never deleted (PROTECT), and the audit looks for orphans.
 """
 
 from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -55,6 +56,10 @@ class Account(models.Model):
     )
     event_sequence = models.BigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    # A competition entry's terms, kept here by accounts.competitions so that the matcher reads them with the lock.
+    opens_at = models.DateTimeField(null=True, editable=False)
+    closes_at = models.DateTimeField(null=True, editable=False)
+    market_ids = ArrayField(models.BigIntegerField(), null=True, editable=False)
 
     class Meta:
         constraints = [
@@ -316,3 +321,13 @@ class EquitySnapshot(models.Model):
 
     def __str__(self):
         return f"{self.account_id} {units.plain(self.equity)} {self.quote}"
+
+
+# Models of their own files, found by Django here.
+from accounts.access_models import ApiKey  # noqa: E402
+from accounts.competition_models import Competition, CompetitionEntry  # noqa: E402
+
+__all__ = [
+    "Account", "AccountEvent", "ApiKey", "Balance", "Competition", "CompetitionEntry", "Entry", "EquitySnapshot",
+    "Holding", "IdempotentRequest", "Journal", "Movement", "Realization", "User", "Withdrawal",
+]  # fmt: skip

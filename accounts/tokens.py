@@ -26,14 +26,14 @@ def find_user(username: str) -> User | None:
     return User.objects.alias(name=Lower("username")).filter(name=Lower(Value(username))).first()
 
 
-def log_in(*, username: str, password: str) -> dict[str, str]:
-    """{access, refresh}; InvalidCredentials, which takes as long for a name that nobody has."""
+def log_in(*, username: str, password: str) -> tuple[dict[str, str], User]:
+    """{access, refresh} and whose they are; InvalidCredentials, which takes as long for a name that nobody has."""
     user = find_user(username)
     if user is None:
         make_password(password)
     if user is None or not user.check_password(password) or not user.is_active:
         raise InvalidCredentials("No active user has that name and password.")
-    return _pair(user)
+    return _pair(user), user
 
 
 def refresh(token: str) -> dict[str, str]:

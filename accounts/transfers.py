@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import models, transaction
 
-from accounts import ledger
+from accounts import entry_terms, ledger
 from accounts.models import Account, Entry, Journal
 from marketdata import clock, units
 from marketdata.models import Asset
@@ -107,6 +107,7 @@ def faucet(*, account: Account, asset: Asset, amount: Decimal) -> Moved:
     """
     if not settings.FAUCET:
         raise FaucetClosed("This venue takes no deposits over the API; ask the operator.")
+    entry_terms.check_money_may_move(account)
     with transaction.atomic():
         # The account's lock makes the sum below and the deposit one step for all of the user's requests.
         Account.objects.select_for_update(no_key=True).get(pk=account.pk)

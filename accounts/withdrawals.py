@@ -11,7 +11,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import transaction
 
-from accounts import ledger, transfers
+from accounts import entry_terms, ledger, transfers
 from accounts.models import Account, Journal, User, Withdrawal
 from marketdata import clock
 from marketdata.models import Asset
@@ -31,6 +31,7 @@ def request(*, account: Account, asset: Asset, amount: Decimal) -> Withdrawal:
 
     InsufficientFunds, Malformed for an amount that no withdrawal has.
     """
+    entry_terms.check_money_may_move(account)
     size = transfers.whole_units(asset, amount)
     with transaction.atomic():
         with ledger.working_sheet([account.pk], [asset]) as sheet:

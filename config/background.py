@@ -9,6 +9,7 @@ from django.conf import settings
 
 from accounts import equity
 from config import stock
+from exchange import closing
 from exchange.barrier import barrier
 from exchange.sequencer import sequencer
 from marketdata import feed, threads
@@ -34,6 +35,7 @@ async def startup() -> None:
     await lifecycle.start()
     _tasks.append(asyncio.create_task(feed.run(), name="feed"))
     _tasks.append(asyncio.create_task(equity.run_snapshots(), name="equity"))
+    _tasks.append(asyncio.create_task(closing.run(), name="competitions"))
     if settings.SIMULATOR:
         _tasks.append(asyncio.create_task(run_as_leader(), name="simulator"))
     sys.setswitchinterval(SWITCH_SECONDS)

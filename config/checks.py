@@ -1,9 +1,15 @@
 """Checks of a deployment (`manage.py check --deploy`): what is right for a demo and wrong for a venue that others
-use.
+use. What is wrong everywhere (see `unsafe`) also keeps `serve` from starting.
 """
 
+import ipaddress
+
 from django.conf import settings
-from django.core.checks import Tags, Warning, register
+from django.core.checks import Error, Tags, Warning, register
+
+SECRET_KEY_CHARACTERS = 32
+SECRET_KEY_KINDS = 8
+EXAMPLES = ("django-insecure", "changeme", "change-me", "change_me", "secret-key", "your-secret")
 
 #: What config.lean takes account of; it sends no request through the middleware itself.
 KNOWN_MIDDLEWARE = frozenset(
@@ -18,8 +24,41 @@ KNOWN_MIDDLEWARE = frozenset(
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
+        "django_otp.middleware.OTPMiddleware",
+        "axes.middleware.AxesMiddleware",
     }
 )
+
+
+def unsafe(*, debug: bool, host: str, secret_key: str) -> list[str]:
+    """Why a server must not start like that; empty if it may."""
+    reasons = []
+    if debug and not is_loopback(host):
+        reasons.append(f"DEBUG shows secrets to everybody who reaches HOST {host}: set DEBUG=off, or HOST=127.0.0.1.")
+    is_example = any(example in secret_key.lower() for example in EXAMPLES)
+    if len(secret_key) < SECRET_KEY_CHARACTERS or len(set(secret_key)) < SECRET_KEY_KINDS or is_example:
+        reasons.append(
+            f"SECRET_KEY can be guessed: set at least {SECRET_KEY_CHARACTERS} random characters, or unset it to have "
+            "one generated."
+        )
+    return reasons
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+@register(Tags.security)
+def the_server_may_start(app_configs, **kwargs) -> list[Error]:
+    """See `unsafe`."""
+    reasons = unsafe(debug=settings.DEBUG, host=settings.HOST, secret_key=settings.SECRET_KEY)
+    return [Error(reason, id="venue.E001") for reason in reasons]
 
 
 @register(Tags.security)

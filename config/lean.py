@@ -21,9 +21,19 @@ from django.http.request import split_domain_port, validate_host
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 
-from accounts.authentication import Principal, bearer_token, cached_principal, principal_for_token
+from accounts import api_keys
+from accounts.authentication import (
+    READING,
+    Principal,
+    bearer_token,
+    cached_choice,
+    cached_principal,
+    choose_account,
+    principal_for_token,
+)
+from accounts.callers import principal_for_key, principal_for_signed, raw_path_of, signed_request
 from config import rendering
-from config.middleware import BodyTooLarge, request_id_for
+from config.middleware import API_HEADERS, BodyTooLarge, request_id_for
 from config.paths import VERSIONED, canonical, is_api
 from exchange.api import doors, views
 from marketdata.api.doors import Answer, Call, Door
@@ -114,18 +124,20 @@ class HttpDoor:
     async def _lean(self, hot: Hot, arguments: dict, scope, headers: dict, body: bytes, send) -> bool:
         """Answer the request; False when the stock way should, with nothing done or counted."""
         try:
-            principal = await self._principal(headers)
+            principal = await self._principal(scope, headers, body)
             query = QueryDict(scope["query_string"].decode()) if scope["query_string"] else NO_QUERY
         except (Refusal, UnicodeDecodeError, TooManyFieldsSent):
             return False
         if principal is None and not hot.is_public:
             return False
         request_id = request_id_for(_text(headers, b"x-request-id"))
-        charge = charge_request(principal and principal.user_id, _address(scope, headers))
+        charge = charge_request(principal and principal.limited_as, _address(scope, headers))
         content_type = rendering.JSON
         try:
             if charge is not None:
                 charge.check()
+            if not hot.is_public:
+                principal.require(getattr(hot.view, "keys_may", READING).get(scope["method"]))
             sent = (rendering.parse(body) if body else {}) if hot.door.takes_body else None
             answer = await hot.door.enter_async(Call(principal, sent, query, arguments, request_id))
         except Exception as error:
@@ -134,11 +146,27 @@ class HttpDoor:
         await self._send(send, hot, answer, content_type, request_id, charge)
         return True
 
-    async def _principal(self, headers: dict) -> Principal | None:
-        token = bearer_token(_text(headers, b"authorization"))
-        if token is None:
+    async def _principal(self, scope, headers: dict, body: bytes) -> Principal | None:
+        """Who is asking, and for which account. Queries only what no cache knows, in a thread."""
+        principal = await self._key_principal(scope, headers, body)
+        if principal is None:
+            token = bearer_token(_text(headers, b"authorization"))
+            if token is None:
+                return None
+            principal = cached_principal(token) or await in_thread(principal_for_token, token)
+        chosen = _text(headers, b"x-account")
+        return cached_choice(principal, chosen) or await in_thread(choose_account, principal, chosen)
+
+    async def _key_principal(self, scope, headers: dict, body: bytes) -> Principal | None:
+        if b"x-api-key" not in headers:
             return None
-        return cached_principal(token) or await in_thread(principal_for_token, token)
+        texts = {name.decode(): value.decode("latin1") for name, value in headers.items() if name.startswith(b"x-api-")}
+        raw_path = raw_path_of(scope, scope["path"])
+        signed = signed_request(texts, scope["method"], raw_path, scope["query_string"], body)
+        record, address = api_keys.cached_record(signed.key), _address(scope, headers)
+        if record is None or api_keys.is_touch_due(record):
+            return await in_thread(principal_for_signed, signed, address)
+        return principal_for_key(record, signed, address)
 
     def _is_ordinary(self, hot: Hot, headers: dict, body: bytes) -> bool:
         """Nothing about the request that middleware, parser or negotiation would have a word on."""
@@ -205,7 +233,8 @@ def _common_headers() -> list[tuple[bytes, bytes]]:
     dummy.META.update(SERVER_NAME="localhost", SERVER_PORT="80", HTTP_X_FORWARDED_PROTO="https")
     dummy.path = dummy.path_info = VERSIONED
     response = SecurityMiddleware(CorsMiddleware(XFrameOptionsMiddleware(lambda request: HttpResponse())))(dummy)
-    return [(name.encode(), value.encode()) for name, value in response.items() if name != "Content-Type"]
+    headers = {**dict(response.items()), **API_HEADERS}
+    return [(name.encode(), value.encode()) for name, value in headers.items() if name != "Content-Type"]
 
 
 def _allowed_methods(view: type) -> bytes:

@@ -1,4 +1,6 @@
-"""The outermost middleware: a request id, the one form of the path, the size limit, and the rate-limit headers."""
+"""The outermost middleware: a request id, the one form of the path, the size limit, and the headers
+about safety and rate limits.
+"""
 
 import itertools
 import re
@@ -7,11 +9,17 @@ import secrets
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 
-from config.paths import canonical, is_api
+from config.paths import VERSIONED, canonical, is_api
 from config.problems import counted, response_of
 from config.throttles import charge_of
 from marketdata.refusals import Refusal
 
+#: On every answer of the API: private, and no page.
+API_HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+#: On pages: what a page of ours never does. Scripts are not restricted, the admin's need to be evaluated.
+PAGE_HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'; object-src 'none'; base-uri 'self'; form-action 'self'"
+}
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 _process = secrets.token_hex(6)
 _numbers = itertools.count(1)
@@ -63,6 +71,8 @@ class RequestMiddleware:
 
     def _leave(self, request, response):
         response["X-Request-ID"] = request.request_id
+        for name, value in (API_HEADERS if request.path_info.startswith(VERSIONED) else PAGE_HEADERS).items():
+            response.setdefault(name, value)
         charge = charge_of(request)
         if charge is not None:
             for name, value in charge.headers().items():

@@ -1,4 +1,4 @@
-"""What drf-spectacular cannot see by itself: bearer tokens, problem+json, the shapes of our own fields."""
+"""What drf-spectacular cannot see by itself: tokens, keys and accounts, problem+json, the shapes of our own fields."""
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.plumbing import build_basic_type
@@ -6,12 +6,15 @@ from drf_spectacular.types import OpenApiTypes
 
 PROBLEMS = {
     "400": "The request is malformed; `errors` names the fields.",
-    "401": "No token, an expired one (`token_expired`), or one that is not valid (`token_invalid`).",
-    "403": "Not yours to do.",
+    "401": (
+        "No token, an expired one (`token_expired`), one that is not valid (`token_invalid`), or the same of an API "
+        "key: `api_key_invalid`, `signature_invalid`, `timestamp_out_of_window`."
+    ),
+    "403": "Not yours to do: `permission_denied`, `ip_not_allowed`, `otp_required`, `otp_invalid`.",
     "404": "There is no such thing, or it is somebody else's.",
     "409": (
         "In conflict with the state: `order_not_open`, `client_order_id_reused`, `idempotency_key_in_progress`, "
-        "`withdrawal_decided`, `username_taken`."
+        "`withdrawal_decided`, `username_taken`, `totp_conflict`."
     ),
     "413": "The body is larger than any request has to be.",
     "415": "The body is not application/json.",
@@ -19,28 +22,48 @@ PROBLEMS = {
         "Well-formed, but the venue refuses: `insufficient_funds`, `price_out_of_band`, `bad_tick_size`, "
         "`bad_lot_size`, `below_min_notional`, `quantity_out_of_range`, `market_halted`, `market_closed`, "
         "`would_take`, `cannot_fill`, "
-        "`no_liquidity`, `self_trade`, `too_many_open_orders`, `faucet_limit`, `idempotency_key_reused`."
+        "`no_liquidity`, `self_trade`, `too_many_open_orders`, `faucet_limit`, `idempotency_key_reused`, "
+        "`competition_closed`, `too_many_api_keys`."
     ),
     "429": "Too many requests; see Retry-After.",
     "503": "The venue is not accepting, or does not know the outcome; see Retry-After and look up by client_order_id.",
 }
 READING = ("400", "401", "404", "429", "503")
-MOVING = ("/orders", "/wallet")
+MOVING = ("/orders", "/wallet", "/api-keys", "/totp", "/competitions")
+#: Routes that are about one account, which X-Account may name.
+OF_ACCOUNTS = ("/orders", "/wallet", "/ledger", "/holdings", "/portfolio", "/events", "/fills", "/api-keys/")
+ACCOUNT = {
+    "name": "X-Account",
+    "in": "header",
+    "required": False,
+    "description": "Another of your own accounts, such as that of a competition entry; else your main one.",
+    "schema": {"type": "integer", "minimum": 1},
+}
 
 
-class BearerScheme(OpenApiAuthenticationExtension):
-    """Authorization: Bearer."""
+class CallerScheme(OpenApiAuthenticationExtension):
+    """Authorization: Bearer, or a signature by an API key."""
 
-    target_class = "accounts.authentication.BearerAuthentication"
-    name = "bearer"
+    target_class = "accounts.callers.CallerAuthentication"
+    name = ["bearer", "apiKey"]
+
+    def get_security_requirement(self, auto_schema):
+        return [{"bearer": []}, {"apiKey": []}]
 
     def get_security_definition(self, auto_schema):
-        return {
+        bearer = {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "The access token of POST token/.",
         }
+        key = {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-KEY",
+            "description": "Beside it X-API-TIMESTAMP and X-API-SIGN; see POST api-keys/ for what is signed.",
+        }
+        return [bearer, key]
 
 
 class PlainDecimalField(OpenApiSerializerFieldExtension):
@@ -74,6 +97,8 @@ def describe_problems(result, generator, request, public):
     components["headers"] = _headers()
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
+            if any(part in path for part in OF_ACCOUNTS):
+                operation.setdefault("parameters", []).append(ACCOUNT)
             for status in _statuses(path, method, "bearer" in str(operation.get("security"))):
                 operation["responses"].setdefault(status, {"$ref": f"#/components/responses/Problem{status}"})
             for status, response in operation["responses"].items():

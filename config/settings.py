@@ -50,10 +50,16 @@ REDIS_URL = os.environ.get("REDIS_URL", "")
 # Safety
 DEBUG = flag("DEBUG")
 SECRET_KEY = os.environ.get("SECRET_KEY") or secret.generated(DATA_DIR / "secret_key")
+SECRET_KEY_FALLBACKS = words("SECRET_KEY_FALLBACKS")
+API_KEYS_SECRET = os.environ.get("API_KEYS_SECRET", "")
+ADMIN_REQUIRE_TOTP = flag("ADMIN_REQUIRE_TOTP")
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver")
 CORS_ALLOWED_ORIGINS = words("CORS_ALLOWED_ORIGINS")
 CORS_EXPOSE_HEADERS = ["Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
-CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "idempotency-key", "x-csrftoken", "x-request-id"]
+CORS_ALLOW_HEADERS = [
+    "accept", "authorization", "content-type", "idempotency-key", "x-account", "x-api-key", "x-api-recv-window",
+    "x-api-sign", "x-api-timestamp", "x-csrftoken", "x-otp", "x-request-id",
+]  # fmt: skip
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 BEHIND_TLS = flag("BEHIND_TLS")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
@@ -66,8 +72,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 # The house
 INSTALLED_APPS = [
     "daphne",
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "config.apps.OperatorsConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -76,6 +82,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "corsheaders",
     "channels",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "drf_spectacular",
@@ -94,8 +103,10 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -143,6 +154,7 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -152,6 +164,20 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# Who guesses passwords is locked out by name and address together: see accounts.lockout.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = "accounts.lockout.failure_limit"
+AXES_COOLOFF_TIME = "accounts.lockout.cool_off"
+AXES_CLIENT_IP_CALLABLE = "accounts.lockout.client_address"
+AXES_USERNAME_CALLABLE = "accounts.lockout.client_name"
+AXES_LOCKOUT_CALLABLE = "config.views.locked_out"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username", "password", "otp_code"]
+OTP_TOTP_ISSUER = os.environ.get("VENUE_NAME") or "Venue"
 LOGIN_URL = "/admin/login/"
 LOGIN_REDIRECT_URL = "/admin/"
 SIMPLE_JWT = {
@@ -165,7 +191,7 @@ SIMPLE_JWT = {
 
 # Doors
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.callers.CallerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.SignedIn"],
     "DEFAULT_RENDERER_CLASSES": ["config.rendering.PlainJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["config.rendering.ExactJSONParser"],
@@ -181,8 +207,9 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 LEAN = flag("LEAN", default=True)
-RATE_LIMITS = os.environ.get("RATE_LIMITS", "on").lower() not in {"off", "false", "no", "0"}
+RATE_LIMITS = AXES_ENABLED = os.environ.get("RATE_LIMITS", "on").lower() not in {"off", "false", "no", "0"}
 RATE_LIMIT_USER = os.environ.get("RATE_LIMIT_USER") or "12000/60"
+RATE_LIMIT_KEY = os.environ.get("RATE_LIMIT_KEY") or "12000/60"
 RATE_LIMIT_ANONYMOUS = os.environ.get("RATE_LIMIT_ANONYMOUS") or "3000/60"
 RATE_LIMIT_LOGIN_FAILURES = os.environ.get("RATE_LIMIT_LOGIN_FAILURES") or "10/300"
 RATE_LIMIT_REGISTER = os.environ.get("RATE_LIMIT_REGISTER") or "60/3600"
@@ -249,5 +276,6 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "uvicorn.error": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
     },
 }

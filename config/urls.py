@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
-from accounts.api import holdings, ledger, portfolio, wallet
+from accounts.api import api_keys, competitions, holdings, ledger, portfolio, second_factor, wallet
 from accounts.api import views as accounts
 from config import views
 from exchange.api import tickers
@@ -23,6 +23,14 @@ api = [
     path("token/refresh/", accounts.TokenRefreshView.as_view()),
     path("token/blacklist/", accounts.TokenBlacklistView.as_view()),
     path("me/", accounts.MeView.as_view()),
+    path("me/totp/", second_factor.TotpView.as_view()),
+    path("me/totp/confirm/", second_factor.TotpConfirmView.as_view()),
+    path("api-keys/", api_keys.KeyListView.as_view()),
+    path("api-keys/<int:key_id>/", api_keys.KeyView.as_view()),
+    path("competitions/", competitions.CompetitionListView.as_view()),
+    path("competitions/<int:competition_id>/", competitions.CompetitionView.as_view()),
+    path("competitions/<int:competition_id>/join/", competitions.JoinView.as_view()),
+    path("competitions/<int:competition_id>/leaderboard/", competitions.LeaderboardView.as_view()),
     path("wallet/", accounts.WalletView.as_view()),
     path("wallet/withdraw/", wallet.WithdrawView.as_view()),
     path("wallet/withdrawals/", wallet.WithdrawalListView.as_view()),

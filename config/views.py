@@ -13,6 +13,7 @@ from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.permissions import AllowAny
 from rest_framework.views import APIView
 
+from accounts import lockout
 from config.paths import is_api
 from config.problems import counted, response_of
 from exchange import audit
@@ -111,6 +112,15 @@ class UnknownRoute(APIView):
     def initial(self, request, *args, **kwargs):
         super().initial(request, *args, **kwargs)
         raise NotFound("There is no such route; see /api/docs/.")
+
+
+def locked_out(request, response=None, credentials=None):
+    """What django-axes answers once somebody guessed too often. The API says so by itself, see accounts.lockout."""
+    if is_api(request.path_info):
+        return response
+    wait = lockout.seconds_left(request, (credentials or {}).get("username", ""))
+    text = f"Too many failed logins; try again in {wait} seconds.\n"
+    return HttpResponse(text, status=429, headers={"Retry-After": str(wait)}, content_type="text/plain; charset=utf-8")
 
 
 def not_found(request, exception=None):

@@ -108,6 +108,7 @@ class Batch:
         self._check_market(live)
         if not self.sheet.holders[cmd.account].is_active:
             raise c.AccountInactive("This account may not place orders; ask the operator.")
+        self._check_entry(cmd.account, live)
         if cmd.spec.version != live.spec.version:
             validation.refit(cmd, live.spec)
         _check_band(live, cmd.price)
@@ -189,6 +190,7 @@ class Batch:
     def _amend(self, cmd: Amend) -> Outcome:
         live, order = self._open_order(cmd.account, cmd.order_id)
         self._check_market(live)
+        self._check_entry(cmd.account, live)
         price, quantity = _new_terms(live, order, cmd)
         plan = live.book.plan_amend(
             order.id, price=price, quantity=quantity, post_only=order.post_only, prevention=order.prevention
@@ -256,6 +258,11 @@ class Batch:
             else "nothing moves until the operator reopens it"
         )
         raise c.MarketHalted(f"{live.spec.symbol} is halted: {hint}.")
+
+    def _check_entry(self, account: int, live: LiveBook) -> None:
+        """A competition entry trades its competition's markets while that is on."""
+        if terms := self.sheet.holders[account].terms:
+            terms.check(live.spec.id, live.spec.symbol, self.records.moment)
 
     def _check_not_halted(self, live: LiveBook) -> None:
         if self.status[live.spec.id] == Market.Status.HALTED:

@@ -109,12 +109,16 @@ class Windows:
 windows = Windows()
 
 
-def charge_request(user_id: int | None, address: str) -> Charge | None:
-    """Count an API request of a user, or of an address that shows no valid token. None while limits are off."""
+def charge_request(caller: object | None, address: str) -> Charge | None:
+    """Count an API request of a user (by id), of an API key (("key", id)), or of an address that shows neither. None
+    while limits are off.
+    """
     if not settings.RATE_LIMITS:
         return None
-    if user_id is not None:
-        return windows.charge(user_id, rate(settings.RATE_LIMIT_USER))
+    if type(caller) is tuple:
+        return windows.charge(caller, rate(settings.RATE_LIMIT_KEY))
+    if caller is not None:
+        return windows.charge(caller, rate(settings.RATE_LIMIT_USER))
     return windows.charge(address, rate(settings.RATE_LIMIT_ANONYMOUS))
 
 

@@ -11,7 +11,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import events, idempotency, tokens, transfers, users
+from accounts import events, idempotency, lockout, tokens, transfers, users
 from accounts.api import shapes
 from accounts.api.serializers import EventQuery, LoginRequest, MoneyRequest, RefreshRequest, RegisterRequest
 from accounts.models import Account, Balance, User
@@ -46,22 +46,21 @@ class RegisterView(APIView):
 
 
 class TokenView(APIView):
-    """Logging in. Only failures are limited, per name and address."""
+    """Logging in. Only failures are limited, see accounts.lockout."""
 
     permission_classes = [AllowAny]
 
     @extend_schema(operation_id="token_obtain", summary="Log in", request=LoginRequest, responses=shapes.TokenPairShape)
     def post(self, request):
         wanted = validated(LoginRequest, request.data)
-        key = ("login", wanted["username"].lower(), address_of_request(request))
-        limit = rate(settings.RATE_LIMIT_LOGIN_FAILURES)
-        if settings.RATE_LIMITS:
-            windows.charge(key, limit, cost=0).check()
+        lockout.check(request._request, wanted["username"])
         try:
-            return Response(tokens.log_in(**wanted))
+            pair, user = tokens.log_in(**wanted)
         except tokens.InvalidCredentials:
-            windows.charge(key, limit)
+            lockout.failed(request._request, wanted["username"])
             raise
+        lockout.succeeded(request._request, user)
+        return Response(pair)
 
 
 class TokenRefreshView(APIView):
@@ -105,7 +104,7 @@ class MeView(APIView):
 
 
 class WalletView(APIView):
-    """What the account holds; POST is the demo's faucet."""
+    """What the account holds; POST is the demo's faucet, for people only."""
 
     @extend_schema(operation_id="wallet_read", summary="Your balances", responses=shapes.WalletShape)
     def get(self, request):

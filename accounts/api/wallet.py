@@ -6,10 +6,12 @@ from rest_framework.generics import ListAPIView
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import withdrawals
+from accounts import idempotency, second_factor, withdrawals
+from accounts.api.second_factor import OTP
 from accounts.api.serializers import MoneyRequest
 from accounts.api.shapes import WalletShape
 from accounts.api.views import IDEMPOTENCY_KEY, move_money
+from accounts.authentication import WITHDRAWING
 from accounts.models import Withdrawal
 from marketdata import clock
 from marketdata.api.fields import MAX_ID, Word, read_query
@@ -44,18 +46,25 @@ class RequestedShape(WithdrawalShape, WalletShape):
 class WithdrawView(APIView):
     """Asking for money to be paid out."""
 
+    keys_may = WITHDRAWING
+
     @extend_schema(
         operation_id="wallet_withdraw",
         summary="Withdraw",
         description=(
             "The amount is reserved at once and paid out when an operator approves it; see GET wallet/withdrawals/. "
-            "Where the venue pays at once, it comes back APPROVED."
+            "Where the venue pays at once, it comes back APPROVED. Users with a second factor send a code in X-OTP, "
+            "with an API key too: 403 `otp_required`, `otp_invalid`."
         ),
-        parameters=[IDEMPOTENCY_KEY],
+        parameters=[IDEMPOTENCY_KEY, OTP],
         request=MoneyRequest,
         responses={201: OpenApiResponse(RequestedShape, "Reserved, or paid out already.")},
     )
     def post(self, request):
+        key = request.headers.get("Idempotency-Key")
+        # What was done before under the key is only told again, which needs no second code.
+        if not idempotency.was_done(account_id=request.auth.account_id, key=key):
+            second_factor.require(request.auth.user_id, request.headers.get("X-OTP"))
         return move_money(request, "withdrawal", _request)
 
 
@@ -81,6 +90,8 @@ class WithdrawalListView(ListAPIView):
 
 class WithdrawalView(APIView):
     """One of the own withdrawals."""
+
+    keys_may = WITHDRAWING
 
     @extend_schema(operation_id="withdrawals_read", summary="One withdrawal", responses=WithdrawalShape)
     def get(self, request, withdrawal_id: int):

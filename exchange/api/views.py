@@ -8,6 +8,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.authentication import TRADING
 from exchange import orders
 from exchange.api import doors, examples, shapes
 from exchange.api.serializers import (
@@ -34,6 +35,7 @@ class OrderListView(ListAPIView, DoorView):
 
     queryset = Order.objects.none()
     has_cursor = True
+    keys_may = TRADING
 
     def get_queryset(self):
         wanted = read_query(OrderQuery, self.request.query_params)
@@ -110,6 +112,8 @@ class OrderHistoryView(OrderListView):
 class OrderView(DoorView):
     """One of the own orders."""
 
+    keys_may = TRADING
+
     @extend_schema(operation_id="orders_read", summary="One order with its fills", responses=shapes.OrderShape)
     def get(self, request, order_id: int):
         return Response(orders.stored(doors.known_id(order_id), request.auth.account_id))
@@ -147,6 +151,8 @@ class OrderView(DoorView):
 class OrderCancelView(DoorView):
     """Cancelling for clients that cannot send DELETE."""
 
+    keys_may = TRADING
+
     @extend_schema(
         operation_id="orders_cancel_by_post",
         summary="Cancel an open order",
@@ -159,6 +165,8 @@ class OrderCancelView(DoorView):
 
 class OrderBatchView(DoorView):
     """Several orders in one request."""
+
+    keys_may = TRADING
 
     @extend_schema(
         operation_id="orders_place_batch",

@@ -11,6 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 
+from accounts import api_keys
 from exchange.streams import queries
 from exchange.streams.outbox import Outbox, frame
 from marketdata.refusals import Refusal
@@ -30,8 +31,9 @@ class BadSequence(Refusal):
 class AccountMember:
     """One socket's place in its account's events. `told` is the last sequence that it was sent."""
 
-    def __init__(self, account_id: int, outbox: Outbox, deactivated: Callable[[], None]):
+    def __init__(self, account_id: int, outbox: Outbox, deactivated: Callable[[], None], key_id: int | None = None):
         self.account_id, self.outbox, self.deactivated = account_id, outbox, deactivated
+        self.key_id = key_id
         self.told = -1
         self.known = -1
         self._reading: asyncio.Task | None = None
@@ -147,15 +149,19 @@ class AccountFeeds:
                     member.receive(framed)
 
     async def check(self) -> None:
-        """Compare every member with the database; end those whose user was deactivated."""
+        """Compare every member with the database; end those whose user was deactivated or whose key was revoked."""
         if not self.by_account:
             return
         account_ids = list(self.by_account)
         heads = await in_thread(queries.account_heads, account_ids)
+        members = [member for account_id in account_ids for member in self.by_account.get(account_id, ())]
+        key_ids = {member.key_id for member in members if member.key_id is not None}
+        # Not `members` below: who joined meanwhile is new enough, and its key is not among those asked for.
+        dead = key_ids - (await in_thread(api_keys.alive, key_ids)) if key_ids else set()
         for account_id in account_ids:
             sequence, is_active = heads.get(account_id, (0, False))
             for member in list(self.by_account.get(account_id, ())):
-                if is_active:
+                if is_active and member.key_id not in dead:
                     member.want(sequence)
                 else:
                     member.deactivated()

@@ -2,6 +2,7 @@
 trade here.
 
     → {"type": "authenticate", "token": "…"}                ← {"type": "snapshot", "sequence": n, "orders": […], …}
+    → {"type": "authenticate", "key": "…", "timestamp": ms, "sign": "…"}       ← the same for an API key that may READ
     → {"type": "resume", "after": n}                        ← {"type": "resumed", "after": n}, then every event above n
     → {"type": "place", "id": 1, "symbol": …, "side": …}    ← {"type": "result", "id": 1, "status": 201, "order": {…}}
     → {"type": "amend", "id": 2, "order_id": …, "price": …} ← {"type": "result", "id": 2, "status": 422, "error": {…}}
@@ -9,24 +10,29 @@ trade here.
 
 Orders, amendments and cancellations go through the same definitions and the same door as over REST, in the
 order they came; up to MAX_IN_FLIGHT of them wait for their commit at the same time, and results come as they
-are ready. They count for the user's rate limit. A socket outlives its token, but not its user: a deactivated
-one is closed with 4401 within about a second.
+are ready. They count for the user's rate limit, or the key's. `account` in the authenticate message names another
+of the user's own accounts, as X-Account does. A key signs timestamp + "GET/ws/user/". A socket outlives its token,
+but neither its user nor its key: once that is deactivated or revoked, it is closed with 4401 within about a second.
 """
 
 import asyncio
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from rest_framework.exceptions import APIException
 
+from accounts.api_keys import Signed
 from accounts.authentication import (
+    READ,
+    TRADE,
     NotAuthenticated,
     Principal,
     TokenInvalid,
     bearer_token,
-    cached_principal,
+    choose_account,
     principal_for_token,
 )
+from accounts.callers import principal_for_signed
 from exchange import orders
 from exchange.api.doors import amend_command, known_id, place_command
 from exchange.streams.account_feeds import AccountMember, account_feeds
@@ -40,6 +46,7 @@ from marketdata.throttling import charge_request
 AUTHENTICATE_SECONDS = 10.0
 MAX_IN_FLIGHT = 64
 MAX_TOKEN_CHARACTERS = 4096
+SIGNED_TARGET = b"GET/ws/user/"
 COMMANDS = frozenset({"place", "amend", "cancel"})
 
 
@@ -58,7 +65,8 @@ class UserConsumer(StreamConsumer):
         self._deadline = asyncio.get_running_loop().call_later(AUTHENTICATE_SECONDS, self._is_late)
         authorization = header(self.scope, b"authorization")
         if authorization is not None:
-            await self._authenticate(lambda: bearer_token(authorization) or "")
+            chosen = header(self.scope, b"x-account")
+            await self._authenticate(lambda: _by_token(bearer_token(authorization) or "", chosen))
 
     def left(self) -> None:
         if self._deadline is not None:
@@ -71,7 +79,7 @@ class UserConsumer(StreamConsumer):
         if kind == "authenticate":
             if self.principal is not None:
                 raise BadMessage("This socket is authenticated already.")
-            return await self._authenticate(lambda: _token(message))
+            return await self._authenticate(lambda: _principal(message, self.address))
         if self.principal is None:
             raise NotAuthenticated('First send {"type": "authenticate", "token": "<access>"}.')
         if kind == "resume":
@@ -82,15 +90,15 @@ class UserConsumer(StreamConsumer):
 
     # Who it is
 
-    async def _authenticate(self, token_of) -> None:
+    async def _authenticate(self, principal_of: Callable[[], Principal]) -> None:
         try:
-            token = token_of()
-            principal = cached_principal(token) or await in_thread(principal_for_token, token)
+            principal = await in_thread(principal_of)
+            principal.require(READ)
         except Refusal as refusal:
             return self.fail(refusal, NOT_AUTHENTICATED)
         self._deadline.cancel()
         self.principal = principal
-        self.member = AccountMember(principal.account_id, self.outbox, self._deactivated)
+        self.member = AccountMember(principal.account_id, self.outbox, self._deactivated, principal.key_id)
         account_feeds.join(self.member)
         await self.member.begin()
 
@@ -98,7 +106,7 @@ class UserConsumer(StreamConsumer):
         self.fail(NotAuthenticated(f"Authenticate within {AUTHENTICATE_SECONDS:.0f} seconds."), NOT_AUTHENTICATED)
 
     def _deactivated(self) -> None:
-        self.fail(TokenInvalid("The user cannot log in any more."), NOT_AUTHENTICATED)
+        self.fail(TokenInvalid("The user cannot log in any more, or the API key was revoked."), NOT_AUTHENTICATED)
 
     # Trading
 
@@ -109,9 +117,10 @@ class UserConsumer(StreamConsumer):
         name = _name(message)
         terms = {key: value for key, value in message.items() if key not in ("type", "id")}
         try:
-            charge = charge_request(self.principal.user_id, self.address)
+            charge = charge_request(self.principal.limited_as, self.address)
             if charge is not None:
                 charge.check()
+            self.principal.require(TRADE)
             work = await getattr(self, f"_{kind}")(terms)
         except (Refusal, APIException) as error:
             return self.tell(_refused(name, error))
@@ -156,6 +165,26 @@ async def _changed(work: Coroutine) -> dict:
 def _refused(name: object, error: Exception) -> dict:
     problem = problem_of(error, uuid.uuid4().hex)
     return {"type": "result", "id": name, "status": problem.status, "error": problem.body}
+
+
+def _principal(message: dict, address: str) -> Principal:
+    """Who an authenticate message is from. May query."""
+    chosen = message.get("account")
+    if chosen is not None and type(chosen) is not int:
+        raise BadMessage("account is the id of one of your accounts.")
+    chosen = None if chosen is None else str(chosen)
+    if "key" not in message:
+        return _by_token(_token(message), chosen)
+    words = [message.get(name) for name in ("key", "timestamp", "sign", "recv_window")]
+    if not all(type(word) in (str, int) or word is None for word in words):
+        raise BadMessage("key and sign are texts, timestamp and recv_window milliseconds.")
+    key, timestamp, sign, window = (None if word is None else str(word) for word in words)
+    signed = Signed(key or "", timestamp or "", sign or "", window, SIGNED_TARGET)
+    return choose_account(principal_for_signed(signed, address), chosen)
+
+
+def _by_token(token: str, chosen: str | None) -> Principal:
+    return choose_account(principal_for_token(token), chosen)
 
 
 def _token(message: dict) -> str:

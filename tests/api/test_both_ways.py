@@ -8,7 +8,7 @@ from marketdata.throttling import windows
 RELEVANT = (
     "content-type", "allow", "vary", "retry-after", "ratelimit-policy", "ratelimit", "idempotent-replayed",
     "www-authenticate",
-    "x-frame-options", "x-content-type-options", "referrer-policy",
+    "cache-control", "content-security-policy", "x-frame-options", "x-content-type-options", "referrer-policy",
     "cross-origin-opener-policy", "strict-transport-security",
 )  # fmt: skip
 ORDER = {"symbol": "AAPL", "side": "BUY", "price": "100", "quantity": "5"}

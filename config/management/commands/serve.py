@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, connection, connections
 
-from config import embedded, serving, worker_pool
+from config import checks, embedded, serving, worker_pool
 
 STARTING_LOCK = 0x76656E7565  # an advisory lock: one starter at a time migrates and seeds a database
 OFF = {"off", "false", "no", "0"}
@@ -45,6 +45,8 @@ class Command(BaseCommand):
                 "several server processes (WORKERS) reach each other through Redis: set REDIS_URL, or WORKERS=1.",
                 returncode=2,
             )
+        if reasons := checks.unsafe(debug=settings.DEBUG, host=host, secret_key=settings.SECRET_KEY):
+            raise CommandError(" ".join(reasons), returncode=2)
         serving.stop_on_signals()
         if options["no_simulator"]:
             os.environ["SIMULATOR"] = "off"  # for the server processes

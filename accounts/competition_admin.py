@@ -1,0 +1,127 @@
+"""The operators' pages for competitions: setting one up, entering people, beginning the next round.
+
+Imported by accounts.admin. Everything goes through accounts.competitions.
+"""
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from unfold.decorators import action
+from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
+
+from accounts import competitions
+from accounts.models import Competition, CompetitionEntry
+from accounts.tokens import find_user
+from marketdata import operators
+
+
+class NextRoundForm(operators.ReasonForm):
+    """When the next round begins and ends, UTC."""
+
+    starts_at = forms.SplitDateTimeField(widget=UnfoldAdminSplitDateTimeWidget())
+    ends_at = forms.SplitDateTimeField(widget=UnfoldAdminSplitDateTimeWidget())
+
+
+class EnterForm(operators.ReasonForm):
+    """Who takes part."""
+
+    username = forms.CharField(max_length=150, widget=UnfoldAdminTextInputWidget())
+
+    def clean_username(self):
+        user = find_user(self.cleaned_data["username"])
+        if user is None:
+            raise forms.ValidationError("There is no such user.")
+        return user
+
+
+@admin.register(Competition)
+class CompetitionAdmin(operators.OperatorAdmin):
+    """Contests. The capital is fixed once somebody has joined; times and markets reach the entries at once."""
+
+    list_display = ("name", "round", "shown_status", "starts_at", "ends_at", "is_public")
+    list_filter = ("is_public",)
+    ordering = ("-id",)
+    exact_search = ("id",)
+    text_search = ("name__startswith",)
+    search_help_text = "How the name begins, or the whole id."
+    fields = (
+        ("name", "is_public"), ("starts_at", "ends_at"), ("starting_asset", "starting_amount"), "markets",
+        ("round", "shown_status"),
+    )  # fmt: skip
+    filter_horizontal = ("markets",)
+    actions_detail = ("next_round", "enter_user")
+
+    def shown_status(self, obj: Competition) -> str:
+        return competitions.status(obj) if obj.pk else "–"
+
+    shown_status.short_description = "status"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Competition | None = None):
+        if obj is not None and obj.entries.exists():
+            return ("round", "shown_status", "starting_asset", "starting_amount")
+        return ("round", "shown_status")
+
+    def save_related(self, request: HttpRequest, form: forms.ModelForm, formsets, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        competitions.apply_terms(form.instance)
+
+    def has_run_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return request.user.has_perm("accounts.change_competition")
+
+    @action(description="Next round", url_path="next-round", permissions=["run"], icon="restart_alt")
+    def next_round(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = get_object_or_404(Competition, pk=object_id)
+
+        def act(data: dict) -> str:
+            number = competitions.next_round(competition=row, starts_at=data["starts_at"], ends_at=data["ends_at"])
+            operators.log(request, [row], f"Round {number} begun: {data['reason']}")
+            return f"{row} is in round {number}."
+
+        return operators.ask(
+            self,
+            request,
+            form=NextRoundForm(request.POST or None),
+            title=f"Next round of {row}",
+            text="Everybody of this round gets a new account with the starting capital; the old ones stay as history.",
+            button="Begin",
+            act=act,
+            back=operators.change_url(row),
+        )
+
+    @action(description="Enter a user", url_path="enter", permissions=["run"], icon="person_add")
+    def enter_user(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = get_object_or_404(Competition, pk=object_id)
+
+        def act(data: dict) -> str:
+            entry = competitions.enter(competition=row, user=data["username"])
+            operators.log(request, [row], f"Entered {entry.user}: {data['reason']}")
+            return f"{entry} trades from account {entry.account_id}."
+
+        return operators.ask(
+            self,
+            request,
+            form=EnterForm(request.POST or None),
+            title=f"Enter a user into {row}",
+            text="An account is made for the user, with the starting capital.",
+            button="Enter",
+            act=act,
+            back=operators.change_url(row),
+        )
+
+
+@admin.register(CompetitionEntry)
+class CompetitionEntryAdmin(operators.HistoryAdmin):
+    """Who took part, round by round."""
+
+    list_display = ("id", "competition", "round", "user", "account", "shown_joined_at", "shown_final_equity")
+    list_select_related = ("competition", "user", "account__user", "account__market")
+    exact_search = ("id", "account_id", "competition_id")
+    text_search = ("user__username__startswith",)
+    search_help_text = "How the user's name begins, or the whole id of an entry, an account or a competition."
+    fields = (("competition", "round"), ("user", "account"), ("shown_joined_at", "shown_final_equity"))
+    shown_joined_at = operators.moment("joined_at")
+    shown_final_equity = operators.number("final_equity")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: CompetitionEntry | None = None):
+        return ("competition", "round", "user", "account", "shown_joined_at", "shown_final_equity")

@@ -1,0 +1,232 @@
+"""Competitions: everybody begins with the same capital on an account of its own, and equity decides.
+
+Rounds: 1, 2, …; each entrant has a new account in each round, old ones stay as history. What an entry may trade, and
+when, is copied to its account (see accounts.entry_terms), so that the matcher checks it under the account's lock. A
+round that is over is closed: open orders are cancelled (by exchange.closing), then every entry's final equity is kept.
+
+Locks: the competition's row, then accounts; no market is locked here, so the order of accounts.ledger holds.
+Equity is all that an entry's account holds, at the last prices, in the starting asset; what nobody can price is not
+in it and is named. Equal equity shares a rank, and the next rank counts those above: 1, 2, 2, 4.
+Known limits: between the end and its closing (a few seconds) resting orders of entries can still trade; self-trade
+prevention looks at accounts, so a user's main account and entry can trade with each other within the price band.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+
+from accounts import transfers
+from accounts.models import Account, Balance, Competition, CompetitionEntry, User
+from accounts.valuation import Valuation, load_pairs
+from marketdata import clock
+from marketdata.refusals import Malformed, NotFound, Refusal
+from marketdata.units import plain
+
+
+class RoundOver(Refusal):
+    """Nobody joins a round that has ended."""
+
+    code, title = "competition_closed", "The round is over"
+
+
+class RoundNotClosed(Refusal):
+    """The next round begins when this one is closed."""
+
+    code, status, title = "round_not_closed", 409, "The present round is not closed yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One line of a leaderboard. `unpriced`: assets that the account holds and nobody can price."""
+
+    rank: int
+    entry: CompetitionEntry
+    equity: Decimal
+    unpriced: tuple[str, ...]
+
+
+# Who sees what
+
+
+def visible_to(user_id: int, is_staff: bool) -> QuerySet[Competition]:
+    """Public competitions, and those in which the user has an entry; all of them for staff."""
+    rows = Competition.objects.select_related("starting_asset").prefetch_related("markets").order_by("-id")
+    if is_staff:
+        return rows
+    entered = CompetitionEntry.objects.filter(user_id=user_id).values("competition_id")
+    return rows.filter(Q(is_public=True) | Q(pk__in=entered))
+
+
+def find(*, competition_id: int, user_id: int, is_staff: bool = False) -> Competition:
+    """A competition that the user sees; NotFound."""
+    competition = visible_to(user_id, is_staff).filter(pk=competition_id).first()
+    if competition is None:
+        raise NotFound(f"There is no competition {competition_id}.")
+    return competition
+
+
+def status(competition: Competition, moment: datetime | None = None) -> str:
+    """UPCOMING, RUNNING, ENDED (being closed) or CLOSED."""
+    moment = moment or clock.now()
+    if competition.closed_round == competition.round:
+        return "CLOSED"
+    if moment < competition.starts_at:
+        return "UPCOMING"
+    return "RUNNING" if moment < competition.ends_at else "ENDED"
+
+
+# Taking part
+
+
+def join(*, competition: Competition, user: User) -> tuple[CompetitionEntry, bool]:
+    """The user's entry in the present round and whether it is new. RoundOver once that has ended."""
+    with transaction.atomic():
+        locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
+        known = CompetitionEntry.objects.filter(competition=locked, round=locked.round, user=user).first()
+        if known is not None:
+            return known, False
+        if status(locked) in ("ENDED", "CLOSED"):
+            raise RoundOver(f"Round {locked.round} of {locked} is over.")
+        return _enter(locked, user), True
+
+
+def enter(*, competition: Competition, user: User) -> CompetitionEntry:
+    """The same by an operator, for competitions that are not public."""
+    return join(competition=competition, user=user)[0]
+
+
+def _enter(competition: Competition, user: User) -> CompetitionEntry:
+    """An entry with its account and starting capital; the competition's row is locked."""
+    account = Account.objects.create(
+        user=user,
+        kind=Account.Kind.SUB,
+        name=f"{user} in {competition}"[:64],
+        opens_at=competition.starts_at,
+        closes_at=competition.ends_at,
+        market_ids=_market_ids(competition),
+    )
+    transfers.deposit(
+        account=account,
+        asset=competition.starting_asset,
+        amount=competition.starting_amount,
+        reason=f"starting capital of {competition}, round {competition.round}",
+    )
+    return CompetitionEntry.objects.create(
+        competition=competition, round=competition.round, user=user, account=account, joined_at=clock.now()
+    )
+
+
+def _market_ids(competition: Competition) -> list[int]:
+    return sorted(competition.markets.values_list("pk", flat=True))
+
+
+# What operators do
+
+
+def apply_terms(competition: Competition) -> int:
+    """Give the present round's accounts the competition's times and markets after an edit; how many accounts.
+
+    A closed round stays as it is.
+    """
+    with transaction.atomic():
+        locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
+        if locked.closed_round == locked.round:
+            return 0
+        ids = locked.entries.filter(round=locked.round).values("account_id")
+        # In id order, as everybody takes them.
+        accounts = list(Account.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk"))
+        return Account.objects.filter(pk__in=[account.pk for account in accounts]).update(
+            opens_at=locked.starts_at, closes_at=locked.ends_at, market_ids=_market_ids(locked)
+        )
+
+
+def next_round(*, competition: Competition, starts_at: datetime, ends_at: datetime) -> int:
+    """Begin the next round, with everybody who was in the present one, on new accounts; its number. RoundNotClosed."""
+    if ends_at <= starts_at or ends_at <= clock.now():
+        raise Malformed("A round ends after it starts, and in the future.")
+    with transaction.atomic():
+        locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
+        if locked.closed_round != locked.round:
+            raise RoundNotClosed(f"Round {locked.round} ends at {clock.text(locked.ends_at)} and is closed then.")
+        users = User.objects.filter(
+            competition_entries__competition=locked, competition_entries__round=locked.round, is_active=True
+        )
+        entrants = list(users.order_by("pk"))
+        locked.round += 1
+        locked.starts_at, locked.ends_at = starts_at, ends_at
+        locked.save(update_fields=["round", "starts_at", "ends_at"])
+        for user in entrants:
+            _enter(locked, user)
+    return locked.round
+
+
+def due() -> list[Competition]:
+    """Competitions whose round has ended and is not closed."""
+    return list(Competition.objects.filter(ends_at__lte=clock.now()).exclude(closed_round=F("round")).order_by("pk"))
+
+
+def close(competition: Competition) -> bool:
+    """Keep every entry's final equity, at the prices of now; False when somebody did or the end was moved."""
+    with transaction.atomic():
+        locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
+        if status(locked) != "ENDED":
+            return False
+        standings = leaderboard(locked)
+        for standing in standings:
+            standing.entry.final_equity = standing.equity
+        CompetitionEntry.objects.bulk_update([standing.entry for standing in standings], ["final_equity"])
+        locked.closed_round = locked.round
+        locked.save(update_fields=["closed_round"])
+    return True
+
+
+# Who leads
+
+
+def leaderboard(competition: Competition, round_: int | None = None) -> list[Standing]:
+    """Everybody in a round (the present one unless named), best first; three queries and the prices.
+
+    A closed round is told as it was closed. Within a rank, who joined first stands first.
+    """
+    round_ = round_ or competition.round
+    entries = list(competition.entries.filter(round=round_).select_related("user"))
+    if round_ <= competition.closed_round:
+        return ranked((entry, entry.final_equity, ()) for entry in entries)
+    valuation = Valuation(competition.starting_asset, load_pairs())
+    balances = defaultdict(list)
+    for balance in Balance.objects.filter(account__competition_entry__in=entries).select_related("asset"):
+        balances[balance.account_id].append(balance)
+    return ranked((entry, *_equity(balances[entry.account_id], valuation)) for entry in entries)
+
+
+def _equity(balances: list[Balance], valuation: Valuation) -> tuple[Decimal, tuple[str, ...]]:
+    values = [(balance, valuation.value(balance.asset_id, balance.total)) for balance in balances]
+    priced = sum((value for _, value in values if value is not None), Decimal(0))
+    return priced, tuple(sorted(balance.asset.symbol for balance, value in values if value is None))
+
+
+def ranked(rows: Iterable[tuple[CompetitionEntry, Decimal, tuple[str, ...]]]) -> list[Standing]:
+    """Lines in order with their ranks. Pure."""
+    ordered = sorted(rows, key=lambda row: (-row[1], row[0].pk))
+    standings: list[Standing] = []
+    for place, (entry, equity, unpriced) in enumerate(ordered, 1):
+        is_tied = bool(standings) and standings[-1].equity == equity
+        standings.append(Standing(standings[-1].rank if is_tied else place, entry, equity, unpriced))
+    return standings
+
+
+def standing_row(standing: Standing, competition: Competition) -> dict:
+    """A line of the leaderboard as everybody sees it."""
+    profit = standing.equity - competition.starting_amount
+    return {
+        "rank": standing.rank,
+        "username": standing.entry.user.username,
+        "equity": plain(standing.equity),
+        "profit": plain(profit),
+        "unpriced": list(standing.unpriced),
+    }

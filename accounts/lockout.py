@@ -1,0 +1,79 @@
+"""Who guesses passwords is locked out: RATE_LIMIT_LOGIN_FAILURES failures of one name from one address, counted by
+django-axes in the database, so for all processes, for logging in over the API and in the admin alike.
+
+One address that guesses at many names is stopped too, at ADDRESS_FACTOR times as many failures; that is counted by
+each process for itself. Names count in any case. Nothing is counted while RATE_LIMITS is off.
+"""
+
+from datetime import timedelta
+
+from axes.handlers.proxy import AxesProxyHandler
+from axes.helpers import get_cool_off
+from axes.models import AccessAttempt
+from django.conf import settings
+from django.contrib.auth.signals import user_login_failed
+from django.http import HttpRequest
+
+from accounts.models import User
+from marketdata import clock
+from marketdata.throttling import Rate, Throttled, address_of_request, rate, windows
+
+ADDRESS_FACTOR = 10
+
+
+def check(request: HttpRequest, username: str) -> None:
+    """Throttled for a name or an address with too many failures."""
+    if not settings.RATE_LIMITS:
+        return
+    if not AxesProxyHandler.is_allowed(request, {"username": username}):
+        raise Throttled(seconds_left(request, username))
+    windows.charge(*_window(request), cost=0).check()
+
+
+def failed(request: HttpRequest, username: str) -> None:
+    """One more failure."""
+    if settings.RATE_LIMITS:
+        windows.charge(*_window(request))
+        user_login_failed.send(sender=__name__, credentials={"username": username}, request=request)
+
+
+def succeeded(request: HttpRequest, user: User) -> None:
+    """The right password ends the name's count."""
+    if settings.RATE_LIMITS:
+        AxesProxyHandler.user_logged_in(__name__, request=request, user=user)
+
+
+def seconds_left(request: HttpRequest, username: str) -> int:
+    """How long the lockout of that name lasts yet."""
+    name = client_name(request, {"username": username})
+    rows = AccessAttempt.objects.filter(username=name, ip_address=client_address(request))
+    last = rows.order_by("-attempt_time").values_list("attempt_time", flat=True).first()
+    limit = get_cool_off(request)
+    left = limit if last is None else last + limit - clock.now()
+    return max(1, int(left.total_seconds()))
+
+
+def _window(request: HttpRequest) -> tuple[object, Rate]:
+    limit = rate(settings.RATE_LIMIT_LOGIN_FAILURES)
+    return ("login", address_of_request(request)), Rate(limit.limit * ADDRESS_FACTOR, limit.seconds)
+
+
+# What django-axes asks for, by name in the settings
+
+
+def failure_limit(request: HttpRequest, credentials: dict | None) -> int:
+    return rate(settings.RATE_LIMIT_LOGIN_FAILURES).limit
+
+
+def cool_off(request: HttpRequest | None) -> timedelta:
+    return timedelta(seconds=rate(settings.RATE_LIMIT_LOGIN_FAILURES).seconds)
+
+
+def client_address(request: HttpRequest) -> str:
+    return address_of_request(request)
+
+
+def client_name(request: HttpRequest, credentials: dict | None) -> str:
+    """In lower case; text that PostgreSQL cannot keep is no name of anybody's."""
+    name = (credentials or {}).get("username") or request.POST.get("username") or ""
+    return name.lower().replace("\x00", "")[:150]

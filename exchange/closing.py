@@ -1,0 +1,57 @@
+"""Closing the rounds of competitions that have ended: their open orders are cancelled, then equity is kept.
+
+One process at a time does it, within LOOK_SECONDS of the end. Doing it again does no harm, so a crash in between is
+made good by the next look.
+"""
+
+import asyncio
+import logging
+
+from django.db import DatabaseError, InterfaceError
+
+from accounts import competitions
+from accounts.models import Competition
+from exchange import orders
+from exchange.commands import OrderNotOpen
+from exchange.models import Order
+from marketdata.leadership import Leadership, Lost
+from marketdata.refusals import Unavailable
+
+logger = logging.getLogger(__name__)
+
+#: Below 2^31, so that pg_locks shows it whole in objid.
+LOCK = 0x636F6D70
+LOOK_SECONDS = 2.0
+
+
+def close_due() -> list[Competition]:
+    """Close every round that has ended; the competitions that were closed."""
+    return [competition for competition in competitions.due() if _close(competition)]
+
+
+def _close(competition: Competition) -> bool:
+    accounts = competition.entries.filter(round=competition.round).values("account_id")
+    open_orders = Order.objects.filter(account_id__in=accounts, status__in=Order.ACTIVE).order_by("pk")
+    for order_id in open_orders.values_list("pk", flat=True):
+        try:
+            orders.cancel(account_id=None, order_id=order_id)
+        except OrderNotOpen:
+            pass  # filled meanwhile
+    return competitions.close(competition)
+
+
+async def run() -> None:
+    """Look for ever, in the one process, of all on the database, that may."""
+    leadership = Leadership(LOCK, "competitions")
+    try:
+        while True:
+            try:
+                if await leadership.take():
+                    await leadership.do(close_due)
+            except (Lost, DatabaseError, InterfaceError, Unavailable) as error:
+                logger.warning("closing competitions waits for the database: %s", type(error).__name__)
+            except Exception:
+                logger.exception("closing competitions failed")
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        await leadership.close()

@@ -1,0 +1,120 @@
+"""API keys and chosen accounts at the private socket: who gets in, what it may do, when it is closed."""
+
+import time
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from accounts import api_keys, competitions
+from accounts.models import Account, Competition, User
+from exchange.streams import account_feeds
+from marketdata import clock
+from marketdata.models import Market
+from tests.api.conftest import token_of as access_token
+from tests.security.bots import signature
+from tests.streams.conftest import server
+
+__all__ = ["server"]
+
+
+@pytest.fixture
+def key_of(venue):
+    """Makes a key of ann's: {"key", "secret", row}."""
+    ann = venue.trader("ann", USD=1000)
+
+    def make(*permissions: str, account: Account = ann, **terms) -> dict:
+        terms = {"name": "bot", "allowed_ips": [], "expires_at": None} | terms
+        row, secret = api_keys.create(account=account, permissions=list(permissions), **terms)
+        return {"key": row.key, "secret": secret, "row": row}
+
+    return make
+
+
+@pytest.fixture
+def contest(venue):
+    now = clock.now()
+    made = Competition.objects.create(
+        name="Spring", starts_at=now, ends_at=now + timedelta(hours=1), starting_asset=venue.assets["USD"],
+        starting_amount=Decimal(500),
+    )  # fmt: skip
+    made.markets.set(Market.objects.all())
+    return made
+
+
+def hello(made: dict, *, age_ms: int = 0, **changed) -> dict:
+    timestamp = int(time.time() * 1000) - age_ms
+    sign = signature(made["secret"], timestamp, b"GET/ws/user/")
+    return {"type": "authenticate", "key": made["key"], "timestamp": timestamp, "sign": sign, **changed}
+
+
+def answer(server, message: dict) -> dict:
+    with server.client("/ws/user/") as client:
+        client.send(message)
+        return client.next()
+
+
+def test_a_key_reads_and_trades(venue, server, key_of):
+    with server.client("/ws/user/") as client:
+        client.send(hello(key_of("READ", "TRADE")))
+        assert client.next()["balances"][0]["available"] == "1000"
+        client.send({"type": "place", "id": 1, "symbol": "AAPL", "side": "BUY", "price": "100", "quantity": "5"})
+        assert client.until(lambda m: m["type"] == "result")["status"] == 201
+        assert client.until(lambda m: m["type"] == "balance")["available"] == "499.5"
+
+
+def test_a_reading_key_does_not_trade(venue, server, key_of):
+    with server.client("/ws/user/") as client:
+        client.send(hello(key_of("READ")))
+        client.next()
+        for command in ({"type": "place"}, {"type": "amend", "order_id": 1}, {"type": "cancel", "order_id": 1}):
+            client.send({**command, "id": 1})
+            refused = client.next()
+            assert (refused["status"], refused["error"]["code"]) == (403, "permission_denied")
+
+
+def test_who_does_not_get_in(venue, server, key_of):
+    good, trading, far = key_of("READ"), key_of("TRADE"), key_of("READ", allowed_ips=["203.0.113.7"])
+    other = venue.trader("bob")
+    messages = {
+        "signature_invalid": hello(good, sign="0" * 64),
+        "timestamp_out_of_window": hello(good, age_ms=6_000),
+        "api_key_invalid": hello({"key": "nobody", "secret": "x"}),
+        "permission_denied": hello(trading),
+        "ip_not_allowed": hello(far),
+        "not_found": hello(good, account=other.pk),
+        "bad_message": hello(good, sign=["x"]),
+    }
+    assert {code: answer(server, message).get("code") for code, message in messages.items()} == {c: c for c in messages}
+    assert answer(server, hello(good, age_ms=6_000, recv_window=60_000))["type"] == "snapshot"
+
+
+def test_a_revoked_keys_socket_is_closed(venue, server, key_of):
+    made, kept = key_of("READ"), key_of("READ")
+    with server.client("/ws/user/") as client, server.client("/ws/user/") as other:
+        client.send(hello(made))
+        other.send(hello(kept))
+        assert client.next()["type"] == other.next()["type"] == "snapshot"
+        api_keys.revoke(user_id=User.objects.get(username="ann").pk, key_id=made["row"].pk)
+        messages, code = client.rest()
+        assert (messages[-1]["code"], code) == ("token_invalid", 4401)
+        other.send({"type": "ping"})
+        assert other.next()["type"] == "pong"
+        assert sum(len(members) for members in account_feeds.account_feeds.by_account.values()) == 1
+
+
+def test_an_account_is_chosen_by_its_id(venue, server, contest):
+    ann, bob = venue.trader("ann", USD=1000), venue.trader("bob")
+    entry = competitions.enter(competition=contest, user=ann.user)
+    token = access_token(ann)
+    with server.client("/ws/user/") as client:
+        client.send({"type": "authenticate", "token": token, "account": entry.account_id})
+        assert [row["total"] for row in client.next()["balances"]] == ["500"]
+        client.send({"type": "place", "id": 1, "symbol": "AAPL", "side": "BUY", "price": "100", "quantity": "4"})
+        assert client.until(lambda m: m["type"] == "result")["status"] == 201
+    assert venue.funds("ann", "USD") == "1000+0"
+    refused = answer(server, {"type": "authenticate", "token": token, "account": bob.pk})
+    assert refused["code"] == "not_found"
+    headers = {"Authorization": f"Bearer {token}", "X-Account": str(entry.account_id)}
+    with server.client("/ws/user/", additional_headers=headers) as client:
+        assert len(client.next()["orders"]) == 1
