@@ -1,17 +1,15 @@
 """Who is asking: bearer tokens, the principal behind each, and which of their accounts they mean.
 
-A verified token is remembered for PRINCIPAL_SECONDS at most and never beyond its expiry, so that a busy client costs
-one signature and one query every few seconds. `revoke` forgets a user at once in this process (a password change and
-a deactivation do that); other processes notice within PRINCIPAL_SECONDS. Tokens carry a hash of the password's hash,
-so a changed password ends those issued before. API keys come in through accounts.callers; what they may do at a route
-stands in the view's `keys_may`. X-Account names which of the caller's own accounts is meant; without it, it is the
-main one, or the key's.
+A verified token is remembered for a few seconds (see accounts.verified). `revoke` forgets a user at once in this
+process (a password change and a deactivation do that); other processes notice within PRINCIPAL_SECONDS. Tokens carry
+a hash of the password's hash, so a changed password ends those issued before. API keys come in through
+accounts.callers; what they may do at a route stands in the view's `keys_may`. X-Account names which of the caller's
+own accounts is meant; without it, it is the main one, or the key's.
 """
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from threading import Lock
 
 from rest_framework.permissions import BasePermission
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
@@ -22,10 +20,9 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 from accounts import api_keys
 from accounts.models import Account, ApiKey, User
 from accounts.users import main_account
+from accounts.verified import VerifiedTokens
 from marketdata.refusals import NotFound, Refusal
 
-PRINCIPAL_SECONDS = 5.0
-MAX_TOKENS = 20_000
 MAX_OWNERS = 50_000
 SCHEME = "bearer"
 READ, TRADE, WITHDRAW = ApiKey.Permission.values
@@ -88,37 +85,12 @@ class Principal:
         raise PermissionDenied(f"The API key has no permission to {permission.lower()}.")
 
 
-class _Principals:
-    """Verified tokens. Bounded: the oldest are forgotten first."""
-
-    def __init__(self):
-        self._known: dict[str, tuple[float, Principal]] = {}
-        self._lock = Lock()
-        self.revocations = 0
-
-    def get(self, token: str) -> Principal | None:
-        found = self._known.get(token)
-        if found is None or found[0] <= time.monotonic() or found[1].expires_at <= time.time():
-            return None
-        return found[1]
-
-    def put(self, token: str, principal: Principal, revocations: int) -> None:
-        """Remember, unless somebody was revoked while the token was being verified."""
-        with self._lock:
-            if revocations != self.revocations:
-                return
-            self._known.pop(token, None)
-            self._known[token] = (time.monotonic() + PRINCIPAL_SECONDS, principal)
-            while len(self._known) > MAX_TOKENS:
-                del self._known[next(iter(self._known))]
-
-    def revoke(self, user_id: int | None) -> None:
-        with self._lock:
-            self.revocations += 1
-            self._known = {t: found for t, found in self._known.items() if user_id not in (None, found[1].user_id)}
+def _reread(user_ids: set[int]) -> dict[int, tuple[bool, str]]:
+    rows = User.objects.filter(pk__in=user_ids, is_active=True).values_list("pk", "is_staff", "password")
+    return {pk: (is_staff, get_md5_hash_password(password)) for pk, is_staff, password in rows}
 
 
-_principals = _Principals()
+_verified_tokens = VerifiedTokens(_reread)
 
 
 #: (user id, account id) pairs that were looked up; who owns an account never changes.
@@ -127,33 +99,34 @@ _owners: set[tuple[int, int]] = set()
 
 def revoke(user_id: int) -> None:
     """Forget what this process believes of the user's tokens and keys; the next request reads the user again."""
-    _principals.revoke(user_id)
+    _verified_tokens.revoke(user_id)
     api_keys.forget(user_id)
 
 
 def forget() -> None:
     """Forget all tokens, keys and accounts: between tests."""
-    _principals.revoke(None)
+    _verified_tokens.revoke(None)
     api_keys.forget()
     _owners.clear()
 
 
 def cached_principal(token: str) -> Principal | None:
     """The principal of a token verified in the last seconds, else None. Touches no database."""
-    return _principals.get(token)
+    return _verified_tokens.get(token)
 
 
 def principal_for_token(token: str) -> Principal:
     """The principal of an access token; TokenExpired or TokenInvalid. May query: not for the event loop."""
-    principal = _principals.get(token)
+    principal = _verified_tokens.get(token)
     if principal is None:
-        revocations = _principals.revocations
-        principal = _verified(token)
-        _principals.put(token, principal, revocations)
+        revocations, read_at = _verified_tokens.revocations, time.monotonic()
+        principal, claim = _verified(token)
+        _verified_tokens.put(token, principal, claim, read_at=read_at, revocations=revocations)
     return principal
 
 
-def _verified(token: str) -> Principal:
+def _verified(token: str) -> tuple[Principal, str]:
+    """What the token says, and its claim about the password."""
     try:
         claims = AccessToken(token)
     except ExpiredTokenError:
@@ -164,9 +137,10 @@ def _verified(token: str) -> Principal:
     user = account and account.user
     if user is None or not user.is_active:
         raise TokenInvalid("The token's user cannot log in.")
-    if claims.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
+    claim = get_md5_hash_password(user.password)
+    if claims.get(api_settings.REVOKE_TOKEN_CLAIM) != claim:
         raise TokenInvalid("The password was changed since; log in again.")
-    return Principal(user.pk, account.pk, user.is_staff, float(claims["exp"]))
+    return Principal(user.pk, account.pk, user.is_staff, float(claims["exp"])), claim
 
 
 def _main_account(claim: object) -> Account | None:

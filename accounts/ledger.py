@@ -288,7 +288,7 @@ class Sheet:
                     ("account_id", "bigint", accounts),
                     ("first_sequence", "bigint", firsts),
                     ("last_sequence", "bigint", lasts),
-                    ("events", "jsonb", bodies),
+                    ("events", "json", bodies),
                     ("created_at", "timestamptz", [clock.text(self.moment)] * len(accounts)),
                 ],
             ),

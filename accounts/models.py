@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from marketdata import units
-from marketdata.models import Asset, Market, MoneyField
+from marketdata.models import Asset, Market, MoneyField, WrittenJSONField
 
 
 class User(AbstractUser):
@@ -160,7 +160,7 @@ class AccountEvent(models.Model):
     account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="events")
     first_sequence = models.BigIntegerField()
     last_sequence = models.BigIntegerField()
-    events = models.JSONField()
+    events = WrittenJSONField()
     created_at = models.DateTimeField()
 
 

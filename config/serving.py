@@ -88,6 +88,8 @@ def run(listener: socket.socket, *, server: str, ready: Callable[[], None]) -> N
 def _run_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     import uvicorn
 
+    from config.one_write import OneWriteProtocol
+
     class AnnouncingServer(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets=sockets)
@@ -97,7 +99,7 @@ def _run_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     config = uvicorn.Config(
         APPLICATION,
         loop="uvloop",
-        http="httptools",
+        http=OneWriteProtocol,
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=LARGEST_SOCKET_MESSAGE_BYTES,

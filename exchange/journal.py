@@ -79,7 +79,7 @@ def insert(rows: list[tuple[int, int, str, int, dict, datetime]]) -> bulk.Statem
             ("sequence", "bigint", sequences),
             ("kind", "text", kinds),
             ("order_id", "bigint", orders),
-            ("command", "jsonb", [orjson.dumps(command).decode() for command in commands]),
+            ("command", "json", [orjson.dumps(command).decode() for command in commands]),
             ("created_at", "timestamptz", [clock.text(moment) for moment in moments]),
         ],
     )

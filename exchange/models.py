@@ -10,7 +10,7 @@ from django.db.models import F, Q
 
 from accounts.models import Account
 from marketdata import units
-from marketdata.models import Market, MoneyField, RateField
+from marketdata.models import Market, MoneyField, RateField, WrittenJSONField
 
 
 class Side(models.TextChoices):
@@ -183,5 +183,5 @@ class BookCommand(models.Model):
     sequence = models.BigIntegerField()
     kind = models.CharField(max_length=8, choices=Kind)
     order_id = models.BigIntegerField()
-    command = models.JSONField()
+    command = WrittenJSONField()
     created_at = models.DateTimeField()

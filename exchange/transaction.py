@@ -25,7 +25,8 @@ PAUSE_TIMEOUT_MS = 5_000
 SESSION = f"""
 SET statement_timeout = {STATEMENT_TIMEOUT_MS};
 SET idle_in_transaction_session_timeout = {PAUSE_TIMEOUT_MS};
-SET plan_cache_mode = force_generic_plan
+SET plan_cache_mode = force_generic_plan;
+SET jit = off
 """
 
 LOCK_SECONDS, DECIDE_SECONDS, COMMIT_SECONDS = (

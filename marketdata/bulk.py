@@ -1,11 +1,13 @@
 """Many rows in one statement, many statements in one round trip: how the hot paths write.
 
 Each column travels as one PostgreSQL array literal (`{1,2,NULL}`) that `unnest` opens on the server; measured
-against multi-row VALUES and the ORM this is the cheapest way from a few rows to a few hundred. Values are written
-by `array`, never pasted into SQL.
+against multi-row VALUES and the ORM this is the cheapest way from a few rows to a few hundred. JSON travels as lines,
+because quoting it once more for an array and taking that apart again costs more than storing it. Values are written
+by `array` and `lines`, never pasted into SQL.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 #: (sql, parameters)
@@ -19,20 +21,40 @@ BARE_TYPES = {"bigint", "integer", "smallint", "numeric", "boolean", "timestampt
 def array(values: Iterable, sql_type: str) -> str:
     """The text of a PostgreSQL array; None becomes NULL."""
     if sql_type in BARE_TYPES:
-        return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+        return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
     return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"
 
 
 def _quoted(value: str) -> str:
+    if value.isalnum():
+        return f'"{value}"'
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def lines(documents: Iterable[str]) -> str:
+    """JSON documents, none of which holds a bare line break (orjson writes none)."""
+    return "\n".join(documents)
+
+
+def _parameter(sql_type: str) -> str:
+    return r"string_to_array(%s, E'\n')::json[]" if sql_type == "json" else f"%s::{sql_type}[]"
+
+
+def _value(sql_type: str, values: Sequence) -> str:
+    return lines(values) if sql_type == "json" else array(values, sql_type)
 
 
 def insert(table: str, columns: Sequence[Column], suffix: str = "") -> Statement:
     """INSERT of all rows, each column an array of equal length."""
-    names = ", ".join(name for name, _, _ in columns)
-    arrays = ", ".join(f"%s::{sql_type}[]" for _, sql_type, _ in columns)
-    sql = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}) {suffix}"
-    return sql, [array(values, sql_type) for _, sql_type, values in columns]
+    shape = tuple([(name, sql_type) for name, sql_type, _ in columns])
+    return _insert_text(table, shape, suffix), [_value(sql_type, values) for _, sql_type, values in columns]
+
+
+@lru_cache(maxsize=1024)
+def _insert_text(table: str, shape: tuple[tuple[str, str], ...], suffix: str) -> str:
+    names = ", ".join(name for name, _ in shape)
+    arrays = ", ".join(_parameter(sql_type) for _, sql_type in shape)
+    return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}) {suffix}"
 
 
 def update(table: str, keys: Sequence[Column], columns: Sequence[Column], assignments: str | None = None) -> Statement:
@@ -41,12 +63,18 @@ def update(table: str, keys: Sequence[Column], columns: Sequence[Column], assign
     `assignments` replaces plain `x = d.x`.
     """
     every = [*keys, *columns]
-    names = ", ".join(name for name, _, _ in every)
-    arrays = ", ".join(f"%s::{sql_type}[]" for _, sql_type, _ in every)
-    matches = " AND ".join(f"t.{name} = d.{name}" for name, _, _ in keys)
-    assignments = assignments or ", ".join(f"{name} = d.{name}" for name, _, _ in columns)
-    sql = f"UPDATE {table} t SET {assignments} FROM unnest({arrays}) AS d({names}) WHERE {matches}"
-    return sql, [array(values, sql_type) for _, sql_type, values in every]
+    shape = tuple([(name, sql_type) for name, sql_type, _ in every])
+    sql = _update_text(table, shape, len(keys), assignments)
+    return sql, [_value(sql_type, values) for _, sql_type, values in every]
+
+
+@lru_cache(maxsize=1024)
+def _update_text(table: str, shape: tuple[tuple[str, str], ...], keys: int, assignments: str | None) -> str:
+    names = ", ".join(name for name, _ in shape)
+    arrays = ", ".join(_parameter(sql_type) for _, sql_type in shape)
+    matches = " AND ".join(f"t.{name} = d.{name}" for name, _ in shape[:keys])
+    assignments = assignments or ", ".join(f"{name} = d.{name}" for name, _ in shape[keys:])
+    return f"UPDATE {table} t SET {assignments} FROM unnest({arrays}) AS d({names}) WHERE {matches}"
 
 
 def execute(cursor, statements: Iterable[Statement]) -> None:

@@ -33,6 +33,10 @@ class Pool:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads(), lambda: context.run(self._call, function, args, kwargs))
 
+    def start(self, function: Callable) -> None:
+        """Let one of the threads call the function, which deals with its own errors; nobody waits for it."""
+        self._threads().submit(self._call, function, (), {})
+
     def stop(self) -> None:
         """End the threads and close their connections; the next call starts new ones."""
         with self._lock:

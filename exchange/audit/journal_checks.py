@@ -58,7 +58,7 @@ JOURNAL_CHECKS = [
         "accounts_accountevent",
         """
         SELECT account_id, before, first_sequence, last_sequence, events AS numbered FROM (
-            SELECT account_id, first_sequence, last_sequence, jsonb_array_length(events) AS events,
+            SELECT account_id, first_sequence, last_sequence, json_array_length(events) AS events,
                    (events->0->>'sequence')::bigint AS first_event, (events->-1->>'sequence')::bigint AS last_event,
                    COALESCE(lag(last_sequence) OVER (PARTITION BY account_id ORDER BY last_sequence), 0) AS before
             FROM accounts_accountevent

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 from rest_framework_simplejwt.tokens import AccessToken
 
-from accounts import authentication, idempotency
+from accounts import authentication, idempotency, verified
 from accounts.models import Account, Journal, User
 from config import settings as config_settings
 from marketdata import throttling
@@ -62,9 +62,45 @@ def test_other_processes_notice_soon(api, monkeypatch):
     assert api("GET", V1 + "me/").status == 200
     User.objects.filter(username="ann").update(is_active=False)
     assert api("GET", V1 + "me/").status == 200
-    later = authentication.time.monotonic() + authentication.PRINCIPAL_SECONDS
-    monkeypatch.setattr(authentication.time, "monotonic", lambda: later)
+    later = verified.time.monotonic() + verified.PRINCIPAL_SECONDS
+    monkeypatch.setattr(verified.time, "monotonic", lambda: later)
     assert api("GET", V1 + "me/").code == "token_invalid"
+
+
+#: what happens to the user behind this process's back | is the token still believed
+RENEWED = [({}, True), ({"is_active": False}, False), ({"password": "another"}, False), ({"is_staff": True}, False)]
+
+
+@pytest.mark.parametrize(("change", "is_believed"), RENEWED)
+def test_tokens_in_use_are_read_again_together(api, monkeypatch, change, is_believed):
+    """Past half of its time a token in use is renewed, without a request having to wait for it; or forgotten."""
+    principal = authentication.principal_for_token(api.token)
+    User.objects.filter(username="ann").update(**change)
+    start, renewals = verified.time.monotonic(), []
+    monkeypatch.setattr(verified.threads.lookups, "start", renewals.append)
+    monkeypatch.setattr(verified.time, "monotonic", lambda: start + 0.6 * verified.PRINCIPAL_SECONDS)
+    assert [authentication.cached_principal(api.token) for _ in range(3)] == [principal] * 3
+    (renew,) = renewals
+    renew()
+    monkeypatch.setattr(verified.threads.lookups, "start", lambda renew: renew())
+    monkeypatch.setattr(verified.time, "monotonic", lambda: start + 1.4 * verified.PRINCIPAL_SECONDS)
+    assert (authentication.cached_principal(api.token) is not None) == is_believed
+
+
+def test_a_renewal_does_not_bring_back_the_revoked(api, monkeypatch):
+    authentication.principal_for_token(api.token)
+    tokens = authentication._verified_tokens
+    before = tokens._reread
+
+    def reread_and_revoke(users):
+        found = before(users)
+        authentication.revoke(User.objects.get(username="ann").pk)
+        return found
+
+    authentication.cached_principal(api.token)
+    monkeypatch.setattr(tokens, "_reread", reread_and_revoke)
+    tokens.renew()
+    assert authentication.cached_principal(api.token) is None
 
 
 def test_tokens_of_the_wrong_kind(api):
@@ -86,7 +122,7 @@ def test_a_token_is_not_remembered_beyond_its_expiry(api, monkeypatch):
 
 
 def test_remembered_tokens_are_bounded(api, monkeypatch):
-    monkeypatch.setattr(authentication, "MAX_TOKENS", 3)
+    monkeypatch.setattr(verified, "MAX_TOKENS", 3)
     user = User.objects.get(username="ann")
     tokens = [str(AccessToken.for_user(user)) for _ in range(2)]
     tokens += [*api.tokens.values(), api("POST", V1 + "token/", ANN, token=None).json["access"]]

@@ -99,7 +99,7 @@ BREAKS = [
     ("trade_within_limits", f"UPDATE exchange_trade SET price = price + 0.01 WHERE id = {A_TRADE}"),
     (
         "trade_within_limits",
-        "UPDATE exchange_bookcommand j SET command = jsonb_set(j.command, '{price}', '1')"
+        "UPDATE exchange_bookcommand j SET command = jsonb_set(j.command::jsonb, '{price}', '1')::json"
         f" FROM exchange_trade t WHERE t.id = {A_TRADE}"
         " AND j.market_id = t.market_id AND j.order_id = t.maker_order_id",
     ),
@@ -127,7 +127,8 @@ BREAKS = [
     ),
     (
         "events_gap_free",
-        f"UPDATE accounts_accountevent SET events = events - 0 WHERE account_id = {AN_ACCOUNT} AND first_sequence = 1",
+        "UPDATE accounts_accountevent SET events = (events::jsonb - 0)::json"
+        f" WHERE account_id = {AN_ACCOUNT} AND first_sequence = 1",
     ),
     ("event_sequence_is_the_last", f"UPDATE accounts_account SET event_sequence = 999 WHERE id = {AN_ACCOUNT}"),
     (

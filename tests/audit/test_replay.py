@@ -49,10 +49,12 @@ def test_an_empty_market_replays(venue):
 
 #: what is done behind the venue's back | first sequence that differs | words of the text
 TAMPERED = [
-    ("UPDATE exchange_bookcommand SET command = jsonb_set(command, '{price}', '9800') WHERE sequence = 1",
+    ("UPDATE exchange_bookcommand SET command = jsonb_set(command::jsonb, '{price}', '9800')::json WHERE sequence = 1",
      5, "replayed SELL 4 @ 99"),
-    ("UPDATE exchange_bookcommand SET command = jsonb_set(command, '{price}', '10500') WHERE sequence = 3", 3, "price"),
-    ("UPDATE exchange_bookcommand SET command = command - 'account' WHERE sequence = 2", 2, "cannot be done"),
+    ("UPDATE exchange_bookcommand SET command = jsonb_set(command::jsonb, '{price}', '10500')::json WHERE sequence = 3",
+     3, "price"),
+    ("UPDATE exchange_bookcommand SET command = (command::jsonb - 'account')::json WHERE sequence = 2",
+     2, "cannot be done"),
     ("DELETE FROM exchange_bookcommand WHERE sequence = 3", 3, "no such row"),
     ("DELETE FROM exchange_bookcommand WHERE sequence = 6", 6, "the journal ends at 5"),
     ("UPDATE exchange_bookcommand SET order_id = order_id + 900 WHERE sequence = 6", 6, "cannot be done"),
