@@ -18,7 +18,7 @@ accounts of users have holdings: the house knows its own costs.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -117,12 +117,6 @@ def within(pools: Pools, owned: int, *, last: int | None = None) -> Pools:
 
 # The tables
 
-READ = """
-SELECT h.account_id, h.asset_id, h.quote_id, h.quantity, h.cost, h.fees, h.fills, q.decimals
-FROM accounts_holding h JOIN marketdata_asset q ON q.id = h.quote_id
-JOIN unnest(%s::bigint[], %s::bigint[]) AS d(account_id, asset_id)
-  ON h.account_id = d.account_id AND h.asset_id = d.asset_id
-"""
 WHEN_THERE = """
 ON CONFLICT (account_id, asset_id, quote_id) DO UPDATE
 SET quantity = EXCLUDED.quantity, cost = EXCLUDED.cost, fees = EXCLUDED.fees, fills = EXCLUDED.fills
@@ -130,20 +124,15 @@ SET quantity = EXCLUDED.quantity, cost = EXCLUDED.cost, fees = EXCLUDED.fees, fi
 
 
 def statements(
-    cursor,
-    fills: list[OwnFill],
-    scales: dict[int, AssetScale],
-    moment: datetime,
-    execute: Callable = bulk.execute,
+    rows: Iterable[tuple], fills: list[OwnFill], scales: dict[int, AssetScale], moment: datetime
 ) -> list[bulk.Statement]:
-    """Read the holdings of locked accounts that these fills change, and say what to write. One round trip, none
-    without fills.
+    """What to write after these fills. `rows`: (account, asset, quote, quantity, cost, fees, fills, the quote asset's
+    decimals) of the holdings of the locked accounts that traded, as accounts.opening reads them, or more.
     """
     if not fills:
         return []
-    accounts, assets = zip(*dict.fromkeys((fill.account, fill.asset) for fill in fills), strict=True)
-    execute(cursor, [(READ, [bulk.array(accounts, "bigint"), bulk.array(assets, "bigint")])])
-    rows = cursor.fetchall()
+    wanted = {(fill.account, fill.asset) for fill in fills}
+    rows = [row for row in rows if (row[0], row[1]) in wanted]
     # An account may hold the asset for a quote asset that no market of this batch has.
     decimals = {asset: scale.decimals for asset, scale in scales.items()} | {row[2]: row[-1] for row in rows}
     before = state_of([row[:-1] for row in rows], decimals)

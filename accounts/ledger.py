@@ -11,7 +11,7 @@ below zero.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -81,15 +81,12 @@ class Sheet:
         self.journal_ids: list[int] = []
         #: By which the outcome of this transaction can be looked up (pg_xact_status).
         self.transaction_id = ""
+        self.holdings: list[tuple] = []  # rows that accounts.opening read with the accounts
 
     # Reading
 
     def available(self, account: int, asset: int) -> int:
         return self.purses[account, asset].available
-
-    def holds(self, account: int) -> bool:
-        """Whether the account is locked by this sheet, so that it may be touched."""
-        return account in self.holders
 
     # Moving
 
@@ -317,24 +314,24 @@ WHERE a.id = ANY(%s::bigint[])
 """
 
 
-def open_sheet(
-    cursor,
-    account_ids: Collection[int],
-    scales: dict[int, AssetScale],
-    moment: datetime,
-    execute: Callable = bulk.execute,
-) -> Sheet:
+def open_sheet(cursor, account_ids: Collection[int], scales: dict[int, AssetScale], moment: datetime) -> Sheet:
     """Lock the accounts in id order, then read their balances of the assets in `scales`. Inside a transaction only."""
     ids = bulk.array(account_ids, "bigint")
-    execute(cursor, [(LOCK, [ids]), (READ, [bulk.array(scales, "bigint"), ids])])
+    bulk.execute(cursor, [(LOCK, [ids]), (READ, [bulk.array(scales, "bigint"), ids])])
+    return sheet_of(cursor.fetchall(), scales, moment)
+
+
+def sheet_of(rows: Iterable[tuple], scales: dict[int, AssetScale], moment: datetime) -> Sheet:
+    """The sheet of rows as READ gives them: one for each account and balance."""
     sheet = Sheet({}, scales, moment)
-    for row in cursor.fetchall():
+    for row in rows:
         account, sequence, is_active, is_heard, asset, available, reserved, transaction_id, *terms = row
         sheet.transaction_id = transaction_id
         if account not in sheet.holders:
             sheet.holders[account] = Holder(sequence, is_active, is_heard, terms_of(*terms))
         if asset is not None:
-            free, held = (units.to_units(amount, scales[asset].decimals) for amount in (available, reserved))
+            decimals = scales[asset].decimals
+            free, held = units.to_units(available, decimals), units.to_units(reserved, decimals)
             sheet.purses[account, asset] = Purse(free, held, free, held, True)
     return sheet
 

@@ -20,7 +20,7 @@ from exchange.journal import Kind, amend_row, place_row
 from exchange.live import LiveOrder, new_order
 from exchange.records import Records
 from exchange.registry import Registry
-from marketdata import bulk, clock, units
+from marketdata import bulk, units
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -54,29 +54,49 @@ class Batch:
     ids: Iterator[int] | None = None
 
     def lock(self, cursor) -> None:
-        """Find the markets, lock them, bring their books up to date, then lock every account within reach."""
+        """Begin; lock the markets and bring their books up to date; lock every account within reach, and read it.
+
+        One round trip if this process's books are up to date as they are, else one for each of the two kinds of lock.
+        """
         self.where = reach.locate(cursor, self.registry.books.values(), self.commands)
         ids = reach.markets(cursor, self.commands, self.where)
         self.registry.prepare(ids)
-        for row in store.begin(cursor, ids):
-            self.books[row.id] = self.registry.refresh(cursor, row)
-            self.status[row.id] = row.status if row.is_active else Market.Status.CLOSED
         placements = [command for command in self.commands if isinstance(command, Place)]
-        self.records = Records(clock.now())
-        accounts = reach.accounts(self.commands, self.books, self.where) | self.extra_accounts
-        moment = self.records.moment
-        self.sheet = ledger.open_sheet(cursor, accounts, self._scales(), moment, bulk.execute_prepared)
-        # Under the accounts' locks: the same client_order_id may be on its way in another market.
-        self.known = store.known_client_ids(cursor, placements)
+        if not (self.registry.is_likely_current(ids) and self._lock_at_once(cursor, ids, placements)):
+            self._lock_in_turn(cursor, ids, placements)
         self.ids = iter(self.registry.ids.take(cursor, ORDER, len(placements)))
 
-    def _scales(self) -> dict[int, ledger.AssetScale]:
-        scales = {}
-        for live in self.books.values():
-            spec = live.spec
-            scales[spec.base_id] = ledger.AssetScale(spec.base, spec.base_decimals)
-            scales[spec.quote_id] = ledger.AssetScale(spec.quote, spec.quote_decimals)
-        return scales
+    def _lock_at_once(self, cursor, ids: set[int], placements: list[Place]) -> bool:
+        """Lock the accounts that the books as they are let us expect; False, with no lock held, if the books had moved.
+        """
+        books = {market_id: self.registry.books[market_id] for market_id in ids}
+        opened = self._open(cursor, books, placements, begin_markets=ids)
+        if len(opened.markets) == len(ids) and self.registry.is_current(opened.markets):
+            self._meet(cursor, opened.markets)
+            self._take(opened)
+            return True
+        cursor.execute("ROLLBACK")
+        return False
+
+    def _lock_in_turn(self, cursor, ids: set[int], placements: list[Place]) -> None:
+        """The markets first; what their books then say decides about the accounts."""
+        self._meet(cursor, store.begin(cursor, ids))
+        self._take(self._open(cursor, self.books, placements))
+
+    def _open(self, cursor, books: dict[int, LiveBook], placements: list[Place], **begin) -> store.Opened:
+        accounts = reach.accounts(self.commands, books, self.where) | self.extra_accounts
+        specs = [live.spec for live in books.values()]
+        return store.open_accounts(cursor, accounts, specs, placements, **begin)
+
+    def _meet(self, cursor, rows: list[store.MarketRow]) -> None:
+        for row in rows:
+            self.books[row.id] = self.registry.refresh(cursor, row)
+            self.status[row.id] = row.status if row.is_active else Market.Status.CLOSED
+
+    def _take(self, opened: store.Opened) -> None:
+        # The known ids were read under the accounts' locks: the same id may be on its way in another market.
+        self.sheet, self.known = opened.sheet, opened.known
+        self.records = Records(opened.sheet.moment)
 
     # Deciding
 

@@ -87,9 +87,7 @@ class Records:
         if self.trades:
             statements += store.trade_statements(self.trades, self.moment)
             statements += self._candle_statements(books)
-            statements += holdings.statements(
-                cursor, self._own_fills(sheet), sheet.scales, self.moment, bulk.execute_prepared
-            )
+            statements += holdings.statements(sheet.holdings, self._own_fills(sheet), sheet.scales, self.moment)
         statements += sheet.statements(journal_ids)
         if self.journal:
             statements += store.journal_statements(self.journal, books, self.trades, self.moment)

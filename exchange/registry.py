@@ -22,6 +22,17 @@ class Registry:
         self.ids = IdStock()
         self._fees: dict[int, int] = {}
         self.deltas: list[Delta] = []
+        #: Markets that were not where this process had left them when they were last locked.
+        self._moved: set[int] = set()
+
+    def is_likely_current(self, market_ids: Iterable[int]) -> bool:
+        """Whether the books are here, and nobody else moved them the last time. No promise: others may have since."""
+        return all(market_id in self.books and market_id not in self._moved for market_id in market_ids)
+
+    def is_current(self, rows: Iterable[MarketRow]) -> bool:
+        """Whether the books are exactly at their markets' locked rows."""
+        books = self.books
+        return all((books[row.id].sequence, books[row.id].spec.version) == (row.sequence, row.version) for row in rows)
 
     def prepare(self, market_ids: Iterable[int]) -> None:
         """Make sure of the markets' fee accounts, outside of any transaction: they are made when a market is new."""
@@ -32,6 +43,10 @@ class Registry:
     def refresh(self, cursor, row: MarketRow) -> LiveBook:
         """The market's book, at the sequence and filters of its locked row."""
         live = self.books.get(row.id)
+        if live is not None and live.sequence == row.sequence:
+            self._moved.discard(row.id)
+        else:
+            self._moved.add(row.id)
         if live is None or live.sequence > row.sequence:
             live = self._load(cursor, row)
         elif live.spec.version != row.version:

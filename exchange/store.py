@@ -6,15 +6,19 @@ once.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from accounts import opening
+from accounts.ledger import AssetScale, Sheet
 from exchange import journal
 from exchange.books import SIDE_NAMES, LiveBook
 from exchange.live import LiveOrder, reserved
 from marketdata import bulk, clock, units
-from marketdata.markets import RATE_DECIMALS
+from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.models import Market
 
 
 class MarketRow(NamedTuple):
@@ -36,19 +40,88 @@ class Found(NamedTuple):
     is_open: bool
 
 
+#: NO KEY UPDATE, so that rows which refer to a market can be inserted meanwhile.
 MARKETS = """
 SELECT id, version, status, is_active, sequence, last_price FROM marketdata_market
 WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
 """
+MARKET_PART, CLIENT_ID_PART = opening.OTHERS, opening.OTHERS + 1
+#: Both in the shape of accounts.opening.SHAPE.
+LOCKED_MARKETS = f"""
+SELECT {MARKET_PART}::smallint, id, sequence, is_active, NULL, version, last_price, NULL, status, NULL, NULL, NULL,
+       NULL, NULL, NULL
+FROM marketdata_market WHERE id = ANY(%s::bigint[])
+"""
+CLIENT_IDS = f"""
+SELECT {CLIENT_ID_PART}::smallint, o.account_id, o.id, NULL, NULL, d.place, NULL, NULL, o.fingerprint, NULL, NULL, NULL,
+       NULL, NULL, NULL
+FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS d(account_id, client_order_id, place)
+JOIN exchange_order o ON o.account_id = d.account_id AND o.client_order_id = d.client_order_id
+"""
+
+
+@dataclass(slots=True)
+class Opened:
+    """What was read under the locks. `known`: (order id, fingerprint) by (account, client_order_id), of those named
+    that were placed before.
+    """
+
+    sheet: Sheet
+    markets: list[MarketRow]
+    known: dict[tuple[int, str], tuple[int, str]]
 
 
 def begin(cursor, ids: Collection[int]) -> list[MarketRow]:
-    """Begin the transaction and lock the markets in id order.
-
-    NO KEY UPDATE, so that rows which refer to a market can be inserted meanwhile.
-    """
+    """Begin the transaction and lock the markets in id order."""
     bulk.execute_prepared(cursor, [("BEGIN", []), (MARKETS, [bulk.array(ids, "bigint")])])
     return [MarketRow(*row) for row in cursor.fetchall()]
+
+
+def open_accounts(
+    cursor,
+    account_ids: Collection[int],
+    specs: Collection[MarketSpec],
+    places: Sequence,
+    *,
+    begin_markets: Collection[int] | None = None,
+) -> Opened:
+    """Lock the accounts and read what the batch must know of them.
+
+    With `begin_markets` it also begins the transaction and locks and reads those markets before, all in one round trip.
+    """
+    before, others = [], []
+    if begin_markets is not None:
+        ids = bulk.array(begin_markets, "bigint")
+        before, others = [("BEGIN", []), (MARKETS, [ids])], [(LOCKED_MARKETS, [ids])]
+    named = [cmd for cmd in places if cmd.client_order_id is not None]
+    if named:
+        names = bulk.array([cmd.client_order_id for cmd in named], "text")
+        others.append((CLIENT_IDS, [bulk.array([cmd.account for cmd in named], "bigint"), names]))
+    sheet, rows = opening.open_with(
+        cursor,
+        before=before,
+        account_ids=account_ids,
+        scales=_scales(specs),
+        holdings_of={spec.base_id for spec in specs if spec.kind == Market.Kind.SPOT},
+        others=others,
+    )
+    markets = [
+        MarketRow(market_id, version, status, is_active, sequence, last_price)
+        for market_id, sequence, is_active, _, version, last_price, _, status, *_ in rows[MARKET_PART]
+    ]
+    known = {
+        (account, named[place - 1].client_order_id): (order_id, fingerprint)
+        for account, order_id, _, _, place, _, _, fingerprint, *_ in rows[CLIENT_ID_PART]
+    }
+    return Opened(sheet, sorted(markets), known)
+
+
+def _scales(specs: Collection[MarketSpec]) -> dict[int, AssetScale]:
+    scales = {}
+    for spec in specs:
+        scales[spec.base_id] = AssetScale(spec.base, spec.base_decimals)
+        scales[spec.quote_id] = AssetScale(spec.quote, spec.quote_decimals)
+    return scales
 
 
 def find_orders(cursor, ids: Collection[int]) -> dict[int, Found]:
@@ -71,23 +144,6 @@ def markets_of(cursor, account: int) -> list[int]:
         [account],
     )
     return [row[0] for row in cursor.fetchall()]
-
-
-def known_client_ids(cursor, places: Sequence) -> dict[tuple[int, str], tuple[int, str]]:
-    """(order id, fingerprint) by (account, client_order_id), of those that were placed before."""
-    named = [cmd for cmd in places if cmd.client_order_id is not None]
-    if not named:
-        return {}
-    cursor.execute(
-        "SELECT o.account_id, o.client_order_id, o.id, o.fingerprint FROM exchange_order o"
-        " JOIN unnest(%s::bigint[], %s::text[]) AS d(account_id, client_order_id)"
-        " ON o.account_id = d.account_id AND o.client_order_id = d.client_order_id",
-        [
-            bulk.array([cmd.account for cmd in named], "bigint"),
-            bulk.array([cmd.client_order_id for cmd in named], "text"),
-        ],
-    )
-    return {(account, name): (order_id, fingerprint) for account, name, order_id, fingerprint in cursor.fetchall()}
 
 
 def order_statements(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from django.db import connection, connections
 
-from accounts import ledger
 from benchmarks.server import wait_until
 from exchange import store
 from exchange.books import LiveBook
@@ -47,11 +46,14 @@ def before_commit(original, gate, arguments, options):
     return original(cursor, statements[end:])
 
 
-#: Where the first writer can be stopped: a function of its transaction, and on which side of it.
+#: Where the first writer can be stopped: a function of its transaction, and on which side of it. A writer whose books
+#: were moved by others locks markets and accounts in turn, else all at once.
 POINTS = {
     "before it locks": (store, "begin", before),
+    "before it locks at once": (store, "open_accounts", before),
     "holding the market": (store, "begin", after),
-    "holding the accounts": (ledger, "open_sheet", after),
+    "holding the accounts": (store, "open_accounts", after),
+    "holding all at once": (store, "open_accounts", after),
     "before it writes": (bulk, "execute_prepared", before),
     "before its commit": (bulk, "execute_prepared", before_commit),
     "after its commit": (bulk, "execute_prepared", after),
@@ -60,6 +62,7 @@ ORDER = list(POINTS)
 #: From which point on the first one holds what the second needs.
 GUARDS = {"market": ORDER.index("holding the market"), "accounts": ORDER.index("holding the accounts")}
 LAST_HELD = ORDER.index("before its commit")
+IN_TURN = ("before it locks", "holding the market", "holding the accounts")
 
 
 def first_one(point: str, guard: str) -> str:
@@ -95,6 +98,8 @@ class Stage:
     def run(self, point: str, *, held: Command, other: Command | Callable, guard: str | None) -> tuple[str, str]:
         """Both outcomes in words, the held one's first. Without a guard the other ends first, come what may."""
         self._warm()
+        if point in IN_TURN:
+            self.held.registry._moved.update(self.held.registry.books)
         gate = self._gate(point)
         first = self.held.submit([held])[0]
         assert gate.reached.wait(WAIT_SECONDS), f"the writer never came to the point {point!r}"

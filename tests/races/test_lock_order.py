@@ -33,7 +33,7 @@ def deadlocks() -> int:
         return cursor.fetchone()[0]
 
 
-@pytest.mark.parametrize("point", ["holding the market", "holding the accounts", "before its commit"])
+@pytest.mark.parametrize("point", ["holding the market", "holding the accounts", "holding all at once", "before its commit"])
 def test_crosswise_markets_and_accounts(floor, point):
     """The held writer trades ann against bob on one market, the other bob against ann on the other one."""
     floor.venue.order("bob SELL 5 AAPL @ 100")
