@@ -62,6 +62,8 @@ ORDER = list(POINTS)
 #: From which point on the first one holds what the second needs.
 GUARDS = {"market": ORDER.index("holding the market"), "accounts": ORDER.index("holding the accounts")}
 LAST_HELD = ORDER.index("before its commit")
+#: Points at which the first one has locks.
+HOLDING = ("holding the market", "holding the accounts", "holding all at once", "before its commit")
 IN_TURN = ("before it locks", "holding the market", "holding the accounts")
 
 

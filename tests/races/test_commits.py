@@ -81,7 +81,7 @@ def test_an_error_after_the_commit_repeats_nothing(trader, monkeypatch):
     assert trader.venue.book() == "5@100 |"
 
 
-@pytest.mark.parametrize("point", ["holding the market", "holding the accounts", "holding all at once", "before its commit"])
+@pytest.mark.parametrize("point", HOLDING)
 def test_a_writer_whose_connection_is_cut_starts_again(trader, point):
     def cut():
         with connection.cursor() as cursor:
@@ -96,7 +96,7 @@ def test_a_writer_whose_connection_is_cut_starts_again(trader, point):
     assert Order.objects.count() == 1
 
 
-@pytest.mark.parametrize("point", ["holding the market", "holding the accounts", "holding all at once", "before its commit"])
+@pytest.mark.parametrize("point", HOLDING)
 def test_a_writer_that_stands_still_loses_its_locks_and_starts_again(trader, monkeypatch, point):
     monkeypatch.setattr(transaction, "SESSION", "SET idle_in_transaction_session_timeout = 300")
     trader.venue.trader("bob", AAPL=10)

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, connections
 
 from accounts import transfers
-from tests.races.stage import WAIT_SECONDS, words
+from tests.races.stage import HOLDING, WAIT_SECONDS, words
 
 NAMES = ("ann", "bob", "cid", "dee")
 SYMBOLS = ("AAPL", "MSFT")
@@ -33,7 +33,7 @@ def deadlocks() -> int:
         return cursor.fetchone()[0]
 
 
-@pytest.mark.parametrize("point", ["holding the market", "holding the accounts", "holding all at once", "before its commit"])
+@pytest.mark.parametrize("point", HOLDING)
 def test_crosswise_markets_and_accounts(floor, point):
     """The held writer trades ann against bob on one market, the other bob against ann on the other one."""
     floor.venue.order("bob SELL 5 AAPL @ 100")
