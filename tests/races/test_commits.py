@@ -11,7 +11,7 @@ from exchange.models import Order
 from exchange.sequencer import ATTEMPTS
 from exchange.transaction import OutcomeUnknown
 from marketdata import bulk
-from tests.races.stage import COMMIT, WAIT_SECONDS, words
+from tests.races.stage import COMMIT, HOLDING, WAIT_SECONDS, words
 
 LOST = psycopg2.OperationalError("the connection went away")
 
