@@ -3,14 +3,12 @@
 import asyncio
 import gc
 import logging
-import sys
 
 from django.conf import settings
 
 from accounts import equity
 from config import stock
-from exchange import closing
-from exchange.barrier import barrier
+from exchange import barrier, closing
 from exchange.sequencer import sequencer
 from marketdata import feed, threads
 
@@ -19,10 +17,6 @@ logger = logging.getLogger(__name__)
 #: Fewer and smaller pauses: what was made while starting is never looked at again. Measured at 64 connections: p99 from
 #: 60 to 20 ms.
 GC_THRESHOLDS = (50_000, 50, 1000)
-
-#: How long a thread may keep the interpreter when another wants it. The writer thread wants it back after each of its
-#: round trips to the database; with Python's default of 5 ms it would mostly wait for the event loop.
-SWITCH_SECONDS = 0.0005
 
 _tasks: list[asyncio.Task] = []
 
@@ -38,7 +32,6 @@ async def startup() -> None:
     _tasks.append(asyncio.create_task(closing.run(), name="competitions"))
     if settings.SIMULATOR:
         _tasks.append(asyncio.create_task(run_as_leader(), name="simulator"))
-    sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -9,6 +9,8 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from threading import Lock
 
+import orjson
+
 from exchange.engine.book import BUY
 from marketdata.markets import MarketSpec
 
@@ -45,6 +47,7 @@ class BookView:
         self._prices: dict[int, list[int]] = {1: [], -1: []}
         self._lock = Lock()
         self._snapshots: dict[int, dict] = {}
+        self._rendered: dict[int, orjson.Fragment] = {}
 
     def apply(self, delta: Delta) -> bool:
         """Take a delta in. False when changes before it are missing, so that the view must be refreshed."""
@@ -58,14 +61,18 @@ class BookView:
             for side, price, total in delta.changes:
                 self._set(side, -price if side == BUY else price, total)
             self.sequence = delta.sequence
-            self._snapshots.clear()
+            self._forget_snapshots()
             return True
 
     def change_filters(self, spec: MarketSpec) -> None:
         """Show the levels under an operator's new filters."""
         with self._lock:
             self.spec = spec
-            self._snapshots.clear()
+            self._forget_snapshots()
+
+    def _forget_snapshots(self) -> None:
+        self._snapshots.clear()
+        self._rendered.clear()
 
     def _set(self, side: int, key: int, total: int) -> None:
         totals, prices = self._totals[side], self._prices[side]
@@ -96,15 +103,26 @@ class BookView:
         The same object until the book changes.
         """
         with self._lock:
-            found = self._snapshots.get(depth)
+            return self._snapshot(depth)
+
+    def rendered(self, depth: int) -> orjson.Fragment:
+        """The same as JSON, made once until the book changes."""
+        with self._lock:
+            found = self._rendered.get(depth)
             if found is None:
-                found = self._snapshots[depth] = {
-                    "symbol": self.spec.symbol,
-                    "sequence": self.sequence,
-                    "bids": self._side(1, depth),
-                    "asks": self._side(-1, depth),
-                }
+                found = self._rendered[depth] = orjson.Fragment(orjson.dumps(self._snapshot(depth)))
             return found
+
+    def _snapshot(self, depth: int) -> dict:
+        found = self._snapshots.get(depth)
+        if found is None:
+            found = self._snapshots[depth] = {
+                "symbol": self.spec.symbol,
+                "sequence": self.sequence,
+                "bids": self._side(1, depth),
+                "asks": self._side(-1, depth),
+            }
+        return found
 
     def _side(self, side: int, depth: int) -> list[list[str]]:
         totals = self._totals[side]

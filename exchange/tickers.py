@@ -16,8 +16,7 @@ from threading import Lock
 
 from django.db import connection
 
-from exchange import reading
-from exchange.barrier import barrier
+from exchange import barrier, reading
 from exchange.depth import Delta
 from exchange.engine.book import BUY, SELL
 from marketdata import candles, clock, hub, tickers

@@ -15,8 +15,8 @@ import pytest
 from accounts import authentication, ledger, transfers
 from accounts.models import Account, Balance
 from accounts.users import main_account, register
-from exchange import orders, reading, validation
-from exchange.barrier import barrier, view
+from exchange import barrier, orders, reading, validation
+from exchange.barrier import view
 from exchange.sequencer import sequencer
 from marketdata import markets, threads, throttling
 from marketdata.markets import by_symbol

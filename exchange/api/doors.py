@@ -1,5 +1,6 @@
 """The doors of trading: see marketdata.api.doors for how they are entered, config.urls for where they stand."""
 
+from orjson import Fragment
 from rest_framework.exceptions import APIException
 
 from exchange import barrier, orders, validation
@@ -140,17 +141,17 @@ def _prepare_book(call: Call) -> tuple:
     return by_symbol(wanted["symbol"]), wanted["depth"]
 
 
-def _snapshot(wanted: tuple) -> dict:
+def _snapshot(wanted: tuple) -> Fragment:
     spec, depth = wanted
-    return barrier.view(spec).snapshot(depth)
+    return barrier.view(spec).rendered(depth)
 
 
-async def _snapshot_async(wanted: tuple) -> dict:
+async def _snapshot_async(wanted: tuple) -> Fragment:
     spec, depth = wanted
-    return (await barrier.view_from_loop(spec)).snapshot(depth)
+    return (await barrier.view_from_loop(spec)).rendered(depth)
 
 
-def _answer_book(call: Call, snapshot: dict) -> Answer:
+def _answer_book(call: Call, snapshot: Fragment) -> Answer:
     return Answer(200, snapshot)
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from exchange.barrier import barrier
+from exchange import barrier
 from exchange.models import Trade
 from exchange.sequencer import sequencer
 from exchange.simulator import Simulator

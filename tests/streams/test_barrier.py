@@ -1,0 +1,73 @@
+"""Reading behind the barrier: from threads and from coroutines, with the database gone in between."""
+
+import asyncio
+
+import pytest
+from django.db import connection
+
+from exchange import barrier
+from marketdata.markets import by_symbol
+
+CUT = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'SELECT id, sequence%%'
+"""
+
+
+@pytest.fixture
+def traders(venue):
+    venue.trader("ann", USD=10_000)
+    venue.trader("bob", AAPL=100)
+    return venue
+
+
+def cut_readers() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(CUT)
+        return cursor.fetchone()[0]
+
+
+def test_many_coroutines_read_what_is_committed(traders):
+    traders.order("ann BUY 5 AAPL @ 100")
+    spec = by_symbol("AAPL")
+
+    async def read() -> list[int]:
+        views = await asyncio.gather(*[barrier.view_from_loop(spec) for _ in range(50)])
+        return [view.sequence for view in views]
+
+    assert asyncio.run(read()) == [1] * 50
+    traders.order("bob SELL 2 AAPL @ 100")
+    assert asyncio.run(read()) == [2] * 50
+
+
+def test_a_cut_connection_is_made_anew(traders):
+    traders.order("ann BUY 5 AAPL @ 100")
+    spec = by_symbol("AAPL")
+
+    async def read_cut_read() -> list[int]:
+        before = await barrier.view_from_loop(spec)
+        assert await asyncio.to_thread(barrier.view, spec)
+        assert cut_readers() == 2
+        after = await barrier.view_from_loop(spec)
+        in_thread = await asyncio.to_thread(barrier.view, spec)
+        return [before.sequence, after.sequence, in_thread.sequence]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        assert asyncio.run(read_cut_read()) == [1, 1, 1]
+
+
+def test_a_database_that_is_gone_is_said_so(venue, monkeypatch):
+    spec = by_symbol("AAPL")
+    gone = {**connection.get_connection_params(), "port": 1}
+    monkeypatch.setattr(type(connection._connections[connection._alias]), "get_connection_params", lambda self: gone)
+    with pytest.raises(barrier.NoAnswer):
+        asyncio.run(barrier.view_from_loop(spec))
+
+
+def test_an_unknown_market_has_no_view(venue):
+    async def read():
+        return await barrier.pass_for_loop(999_999)
+
+    assert asyncio.run(read()) is None
+    assert barrier.pass_for(999_999).result(5) is None
