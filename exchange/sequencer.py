@@ -2,7 +2,8 @@
 
 Commands join a queue; the thread takes whatever arrived while the last batch was committing (no timer) and settles
 it in one transaction (see exchange.batch). Only after the commit are callers answered, views updated, and streams
-told.
+told. If more commands wait by then, that is left until the next batch is on its way to the disk, when the interpreter
+has nothing else to do, or for HOLD_SECONDS: answering at once would make the next batch wait for the callers' threads.
 
 When something fails
 - a refusal answers its command and touches nobody else;
@@ -19,7 +20,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from exchange import reading, transaction
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 BATCH_COMMANDS = 256
 ATTEMPTS = 3
+#: How long answers may wait for the next batch to be decided.
+HOLD_SECONDS = 0.02
 #: Commands waiting beyond this are refused at once: answering late is worse than answering no.
 QUEUE_COMMANDS = 20_000
 
@@ -63,6 +66,7 @@ class Sequencer:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._extra_accounts: frozenset[int] = frozenset()
+        self._held = Held()
 
     # Callers' side
 
@@ -118,6 +122,7 @@ class Sequencer:
             logger.exception("the sequencer died; the next command starts a new one")
             raise
         finally:
+            self._held.release()
             self.registry.forget()
             transaction.close()
 
@@ -168,16 +173,27 @@ class Sequencer:
         Raises, with nothing answered, if it failed.
         """
         batch = Batch(self.registry, [one.command for one in waiting], self._extra_accounts)
-        transaction.settle(batch)
+        try:
+            transaction.settle(batch, self._held.release)
+        finally:
+            self._held.release()
         # From here on everything is committed: an error may be logged, never retried.
         self._extra_accounts = frozenset(batch.unlocked)
-        events = batch.sheet.published()
         self._update_views(batch)
-        self._answer(list(zip(waiting, batch.outcomes, strict=False)))
-        if batch.deltas or events:
-            hub.publish(books=[delta.message() for delta in batch.deltas], accounts=events)
+        answers = list(zip(waiting, batch.outcomes, strict=False))
+        self._held.hold(lambda: self._tell(batch, answers))
+        loop = waiting[0].loop
+        if loop is None or not self._queue or not _call(loop, loop.call_later, HOLD_SECONDS, self._held.release):
+            self._held.release()
         _count(batch, len(self._queue))
         return len(batch.outcomes)
+
+    def _tell(self, batch: Batch, answers: list[tuple[Waiting, Outcome]]) -> None:
+        """Answer the callers of a committed batch, and publish what it did."""
+        self._answer(answers)
+        events = batch.sheet.published()
+        if batch.deltas or events:
+            hub.publish(books=[delta.message() for delta in batch.deltas], accounts=events)
 
     def _update_views(self, batch: Batch) -> None:
         """Bring the committed views up to the live books, which are what was just committed."""
@@ -201,10 +217,35 @@ class Sequencer:
             else:
                 by_loop.setdefault(one.loop, []).append((one.future, outcome))
         for loop, answers in by_loop.items():
-            try:
-                loop.call_soon_threadsafe(_resolve, answers)
-            except RuntimeError:
-                logger.debug("the loop that asked is closed")
+            _call(loop, _resolve, answers)
+
+
+class Held:
+    """What is to be told of the last batch: once, by whoever comes first."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._tell: Callable[[], None] | None = None
+
+    def hold(self, tell: Callable[[], None]) -> None:
+        """Keep it until `release`. What was kept before must have been released."""
+        self._tell = tell
+
+    def release(self) -> None:
+        with self._lock:
+            tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable, *arguments: object) -> bool:
+    """Have the loop call the function; False when the loop is closed."""
+    try:
+        loop.call_soon_threadsafe(function, *arguments)
+    except RuntimeError:
+        logger.debug("the loop that asked is closed")
+        return False
+    return True
 
 
 def _resolve(answers: list[tuple[asyncio.Future, Outcome]]) -> None:

@@ -10,6 +10,7 @@ them to others.
 """
 
 import time
+from collections.abc import Callable
 
 import psycopg2
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
@@ -49,8 +50,12 @@ class OutcomeUnknown(Unavailable):
         )
 
 
-def settle(batch: Batch) -> None:
-    """Lock, decide, write, commit. After an exception nothing was committed, unless it is OutcomeUnknown."""
+def settle(batch: Batch, meanwhile: Callable[[], None]) -> None:
+    """Lock, decide, write, commit. After an exception nothing was committed, unless it is OutcomeUnknown.
+
+    `meanwhile` is called when all that is left to do is the database's: what it starts in other threads has the
+    interpreter for itself then.
+    """
     try:
         cursor = _cursor()
         with LOCK_SECONDS.time():
@@ -58,6 +63,7 @@ def settle(batch: Batch) -> None:
         with DECIDE_SECONDS.time():
             batch.decide()
             statements = batch.statements(cursor)
+        meanwhile()
     except BaseException:
         close()
         raise
