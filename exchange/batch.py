@@ -6,7 +6,7 @@ rest comes again with that account named. A refusal answers one command and leav
 committed, the live books are ahead of the database: if anything fails, the caller discards them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from accounts import ledger
@@ -42,6 +42,8 @@ class Batch:
     registry: Registry
     commands: Sequence[Command]
     extra_accounts: frozenset[int] = frozenset()
+    #: Given the markets that are locked, more commands for them that have arrived meanwhile.
+    late: Callable[[set[int]], list[Command]] = lambda _: []
     outcomes: list[Outcome] = field(default_factory=list)
     unlocked: set[int] = field(default_factory=set)
     deltas: list[Delta] = field(default_factory=list)
@@ -61,16 +63,18 @@ class Batch:
         self.where = reach.locate(cursor, self.registry.books.values(), self.commands)
         ids = reach.markets(cursor, self.commands, self.where)
         self.registry.prepare(ids)
-        placements = [command for command in self.commands if isinstance(command, Place)]
-        if not (self.registry.is_likely_current(ids) and self._lock_at_once(cursor, ids, placements)):
-            self._lock_in_turn(cursor, ids, placements)
-        self.ids = iter(self.registry.ids.take(cursor, ORDER, len(placements)))
+        if not (self.registry.is_likely_current(ids) and self._lock_at_once(cursor, ids)):
+            self._lock_in_turn(cursor, ids)
+        self.ids = iter(self.registry.ids.take(cursor, ORDER, len(self._placements())))
 
-    def _lock_at_once(self, cursor, ids: set[int], placements: list[Place]) -> bool:
+    def _placements(self) -> list[Place]:
+        return [command for command in self.commands if isinstance(command, Place)]
+
+    def _lock_at_once(self, cursor, ids: set[int]) -> bool:
         """Lock the accounts that the books as they are let us expect; False, with no lock held, if the books had moved.
         """
         books = {market_id: self.registry.books[market_id] for market_id in ids}
-        opened = self._open(cursor, books, placements, begin_markets=ids)
+        opened = self._open(cursor, books, begin_markets=ids)
         if len(opened.markets) == len(ids) and self.registry.is_current(opened.markets):
             self._meet(cursor, opened.markets)
             self._take(opened)
@@ -78,15 +82,20 @@ class Batch:
         cursor.execute("ROLLBACK")
         return False
 
-    def _lock_in_turn(self, cursor, ids: set[int], placements: list[Place]) -> None:
-        """The markets first; what their books then say decides about the accounts."""
-        self._meet(cursor, store.begin(cursor, ids))
-        self._take(self._open(cursor, self.books, placements))
+    def _lock_in_turn(self, cursor, ids: set[int]) -> None:
+        """The markets first; what their books then say decides about the accounts.
 
-    def _open(self, cursor, books: dict[int, LiveBook], placements: list[Place], **begin) -> store.Opened:
+        Waiting for the markets may have taken long: what came for them meanwhile joins, because the next turn may be
+        as far away again.
+        """
+        self._meet(cursor, store.begin(cursor, ids))
+        self.commands = [*self.commands, *self.late(ids)]
+        self._take(self._open(cursor, self.books))
+
+    def _open(self, cursor, books: dict[int, LiveBook], **begin) -> store.Opened:
         accounts = reach.accounts(self.commands, books, self.where) | self.extra_accounts
         specs = [live.spec for live in books.values()]
-        return store.open_accounts(cursor, accounts, specs, placements, **begin)
+        return store.open_accounts(cursor, accounts, specs, self._placements(), **begin)
 
     def _meet(self, cursor, rows: list[store.MarketRow]) -> None:
         for row in rows:

@@ -25,7 +25,7 @@ from concurrent.futures import Future
 
 from exchange import reading, transaction
 from exchange.batch import Batch, Outcome
-from exchange.commands import Command
+from exchange.commands import Command, Place
 from exchange.registry import Registry
 from exchange.transaction import PASSING_ERRORS, OutcomeUnknown
 from marketdata import hub, metrics
@@ -132,6 +132,15 @@ class Sequencer:
                 self._arrived.wait()
             return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_COMMANDS))]
 
+    def _take_late(self, waiting: list[Waiting], market_ids: set[int]) -> list[Command]:
+        """Add the next orders of the queue to those that wait for this batch, as far as they are for these markets."""
+        late = []
+        with self._arrived:
+            while self._queue and len(waiting) < BATCH_COMMANDS and _is_for(self._queue[0].command, market_ids):
+                late.append(self._queue.popleft())
+                waiting.append(late[-1])
+        return [one.command for one in late]
+
     def _settle(self, waiting: list[Waiting]) -> None:
         """Settle the batch; what it left undone goes back to the front of the queue."""
         for attempt in range(1, ATTEMPTS + 1):
@@ -172,7 +181,12 @@ class Sequencer:
 
         Raises, with nothing answered, if it failed.
         """
-        batch = Batch(self.registry, [one.command for one in waiting], self._extra_accounts)
+        batch = Batch(
+            self.registry,
+            [one.command for one in waiting],
+            self._extra_accounts,
+            late=lambda market_ids: self._take_late(waiting, market_ids),
+        )
         try:
             transaction.settle(batch, self._held.release)
         finally:
@@ -218,6 +232,10 @@ class Sequencer:
                 by_loop.setdefault(one.loop, []).append((one.future, outcome))
         for loop, answers in by_loop.items():
             _call(loop, _resolve, answers)
+
+
+def _is_for(command: Command, market_ids: set[int]) -> bool:
+    return isinstance(command, Place) and command.spec.id in market_ids
 
 
 class Held:
