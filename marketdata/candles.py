@@ -16,10 +16,9 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from marketdata import bulk, clock, units
+from marketdata import bulk, clock
 from marketdata.candle_intervals import EPOCH, STORED_SECONDS, Interval
 from marketdata.markets import MarketSpec
-from marketdata.models import ExternalCandle
 
 DEFAULT_LIMIT = 500
 MAX_LIMIT = 1_500
@@ -260,35 +259,3 @@ def shown(row: Row) -> dict:
 
 
 # History from elsewhere
-
-
-def external_page(
-    *,
-    market_id: int,
-    interval: Interval,
-    source: str,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    limit: int = DEFAULT_LIMIT,
-) -> list[dict]:
-    """Imported bars of that source as candle objects, each marked with `source`: they were not traded here, hence
-    no quote volume and no trades. Only intervals that were imported; start, end and limit as in `page`.
-    """
-    rows = ExternalCandle.objects.filter(market_id=market_id, interval=interval.name, source=source)
-    if start is not None:
-        rows = rows.filter(open_time__gte=start)
-    if end is not None:
-        rows = rows.filter(open_time__lte=end)
-    chosen = rows.order_by("open_time")[:limit] if start is not None else rows.order_by("-open_time")[:limit][::-1]
-    return [_external(bar) for bar in chosen]
-
-
-def _external(bar: ExternalCandle) -> dict:
-    prices = {name: units.plain(getattr(bar, name)) for name in ("open", "high", "low", "close", "volume")}
-    return {
-        "open_time": clock.text(bar.open_time),
-        **prices,
-        "quote_volume": None,
-        "trades": None,
-        "source": bar.source,
-    }

@@ -34,7 +34,7 @@ def candles(
     limit: int,
     source: str | None = None,
 ) -> list[dict]:
-    """At most `limit` bars with start <= open_time < end, oldest first: from `start` on, the newest without it.
+    """At most `limit` bars with start <= open_time <= end, oldest first: from `start` on, the newest without it.
 
     The candle objects of the API with `source` added; quote_volume and trades are None, as nobody traded here.
     Without `source`, the one whose history of that interval reaches back farthest; [] when there is none.
@@ -44,7 +44,7 @@ def candles(
     if start is not None:
         rows = rows.filter(open_time__gte=start)
     if end is not None:
-        rows = rows.filter(open_time__lt=end)
+        rows = rows.filter(open_time__lte=end)
     found = list(rows.order_by("open_time" if start is not None else "-open_time")[:limit])
     return [_rendered(row) for row in (found if start is not None else reversed(found))]
 

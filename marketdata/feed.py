@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from django.db import DatabaseError, InterfaceError
 
-from marketdata import followers, gate, leadership, providers, quotes
+from marketdata import followers, gate, leadership, metrics, providers, quotes
 from marketdata.models import PriceSource
 from marketdata.providers.limits import Clock
 from marketdata.providers.protocol import PriceProvider
@@ -72,6 +72,7 @@ class Supervisor:
     async def _reload(self) -> bool:
         """Start, stop and restart followers as the sources say. False when there are none."""
         directory = await self._leader.do(load)
+        metrics.STALE_FEEDS.set(await self._leader.do(quotes.count_stale))
         by_provider: dict[str, list[gate.Source]] = {}
         for source in directory.sources:
             by_provider.setdefault(source.provider, []).append(source)

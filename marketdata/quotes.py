@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
 
 from marketdata import bulk, clock, gate
 from marketdata.models import Quote
@@ -111,6 +112,11 @@ def mark_stale() -> list[int]:
             [clock.now()],
         )
         return [market_id for (market_id,) in cursor.fetchall()]
+
+
+def count_stale() -> int:
+    """How many markets' quotes are stale now."""
+    return Quote.objects.filter(Q(is_stale=True) | Q(stale_at__lte=clock.now())).count()
 
 
 def stale_seconds() -> float:

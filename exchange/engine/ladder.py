@@ -121,12 +121,10 @@ class Ladder:
 
     def drain_changes(self) -> list[tuple[int, int, int]]:
         """(side, price, total lots) of each level touched since the last drain, best first; 0 means gone."""
-        side, levels = self.side, self.levels
-        changes = [
-            (side, -side * key, levels[key].total if key in levels else 0) for key in sorted(self.changed)
-        ]
+        side, find = self.side, self.levels.get
+        keys = sorted(self.changed)
         self.changed.clear()
-        return changes
+        return [(side, -side * key, level.total if (level := find(key)) else 0) for key in keys]
 
     def _emptied(self, key: int) -> None:
         self.empty += 1

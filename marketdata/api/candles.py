@@ -8,7 +8,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from marketdata import candles
+from marketdata import candles, external
 from marketdata.api.fields import Flag, Moment, Reading, Text, Unreadable, Whole, read_query
 from marketdata.api.shapes import AmountField
 from marketdata.candle_intervals import EPOCH, INTERVALS
@@ -91,9 +91,9 @@ class CandleListView(APIView):
     )
     def get(self, request):
         wanted = dict(read_query(CandleQuery, request.query_params))
-        market_id, interval = by_symbol(wanted.pop("symbol")).id, INTERVALS[wanted.pop("interval")]
+        spec, interval = by_symbol(wanted.pop("symbol")), INTERVALS[wanted.pop("interval")]
         if source := wanted.pop("source", None):
-            del wanted["fill"]
-            return Response(candles.external_page(market_id=market_id, interval=interval, source=source, **wanted))
-        rows = candles.page(market_id=market_id, interval=interval, **wanted)
+            span = wanted.get("start"), wanted.get("end"), wanted.get("limit", candles.DEFAULT_LIMIT)
+            return Response(external.candles(spec, interval.name, *span, source=source))
+        rows = candles.page(market_id=spec.id, interval=interval, **wanted)
         return Response([candles.shown(row) for row in rows])

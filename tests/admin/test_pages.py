@@ -1,6 +1,8 @@
 """Every operators' page opens, shows exact numbers, finds by index, and never offers to delete history."""
 
 import re
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from django.contrib import admin
@@ -10,7 +12,7 @@ from django.urls import reverse
 
 from accounts.models import Account, Balance, Entry, Journal, User
 from exchange.models import Fill, Order, Trade
-from marketdata.models import Asset, Market
+from marketdata.models import Asset, ExternalCandle, Market, PriceSource, Quote
 from tests.audit import sessions
 
 MODELS = [Asset, Market, User, Account, Balance, Journal, Entry, Order, Trade, Fill]
@@ -50,6 +52,31 @@ def test_history_can_neither_be_added_nor_changed(venue, operator, model):
 def test_secrets_and_events_have_no_page(venue):
     shown = {model._meta.label for model in admin.site._registry}
     assert not {label for label in shown if "Token" in label or "Event" in label or "Idempotent" in label}
+
+
+def test_outside_prices_have_their_pages(venue, operator):
+    """A source can be edited, and removed; what the feed and the import wrote can only be looked at."""
+    market = Market.objects.get(symbol="AAPL")
+    moment = datetime(2026, 8, 5, tzinfo=UTC)
+    form = {"market": market.pk, "provider": "ALLTICK", "provider_symbol": "AAPL.US", "spread": "0.001", "band": "0.2",
+            "is_active": "on"}  # fmt: skip
+    assert operator.post(url(PriceSource, "add"), form).status_code == 302
+    source = PriceSource.objects.get()
+    assert operator.post(url(PriceSource, "change", source.pk), {**form, "spread": "0.002"}).status_code == 302
+    assert PriceSource.objects.get().spread == Decimal("0.002")
+    assert operator.post(url(PriceSource, "change", source.pk), {**form, "band": "7"}).status_code == 200
+    prices = {"open": 1, "high": 3, "low": 1, "close": 2}
+    bar = ExternalCandle.objects.create(market=market, source="mine", interval="1d", open_time=moment, **prices)
+    times = {"quoted_at": moment, "received_at": moment, "stale_at": moment}
+    quote = Quote.objects.create(market=market, bid=Decimal("1.5"), ask=2, mid=Decimal("1.75"), **times)
+    for row, shown in ((source, "AAPL.US"), (bar, "mine"), (quote, "stale")):
+        for page in (url(type(row), "changelist"), url(type(row), "change", row.pk)):
+            assert shown in text(operator.get(page)), page
+    for row in (bar, quote):
+        assert operator.get(url(type(row), "add")).status_code == 403
+        assert operator.post(url(type(row), "delete", row.pk), {"post": "yes"}).status_code == 403
+    assert operator.post(url(PriceSource, "delete", source.pk), {"post": "yes"}).status_code == 302
+    assert not PriceSource.objects.exists()
 
 
 @pytest.mark.parametrize("model", MODELS, ids=IDS)

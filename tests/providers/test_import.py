@@ -165,7 +165,7 @@ def test_the_stored_bars_are_read_back(venue, file):
     }
     assert external.candles(spec, "1d", None, None, 2) == everything[1:]
     assert external.candles(spec, "1d", DAY - timedelta(days=2), None, 2) == everything[:2]
-    assert external.candles(spec, "1d", DAY - timedelta(days=1), DAY, 5) == everything[1:2]
+    assert external.candles(spec, "1d", DAY - timedelta(days=1), DAY - timedelta(days=1), 5) == everything[1:2]
     assert external.candles(spec, "1h", None, None, 5) == []
     assert external.candles(spec, "1d", None, None, 5, source="other") == []
     assert [(row["source"], row["interval"]) for row in external.sources(spec)] == [("mine", "1d")]
