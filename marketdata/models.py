@@ -111,6 +111,9 @@ class Market(models.Model):
     max_open_orders = models.PositiveIntegerField(default=10_000, help_text="Per account.")
     reference_price = MoneyField(null=True, blank=True, help_text="Stands for the last price until the first trade.")
 
+    scheduled_status = models.CharField(
+        max_length=12, default="", blank=True, editable=False, help_text="The status, if a schedule gave it."
+    )
     version = models.BigIntegerField(default=1, editable=False)
     sequence = models.BigIntegerField(default=0, editable=False)
     last_price = MoneyField(null=True, editable=False)
@@ -192,6 +195,8 @@ class Market(models.Model):
         if self._state.adding:
             return super().save(*args, **kwargs)
         names = kwargs.pop("update_fields", None) or [field.attname for field in self._meta.concrete_fields]
+        if "status" in names and "scheduled_status" not in names:
+            self.scheduled_status, names = "", [*names, "scheduled_status"]
         kwargs["update_fields"] = (set(names) | {"version"}) - self.LIVE_FIELDS - {"id"}
         self.version = F("version") + 1
         super().save(*args, **kwargs)

@@ -1,9 +1,13 @@
 """Carries a scenario's market status out, as an operator would: halts, cancel-only, reopenings.
 
 A status is set once, when the schedule changes its mind, so an operator has the last word in between; a CLOSED market
-is left closed. Whoever ends a run opens again what it had halted. Known limit: a process that is killed in the middle
-of a halt leaves the market halted, until the schedule reopens it in the next run or an operator does.
+is left closed. Whoever ends a run opens again what it had halted; what a killed process left halted, the next run opens
+before it begins. The market's row tells a schedule's halt from an operator's.
 """
+
+from collections.abc import Iterable
+
+from django.db.models import F
 
 from exchange.simulator.scenario import ORDINARY, Conditions, Scenario
 from marketdata import markets
@@ -40,16 +44,21 @@ class Conductor:
 
     def restore(self) -> None:
         """Open what this run has halted and nobody has changed since. Database."""
-        for symbol, status in self._imposed.items():
-            if status in CLOSED_TO_TRADING and Market.objects.filter(symbol=symbol, status=status).exists():
-                _change(symbol, Market.Status.OPEN)
+        self.heal(self._imposed)
         self._imposed.clear()
+
+    @staticmethod
+    def heal(symbols: Iterable[str]) -> None:
+        """Open those of the markets that a schedule has halted, and nobody has changed since. Database."""
+        halted = Market.objects.filter(status=F("scheduled_status"), status__in=CLOSED_TO_TRADING)
+        for symbol in halted.filter(symbol__in=list(symbols)).values_list("symbol", flat=True):
+            _change(symbol, Market.Status.OPEN)
 
 
 def _change(symbol: str, status: str) -> None:
     market = Market.objects.filter(symbol=symbol).first()
     if market is None or market.status in (status, Market.Status.CLOSED):
         return
-    market.status = status
-    market.save(update_fields=["status"])
+    market.status = market.scheduled_status = status
+    market.save(update_fields=["status", "scheduled_status"])
     markets.forget()

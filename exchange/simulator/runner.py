@@ -107,6 +107,9 @@ class Simulator:
         if self._chosen is not None:
             found = found.filter(symbol__in=self._chosen)
         rows = list(found.order_by("symbol").values_list("symbol", "base", "quote"))
+        new = [symbol for symbol, _, _ in rows if symbol not in self._runners]
+        if new:
+            self._run.conductor.heal(new)
         self._world.relate(rows)
         return self._world.in_order([symbol for symbol, _, _ in rows])
 

@@ -13,7 +13,7 @@ from django.db.models import Max, Min
 
 from exchange import audit, demo
 from exchange.models import BookCommand, Trade
-from exchange.simulator import Simulator, leader, timekeeping
+from exchange.simulator import Simulator, conductor, leader, timekeeping
 from exchange.simulator.scenario import parse
 from exchange.simulator.tape import tape_hash
 from exchange.simulator.timekeeping import SimulatedClock, VenueInUse, refuse_live_venue, start_for
@@ -113,6 +113,19 @@ def test_others_trade_on(demo_venue):
 def test_who_ends_a_run_opens_what_it_halted(demo_venue):
     assert stages(HALTED_MINUTE, 20)[0][0] == "HALTED"
     assert status() == "OPEN"
+
+
+def test_what_a_killed_process_left_halted_is_opened_by_the_next_run(demo_venue):
+    """But not what an operator has halted since."""
+    for symbol in ("AAPL", "MSFT"):
+        conductor._change(symbol, "HALTED")
+    operators = Market.objects.get(symbol="MSFT")
+    operators.status = "OPEN"
+    operators.save(update_fields=["status"])
+    operators.status = "HALTED"
+    operators.save(update_fields=["status"])
+    simulate(1, markets=["AAPL", "MSFT"])
+    assert [Market.objects.get(symbol=symbol).status for symbol in ("AAPL", "MSFT")] == ["OPEN", "HALTED"]
 
 
 @pytest.mark.parametrize("ruling", ["CLOSED", "CANCEL_ONLY"])
