@@ -21,20 +21,22 @@ COLUMNS = ("id", "journal", "kind", "reference", "asset", "amount", "balance_aft
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 # The lines of one account and asset are asked for as a range of the index: written as equalities, PostgreSQL may walk
-# all entries of the venue by id instead, in the hope to meet enough of them soon.
+# all entries of the venue by id instead, in the hope to meet enough of them soon. Only ids are taken from each asset's
+# range, which the index alone can answer; the rows of those that make the page are read afterwards.
 PAGE = """
 SELECT e.id, e.journal_id, j.kind, j.reference, a.symbol, e.amount, e.balance_after, j.reason, j.created_at
 FROM (
-    SELECT newest.* FROM accounts_balance b
+    SELECT newest.id FROM accounts_balance b
     CROSS JOIN LATERAL (
-        SELECT * FROM accounts_entry
+        SELECT id FROM accounts_entry
         WHERE account_id = b.account_id AND asset_id >= b.asset_id
           AND (asset_id, id) < (b.asset_id, %(before)s::bigint)
         ORDER BY asset_id DESC, id DESC LIMIT %(limit)s
     ) newest
     WHERE b.account_id = %(account)s AND (%(asset)s::bigint IS NULL OR b.asset_id = %(asset)s)
     ORDER BY newest.id DESC LIMIT %(limit)s
-) e
+) page
+JOIN accounts_entry e ON e.id = page.id
 JOIN accounts_journal j ON j.id = e.journal_id
 JOIN marketdata_asset a ON a.id = e.asset_id
 ORDER BY e.id DESC

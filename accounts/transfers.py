@@ -22,6 +22,10 @@ from marketdata.refusals import Malformed, NotFound, Refusal
 MAX_AMOUNT = 10**15
 
 
+#: What tells a faucet's deposit from one by an operator's command.
+FAUCET_REASON = "faucet"
+
+
 class FaucetClosed(Refusal):
     """Users may not deposit by themselves here."""
 
@@ -116,7 +120,8 @@ def faucet(*, account: Account, asset: Asset, amount: Decimal) -> Moved:
             account=account,
             asset=asset,
             journal__kind=Journal.Kind.DEPOSIT,
-            journal__actor__isnull=True,
+            journal__actor=None,
+            journal__reason=FAUCET_REASON,
             journal__created_at__gte=today,
         ).aggregate(sum=models.Sum("amount"))["sum"] or Decimal(0)
         if used + amount > settings.FAUCET_DAILY_LIMIT:
@@ -124,7 +129,7 @@ def faucet(*, account: Account, asset: Asset, amount: Decimal) -> Moved:
                 f"At most {settings.FAUCET_DAILY_LIMIT} {asset} a day; "
                 f"{units.plain(settings.FAUCET_DAILY_LIMIT - used)} are left today."
             )
-        return deposit(account=account, asset=asset, amount=amount, reason="faucet")
+        return deposit(account=account, asset=asset, amount=amount, reason=FAUCET_REASON)
 
 
 def _move(

@@ -45,7 +45,7 @@ class PagePagination(PageNumberPagination):
         next_link = None
         if self.last_id is not None:
             url = self.request.build_absolute_uri()
-            next_link = replace_query_param(url, self.cursor_query_param, _written(self.last_id))
+            next_link = replace_query_param(url, self.cursor_query_param, written(self.last_id))
         return Response({"count": None, "next": next_link, "previous": None, "results": data})
 
     def get_paginated_response_schema(self, schema):
@@ -74,7 +74,8 @@ def _has_cursor(view) -> bool:
     return getattr(view, "has_cursor", False)
 
 
-def _written(last_id: int) -> str:
+def written(last_id: int) -> str:
+    """The cursor that goes on after the row with that id."""
     return urlsafe_b64encode(str(last_id).encode()).decode().rstrip("=")
 
 

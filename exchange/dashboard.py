@@ -5,6 +5,7 @@ that pages left open cost nothing. Yesterday's trades are found by their ids, wh
 index by time.
 """
 
+from collections import Counter
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -13,11 +14,11 @@ from django.db import connection
 from django.http import HttpRequest
 from django.utils.timesince import timesince
 
-from accounts.models import User
+from accounts.models import User, Withdrawal
 from exchange import audit
 from marketdata import clock, units
 from marketdata.models import Market
-from marketdata.operators import change_url
+from marketdata.operators import change_url, list_url
 
 CACHE_SECONDS = 5
 CACHE_KEY = "operators-dashboard"
@@ -60,19 +61,31 @@ def _read_figures() -> dict:
         cursor.execute(MARKETS, [first_trade_since(cursor, since), since])
         sums = {row[0]: row[1:] for row in cursor.fetchall()}
     rows = list(Market.objects.select_related("base", "quote"))
+    waiting = list(Withdrawal.objects.filter(status=Withdrawal.Status.PENDING).values_list("asset__symbol", "amount"))
     stopped = [market.symbol for market in rows if market.status != Market.Status.OPEN or not market.is_active]
     nothing = (0, 0, 0, 0)
     cards = [
-        ("exchange.view_order", ("Open orders", f"{sum(one[0] for one in sums.values()):,}", "in all books")),
-        ("exchange.view_trade", ("Trades, 24 h", f"{sum(one[1] for one in sums.values()):,}", "in all markets")),
-        ("accounts.view_user", ("Users", f"{User.objects.count():,}", "bots included")),
-        ("marketdata.view_market", ("Markets", f"{len(rows) - len(stopped)} open", _stopped_text(stopped))),
+        ("exchange.view_order", ("Open orders", f"{sum(one[0] for one in sums.values()):,}", "in all books", "")),
+        ("exchange.view_trade", ("Trades, 24 h", f"{sum(one[1] for one in sums.values()):,}", "in all markets", "")),
+        ("accounts.view_withdrawal", _withdrawals_card(waiting)),
+        ("accounts.view_user", ("Users", f"{User.objects.count():,}", "bots included", "")),
+        ("marketdata.view_market", ("Markets", f"{len(rows) - len(stopped)} open", _stopped_text(stopped), "")),
     ]
     table = {
         "headers": ["market", "status", "last price", "open orders", "trades, 24 h", "volume, 24 h", "turnover, 24 h"],
         "rows": [_market_row(market, *sums.get(market.id, nothing)) for market in rows],
     }
     return {"cards": cards, "markets": table}
+
+
+def _withdrawals_card(waiting: list[tuple[str, Decimal]]) -> tuple[str, str, str, str]:
+    """How many wait for an operator, how much of what, and the page to decide them on."""
+    sums = Counter()
+    for symbol, amount in waiting:
+        sums[symbol] += amount
+    amounts = ", ".join(f"{_grouped(amount)} {symbol}" for symbol, amount in sorted(sums.items()))
+    page = f"{list_url(Withdrawal)}?status__exact={Withdrawal.Status.PENDING}"
+    return "Outstanding withdrawals", f"{len(waiting):,}", amounts or "none waits", page
 
 
 def _stopped_text(symbols: list[str]) -> str:

@@ -16,6 +16,7 @@ def draw(seen: Observation, folder: Path) -> list[Path]:
         from matplotlib.figure import Figure
     except ImportError:
         raise NoPlotting("plots need matplotlib: pip install matplotlib, or requirements-dev.txt") from None
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, paint in (("price", _price), ("returns", _returns), ("memory", _memory), ("book", _book)):

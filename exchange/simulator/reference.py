@@ -17,6 +17,8 @@ from exchange.simulator.weather import Weather
 
 #: Per square root of a simulated second, in ordinary weather: one basis point.
 VOLATILITY = 0.0001
+#: A market around exactly one is that of a coin with its peg, which moves this much of what others move.
+PEGGED = 0.05
 #: Per simulated second: the pull forgets a deviation in about an hour.
 REVERSION = 0.0003
 #: Farthest distance from the anchor, as a logarithm.
@@ -33,6 +35,7 @@ class ReferencePrice:
         self.weather = Weather(random)
         self._random = random
         self._anchor = anchor
+        self._liveliness = PEGGED if anchor == 1 else 1.0
         self._deviation = _clipped(log(start / anchor)) if start else 0.0
         self._moved = 0.0
         self._followed: float | None = None
@@ -61,7 +64,7 @@ class ReferencePrice:
         scale = VOLATILITY * self.weather.volatility * volatility
         pull = -REVERSION * seconds * self._deviation
         shock = scale * sqrt(seconds) * self._random.gauss(0, 1)
-        self._deviation = _clipped(self._deviation + pull + shock + news)
+        self._deviation = _clipped(self._deviation + pull + self._liveliness * (shock + news))
 
     def jump(self, size: float) -> None:
         """News from a scenario: a step of the logarithm that stays."""

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.core.cache import cache
 from django.db import connection
 from django.urls import reverse
 
@@ -202,6 +203,20 @@ def test_operators_decide_on_a_page(venue, operator, clerk):  # noqa: F811
         assert operator.get(page(Withdrawal, "change", row.pk)).status_code == 200
     assert operator.post(page(Withdrawal, "change", rows[0].pk), {"amount": "1"}).status_code == 403
     assert operator.get(page(Withdrawal, "changelist"), {"q": "ann"}).context["cl"].queryset.count() == 2
+
+
+def test_the_front_page_counts_those_that_wait(venue, operator, clerk):  # noqa: F811
+    ann = venue.trader("ann", USD=10_000, AAPL=5)
+    for symbol, amount in (("USD", 1500), ("USD", 250), ("AAPL", 2)):
+        withdrawals.request(account=ann, asset=venue.assets[symbol], amount=Decimal(amount))
+    cache.clear()
+    shown = operator.get(reverse("admin:index"))
+    card = next(card for card in shown.context["venue_cards"] if card[0] == "Outstanding withdrawals")
+    assert card[1:3] == ("3", "2 AAPL, 1,750 USD")
+    assert operator.get(card[3]).context["cl"].queryset.count() == 3
+    assert card[3].encode() in shown.content
+    clerks = clerk("marketdata.view_market").get(reverse("admin:index"))
+    assert b"Outstanding withdrawals" not in clerks.content
 
 
 def test_operators_transfer_between_users(venue, operator):  # noqa: F811

@@ -42,7 +42,7 @@ def rows() -> dict[str, list]:
 
 def test_it_makes_what_it_says(empty):
     out = seed()
-    assert "9 assets, 7 markets, 2 users" in out
+    assert "9 assets, 8 markets, 2 users" in out
     assert set(Market.objects.values_list("symbol", flat=True)) == set(demo.MARKETS)
     assert "demo1, demo2 (password exchange-demo)" in out
     for username in demo.USERS:
