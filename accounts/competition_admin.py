@@ -46,7 +46,7 @@ class CompetitionAdmin(operators.OperatorAdmin):
     text_search = ("name__startswith",)
     search_help_text = "How the name begins, or the whole id."
     fields = (
-        ("name", "is_public"), ("starts_at", "ends_at"), ("starting_asset", "starting_amount"), "markets",
+        ("name", "is_public"), "starts_at", "ends_at", ("starting_asset", "starting_amount"), "markets",
         ("round", "shown_status"),
     )  # fmt: skip
     filter_horizontal = ("markets",)

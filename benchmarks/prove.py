@@ -34,6 +34,7 @@ PROOFS = {
         ["tests.chaos.crash", "--cycles", "9", "--workers", "3"],
         ["tests.chaos.crash", "--cycles", "90", "--workers", "3"],
     ),
+    "backup and restore": (["tests.chaos.restore"], ["tests.chaos.restore", "--seconds", "120", "--clients", "32"]),
 }
 #: The harness must be able to fail: here it has to find losses.
 CARELESS = ["tests.chaos.crash", "--cycles", "1", "--workers", "1", "--faults", "kill_postmaster"]

