@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 
 from exchange import barrier
+from exchange.sequencer import Sequencer
 from marketdata.markets import by_symbol
 
 CUT = """
@@ -71,3 +72,24 @@ def test_an_unknown_market_has_no_view(venue):
 
     assert asyncio.run(read()) is None
     assert barrier.pass_for(999_999).result(5) is None
+
+
+def test_what_another_process_committed_is_seen_at_once(traders, monkeypatch):
+    """The other one has books and views of its own, and its message has not come yet."""
+    traders.order("ann BUY 5 AAPL @ 100")
+    spec = by_symbol("AAPL")
+    assert barrier.view(spec).sequence == 1
+    other = Sequencer()
+
+    def place_elsewhere(sentence: str) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(other, "_update_views", lambda batch: None)
+            assert other.submit([traders.command(sentence)])[0].result(20)["status"] == "FILLED"
+
+    try:
+        place_elsewhere("bob SELL 2 AAPL @ 100")
+        assert barrier.view(spec).snapshot(5)["bids"] == [["100", "3"]]
+        place_elsewhere("bob SELL 1 AAPL @ 100")
+        assert asyncio.run(barrier.view_from_loop(spec)).snapshot(5)["bids"] == [["100", "2"]]
+    finally:
+        other.stop()
