@@ -34,6 +34,7 @@ class TimeInForce(models.TextChoices):
     FOK = "FOK"
     DAY = "DAY"
     GTD = "GTD"
+    AUC = "AUC", "Auction only"
 
 
 class ListKind(models.TextChoices):
@@ -109,7 +110,7 @@ class Order(models.Model):
     status = models.CharField(max_length=16, choices=Status)
     reason = models.CharField(max_length=32, db_default="", default="", help_text="Why the venue ended it, or nothing.")
     priority = models.BigIntegerField(help_text="The market sequence at which it took its place in the queue.")
-    place = models.IntegerField(default=0, db_default=0, help_text="Among those that took their places at the same sequence.")
+    place = models.IntegerField(default=0, db_default=0, help_text="Among those placed at the same sequence.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -167,16 +168,11 @@ class Trade(models.Model):
     maker_order = models.ForeignKey(Order, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
     taker_order = models.ForeignKey(Order, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
     executed_at = models.DateTimeField()
-    is_settled = models.BooleanField(default=True, db_default=True)
-    settles_on = models.DateField(null=True)
-    settled_at = models.DateTimeField(null=True)
-    settlement_error = models.CharField(max_length=200, blank=True, default="", db_default="")
 
     class Meta:
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["market", "id"], name="trade_tape"),
-            models.Index(fields=["market", "id"], condition=Q(is_settled=False), name="trade_unsettled"),
         ]
 
     def __str__(self):

@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='order',
             name='place',
-            field=models.IntegerField(db_default=0, default=0, help_text='Among those that took their places at the same sequence.'),
+            field=models.IntegerField(db_default=0, default=0, help_text='Among those placed at the same sequence.'),
         ),
         migrations.AddField(
             model_name='order',
@@ -72,26 +72,6 @@ class Migration(migrations.Migration):
             name='visible_quantity',
             field=marketdata.models.MoneyField(decimal_places=18, help_text='What it shows now, in the queue.', max_digits=38, null=True),
         ),
-        migrations.AddField(
-            model_name='trade',
-            name='is_settled',
-            field=models.BooleanField(db_default=True, default=True),
-        ),
-        migrations.AddField(
-            model_name='trade',
-            name='settled_at',
-            field=models.DateTimeField(null=True),
-        ),
-        migrations.AddField(
-            model_name='trade',
-            name='settlement_error',
-            field=models.CharField(blank=True, db_default='', default='', max_length=200),
-        ),
-        migrations.AddField(
-            model_name='trade',
-            name='settles_on',
-            field=models.DateField(null=True),
-        ),
         migrations.AlterField(
             model_name='bookcommand',
             name='kind',
@@ -110,7 +90,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='order',
             name='time_in_force',
-            field=models.CharField(choices=[('GTC', 'Gtc'), ('IOC', 'Ioc'), ('FOK', 'Fok'), ('DAY', 'Day'), ('GTD', 'Gtd')], max_length=3),
+            field=models.CharField(choices=[('GTC', 'Gtc'), ('IOC', 'Ioc'), ('FOK', 'Fok'), ('DAY', 'Day'), ('GTD', 'Gtd'), ('AUC', 'Auction only')], max_length=3),
         ),
         migrations.AlterField(
             model_name='order',
@@ -128,9 +108,5 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='order',
             index=models.Index(condition=models.Q(('list_id__isnull', False)), fields=['list_id'], name='order_of_list'),
-        ),
-        migrations.AddIndex(
-            model_name='trade',
-            index=models.Index(condition=models.Q(('is_settled', False)), fields=['market', 'id'], name='trade_unsettled'),
         ),
     ]
