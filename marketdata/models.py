@@ -136,7 +136,7 @@ class Market(models.Model):
     )
     auction_seconds = models.PositiveIntegerField(default=120, help_text="Length of such an auction.")
     max_interruptions = models.PositiveIntegerField(
-        null=True, blank=True, help_text="That many such auctions in a session halt the market; empty: never."
+        null=True, blank=True, help_text="That many such auctions in a day halt the market; empty: never."
     )
     settlement_days = models.PositiveSmallIntegerField(
         default=0, validators=[MaxValueValidator(10)], help_text="Trades settle that many business days later."

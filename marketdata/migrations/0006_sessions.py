@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='market',
             name='max_interruptions',
-            field=models.PositiveIntegerField(blank=True, help_text='That many such auctions in a session halt the market; empty: never.', null=True),
+            field=models.PositiveIntegerField(blank=True, help_text='That many such auctions in a day halt the market; empty: never.', null=True),
         ),
         migrations.AddField(
             model_name='market',
