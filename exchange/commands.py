@@ -26,6 +26,8 @@ class Place:
     prevention: str
     client_order_id: str | None = None
     fingerprint: str | None = None
+    #: The terms of an order that is more than plain, by the names of exchange.live.SpecialOrder.
+    more: dict | None = None
 
 
 @dataclass(slots=True)
@@ -132,6 +134,26 @@ class ClientOrderIdReused(OrderRefusal):
 
 class OrderNotOpen(OrderRefusal):
     code, status, title = "order_not_open", 409, "Order is not open"
+
+
+class OrderPending(OrderRefusal):
+    code, status, title = "order_pending", 409, "Order waits for its trigger"
+
+
+class NotAmendable(OrderRefusal):
+    code, status, title = "order_not_amendable", 409, "Order cannot be amended"
+
+
+class StopWouldTrigger(OrderRefusal):
+    code, title = "stop_would_trigger", "Stop is on the wrong side of the market"
+
+
+class NoMarketPrice(OrderRefusal):
+    code, title = "no_market_price", "The market has no price yet"
+
+
+class BadTrail(OrderRefusal):
+    code, title = "bad_trail", "Trailing distance out of range"
 
 
 class AccountInactive(OrderRefusal):

@@ -97,6 +97,7 @@ class Order(models.Model):
     list_id = models.BigIntegerField(null=True, help_text="The first order of the list that it belongs to.")
     list_kind = models.CharField(max_length=8, choices=ListKind, null=True)
     list_role = models.CharField(max_length=12, choices=ListRole, null=True)
+    waits_for_id = models.BigIntegerField(null=True, help_text="The order whose fill brings it to life.")
     quantity = MoneyField()
     quote_quantity = MoneyField(
         null=True, help_text="The budget of a market order by amount; its quantity is what that bought."

@@ -18,9 +18,10 @@ from django.db import connection
 
 from exchange import journal
 from exchange.audit import snapshot
-from exchange.books import SIDE_NAMES, LiveBook, Match, load_open_orders
+from exchange.books import SIDE_NAMES, LiveBook, Match
 from exchange.engine.book import BUY, SELL
-from exchange.live import LiveOrder
+from exchange.live import LiveOrder, Status
+from exchange.loading import live_orders
 from marketdata import markets
 from marketdata.models import Market
 from marketdata.units import plain
@@ -30,7 +31,9 @@ CHUNK_ROWS = 5_000
 PROGRESS_COMMANDS = 2_000
 #: What two books must agree on for each open order; side, price and quantities are in the hash already.
 COMPARED = ("side", "price", "quantity", "remaining", "status", "priority", "filled_notional", "fee", "account",
-            "client_order_id", "maker_rate", "taker_rate", "post_only", "prevention")  # fmt: skip
+            "client_order_id", "maker_rate", "taker_rate", "post_only", "prevention", "type", "stop", "direction",
+            "trail", "trail_rate", "display", "hidden", "place", "list_id", "list_role", "waits_for", "shared",
+            "expires_at")  # fmt: skip
 
 Progress = Callable[[int, int], None]
 
@@ -172,10 +175,13 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
     """The replayed book against the open orders in the database."""
     live = result.live
     try:
-        stored = list(load_open_orders(cursor, live.spec))
+        stored = list(live_orders(cursor, live.spec))
         head = LiveBook(live.spec, fees=0)
         for order in stored:
-            head.book.restore(order)
+            if order.status == Status.PENDING:
+                head.waiting.enter(order)
+            else:
+                head.book.restore(order)
     except Exception as error:
         # Rows that make no book (crossed, off the tick, doubled) are the finding.
         return Difference(result.until, f"the database's open orders are no book: {type(error).__name__}: {error}")
@@ -191,7 +197,7 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
 
 def _first_order_that_differs(result: Replayed, head: LiveBook) -> Difference | None:
     """Of the orders that are not the same in both books, the one with the lowest sequence."""
-    replayed, stored = result.live.book.orders, head.book.orders
+    replayed, stored = ({**live.book.orders, **live.waiting.orders} for live in (result.live, head))
     found = []
     for order_id in replayed.keys() | stored.keys():
         text = _order_difference(replayed.get(order_id), stored.get(order_id))

@@ -110,7 +110,7 @@ TRADE_CHECKS = [
     Check(
         8,
         "trade_within_limits",
-        "a trade happens at the maker's price, within the taker's limit, as the journal says they were then",
+        "a trade happens at the maker's price (an auction's within it) and within the taker's limit, by the journal",
         "exchange_trade",
         f"""
         WITH limits AS MATERIALIZED ({LIMITS})
@@ -122,9 +122,12 @@ TRADE_CHECKS = [
         LEFT JOIN limits maker ON maker.market_id = t.market_id AND maker.order_id = t.maker_order_id
              AND maker.sequence < t.sequence AND (maker.next_sequence IS NULL OR maker.next_sequence > t.sequence)
         LEFT JOIN limits taker ON taker.market_id = t.market_id AND taker.order_id = t.taker_order_id
-            AND taker.sequence = t.sequence
-        WHERE maker.sequence IS NULL OR maker.ticks IS NULL OR t.price <> maker.ticks * m.tick_size
-           OR taker.sequence IS NULL
+            AND taker.sequence <= t.sequence AND (taker.next_sequence IS NULL OR taker.next_sequence > t.sequence)
+        LEFT JOIN exchange_bookcommand j ON j.market_id = t.market_id AND j.sequence = t.sequence
+        WHERE maker.sequence IS NULL OR maker.ticks IS NULL OR taker.sequence IS NULL
+           OR (j.kind IS DISTINCT FROM 'UNCROSS' AND t.price <> maker.ticks * m.tick_size)
+           OR (j.kind = 'UNCROSS' AND t.taker_side = 'BUY' AND t.price < maker.ticks * m.tick_size)
+           OR (j.kind = 'UNCROSS' AND t.taker_side = 'SELL' AND t.price > maker.ticks * m.tick_size)
            OR (t.taker_side = 'BUY' AND t.price > taker.ticks * m.tick_size)
            OR (t.taker_side = 'SELL' AND t.price < taker.ticks * m.tick_size)
         ORDER BY t.id
