@@ -11,7 +11,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 from accounts.api import api_keys, competitions, holdings, ledger, portfolio, second_factor, wallet
 from accounts.api import views as accounts
 from config import views
-from exchange.api import tickers
+from exchange.api import kill_switch, tickers
 from exchange.api import views as exchange
 from exchange.api.portfolio import MetricsView
 from marketdata.api import views as marketdata
@@ -66,6 +66,7 @@ api = [
     path("trades/", exchange.TradeListView.as_view()),
     path("trades/<int:trade_id>/", exchange.TradeView.as_view()),
     path("fills/", exchange.FillListView.as_view()),
+    path("kill-switch/", kill_switch.KillSwitchView.as_view()),
 ]
 
 urlpatterns = [

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from accounts import ledger
-from exchange import admission, conditions, fee_tiers, following, limits, reach, spot, store, upkeep, validation
+from exchange import admission, conditions, fee_tiers, following, limits, paying, reach, spot, store, upkeep, validation
 from exchange import commands as c
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh, Replay
 from exchange.depth import Delta
+from exchange.engine.book import Plan
 from exchange.ids import ORDER
 from exchange.journal import Kind, amend_row, place_row
 from exchange.live import LiveOrder, new_order
@@ -70,7 +71,7 @@ class Batch:
         self.registry.prepare(ids)
         if not (self.registry.is_likely_current(ids) and self._lock_at_once(cursor, ids)):
             self._lock_in_turn(cursor, ids)
-        self.ids = iter(self.registry.ids.take(cursor, ORDER, len(self._placements())))
+        self.ids = iter(self.registry.ids.take(cursor, ORDER, sum(cmd.orders for cmd in self._placements())))
 
     def _placements(self) -> list[Place]:
         return [command for command in self.commands if isinstance(command, Place)]
@@ -126,7 +127,10 @@ class Batch:
         if missing := upkeep.run(self):
             self.unlocked = missing
             return
+        self.stirred += [live for live in self.books.values() if live.waiting.due]
         for cmd in self.commands:
+            if self.stirred and not self._follow():
+                return
             try:
                 handler = handlers.get(type(cmd))
                 self.outcomes.append(handler(cmd) if handler else cmd.apply(self))
@@ -142,17 +146,36 @@ class Batch:
         """Do what follows from the commands so far; False when the rest is for the next batch."""
         while self.stirred:
             live = self.stirred.pop()
-            if following.is_stirred(live, self.status[live.spec.id]) and not following.follow(self, live):
+            if not following.follow(self, live):
                 self.unfinished.add(live.spec.id)
                 return False
         return True
 
-    def _place(self, cmd: Place) -> Outcome:
+    def stir(self, live: LiveBook) -> None:
+        """Something may follow in this market from what was done."""
+        if live.waiting.due:
+            self.stirred.append(live)
+
+    def replay(self, cmd: Place) -> Replay | None:
+        """The answer to a placement that was made before."""
         if cmd.client_order_id is not None and (known := self.known.get((cmd.account, cmd.client_order_id))):
             return admission.replay(cmd, *known)
+        return None
+
+    def market_of(self, cmd: Place) -> LiveBook:
         live = self.books.get(cmd.spec.id)
         if live is None:
             raise c.MarketClosed(f"{cmd.spec.symbol} is gone.")
+        return live
+
+    def _place(self, cmd: Place) -> Outcome:
+        if known := self.replay(cmd):
+            return known
+        live = self.market_of(cmd)
+        return self.accept(cmd, live, *self.admit(cmd, live))
+
+    def check(self, cmd: Place, live: LiveBook) -> LiveOrder:
+        """The order, if the market takes it; a Refusal otherwise. Nothing has changed."""
         self._check_market(live)
         self._check_entry(cmd.account, live)
         if cmd.spec.version != live.spec.version:
@@ -166,15 +189,20 @@ class Batch:
             raise c.TooManyOpenOrders(
                 f"At most {live.spec.max_open_orders} open orders in {live.spec.symbol}; cancel some."
             )
-        order = self._order(cmd, live)
+        return self._order(cmd, live)
+
+    def admit(self, cmd: Place, live: LiveBook) -> tuple[LiveOrder, Plan | None]:
+        """The order with its funds set aside, and its plan (None if it is to wait), or a Refusal and no change."""
+        order = self.check(cmd, live)
         if order.stop is not None:
-            return self._wait(cmd, live, order)
+            spot.hold(self.sheet, live.spec, order)
+            return order, None
         plan = limits.guard(self, live, order, live.plan(order))
         self._check_plan(live, plan)
         if order.budget is not None and not plan.filled and not plan.expired_makers:
             raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
         spot.reserve(self.sheet, live.spec, order, plan)
-        return self._enter(cmd, live, order, plan)
+        return order, plan
 
     def _order(self, cmd: Place, live: LiveBook) -> LiveOrder:
         maker_rate, taker_rate = fee_tiers.rates.of(cmd.account, live.spec)
@@ -196,9 +224,8 @@ class Batch:
             more=cmd.more,
         )
 
-    def _wait(self, cmd: Place, live: LiveBook, order: LiveOrder) -> dict:
-        """Accept an order that waits for its price, with its funds set aside."""
-        spot.hold(self.sheet, live.spec, order)
+    def wait(self, cmd: Place, live: LiveBook, order: LiveOrder) -> dict:
+        """Take an admitted order in that waits."""
         sequence = self.records.command(live, Kind.PLACE, order.id, place_row(order, None))
         live.wait(order, sequence, self.records.moment)
         self._remember(cmd, live, order)
@@ -209,8 +236,10 @@ class Batch:
         if cmd.client_order_id is not None:
             self.known[cmd.account, cmd.client_order_id] = (order.id, cmd.fingerprint)
 
-    def _enter(self, cmd: Place, live: LiveBook, order: LiveOrder, plan) -> dict:
+    def accept(self, cmd: Place, live: LiveBook, order: LiveOrder, plan: Plan | None) -> dict:
         """After this line nothing may fail: the book changes, then the money follows."""
+        if plan is None:
+            return self.wait(cmd, live, order)
         sequence = live.sequence
         if plan.rests or plan.matches or plan.expired_makers:
             sequence = self.records.command(live, Kind.PLACE, order.id, place_row(order, order.budget))
@@ -227,22 +256,7 @@ class Batch:
         for match in matches:
             maker = match.maker
             spot.free_filled(sheet, spec, maker, match.lots)
-            buy, sell = (order, maker) if order.side > 0 else (maker, order)
-            buyer_fee, seller_fee = (
-                (match.taker_fee, match.maker_fee) if order.side > 0 else (match.maker_fee, match.taker_fee)
-            )
-            spot.settle(
-                sheet,
-                spec,
-                reference=len(self.records.trades),
-                fees=live.fees,
-                buyer=buy.account,
-                seller=sell.account,
-                lots=match.lots,
-                notional=match.notional,
-                buyer_fee=buyer_fee,
-                seller_fee=seller_fee,
-            )
+            paying.pay(self, live, match)
             self.records.touch(live, maker)
             self.records.trade(live, match, answer["fills"])
         for maker in plan.expired_makers:
@@ -250,18 +264,17 @@ class Batch:
             self.records.touch(live, maker)
         if not order.is_open() and order.remaining:
             spot.release_rest(sheet, spec, order)
-        if live.waiting.due:
-            self.stirred.append(live)
+        self.stir(live)
         return answer
 
     def _amend(self, cmd: Amend) -> Outcome:
-        live, order = self._open_order(cmd.account, cmd.order_id)
+        live, order = self.open_order(cmd.account, cmd.order_id)
         self._check_market(live)
         self._check_entry(cmd.account, live)
         conditions.check_amendable(order)
         limits.check_amendment(self, live, order.account)
         price, quantity = admission.new_terms(live, order, cmd)
-        plan = live.book.plan_amend(
+        plan = live.plan_amend(
             order.id, price=price, quantity=quantity, post_only=order.post_only, prevention=order.prevention
         )
         plan = limits.guard(self, live, order, plan)
@@ -273,7 +286,7 @@ class Batch:
         return admission.without_older_fills(order, plan, answer)
 
     def _cancel(self, cmd: Cancel) -> Outcome:
-        live, order = self._open_order(cmd.account, cmd.order_id)
+        live, order = self.open_order(cmd.account, cmd.order_id)
         if cmd.account is not None:
             self._check_not_halted(live)
         return self._take_out(live, order)
@@ -296,15 +309,18 @@ class Batch:
 
     def _take_out(self, live: LiveBook, order: LiveOrder) -> dict:
         spot.release_rest(self.sheet, live.spec, order)
+        return self.take_out(live, order)
+
+    def take_out(self, live: LiveBook, order: LiveOrder) -> dict:
+        """Cancel an order that holds nothing any more."""
         self.records.command(live, Kind.CANCEL, order.id, {})
         live.cancel(order.id, self.records.moment)
-        if live.waiting.due:
-            self.stirred.append(live)
+        self.stir(live)
         return {**self.records.touch(live, order), "fills": None if order.filled else []}
 
     # Checks
 
-    def _open_order(self, account: int | None, order_id: int) -> tuple[LiveBook, LiveOrder]:
+    def open_order(self, account: int | None, order_id: int) -> tuple[LiveBook, LiveOrder]:
         """The order if it rests and belongs to the account; UnknownOrder or OrderNotOpen otherwise."""
         for live in self.books.values():
             order = live.find(order_id)

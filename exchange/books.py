@@ -14,6 +14,8 @@ from heapq import heappush
 from math import ceil, floor
 
 from exchange import journal, loading
+from exchange.engine import auction
+from exchange.engine.auction import Uncross
 from exchange.engine.book import BUY, NO_LIQUIDITY, SELL, Book, Plan
 from exchange.live import RATE_ONE, LiveOrder, Status, fee_on
 from exchange.models import OrderType
@@ -78,6 +80,8 @@ class LiveBook:
     # Commands, live and again
 
     def plan(self, order: LiveOrder) -> Plan:
+        if self.collecting:
+            return auction.plan_entry(self.book, order)
         budget = None if order.budget is None else order.budget // self.spec.notional_units
         return self.book.plan(
             order,
@@ -191,26 +195,33 @@ class LiveBook:
     def _fill(self, taker: LiveOrder, plan: Plan, moment: datetime) -> list[Match]:
         matches = []
         for maker, lots in plan.matches:
-            notional = self.spec.notional(maker.price, lots)
-            taker_fee = fee_on(notional, taker.taker_rate)
-            # A rebate is never more than the taker pays.
-            maker_fee = max(fee_on(notional, maker.maker_rate), -taker_fee)
-            match = Match(maker, taker, maker.price, lots, notional, maker_fee, taker_fee)
-            matches.append(match)
-            maker.filled_notional += notional
-            maker.fee += match.maker_fee
-            taker.filled_notional += notional
-            taker.fee += match.taker_fee
-            maker.status, maker.updated_at = Status.PARTIALLY_FILLED, moment
-            if not maker.remaining:
-                maker.status = Status.FILLED
-                self._closed(maker)
-            elif maker.list_id is not None:
-                self.waiting.changed(maker)
+            matches.append(self._match(maker, taker, maker.price, lots))
+            self._was_filled(maker, moment)
         for maker in plan.expired_makers:
             maker.status, maker.updated_at = Status.EXPIRED, moment
             self._closed(maker)
         return matches
+
+    def _match(self, maker: LiveOrder, taker: LiveOrder, price: int, lots: int) -> Match:
+        """One execution, with what both sides pay noted on their orders."""
+        notional = self.spec.notional(price, lots)
+        taker_fee = fee_on(notional, taker.taker_rate)
+        # A rebate is never more than the taker pays.
+        maker_fee = max(fee_on(notional, maker.maker_rate), -taker_fee)
+        maker.filled_notional += notional
+        maker.fee += maker_fee
+        taker.filled_notional += notional
+        taker.fee += taker_fee
+        return Match(maker, taker, price, lots, notional, maker_fee, taker_fee)
+
+    def _was_filled(self, order: LiveOrder, moment: datetime) -> None:
+        """The state of a resting order that has just traded."""
+        order.status, order.updated_at = Status.PARTIALLY_FILLED, moment
+        if not order.remaining:
+            order.status = Status.FILLED
+            self._closed(order)
+        elif order.list_id is not None:
+            self.waiting.changed(order)
 
     def _closed(self, order: LiveOrder) -> None:
         self._uncount(order)
@@ -232,6 +243,30 @@ class LiveBook:
         left = order.budget // self.spec.notional_units - plan.notional
         price = self.book.best(-order.side) or (plan.matches[-1][0].price if plan.matches else 0)
         return left < price
+
+    # Auctions
+
+    def plan_amend(self, order_id: int, price: int, quantity: int, prevention: str, post_only: bool = False) -> Plan:
+        """What would happen if a resting order got these terms now."""
+        if self.collecting:
+            return auction.plan_amendment(self.book, order_id, price, quantity)
+        return self.book.plan_amend(order_id, price, quantity, post_only, prevention)
+
+    def uncross(self, plan: Uncross, sequence: int, moment: datetime) -> list[Match]:
+        """Hold the auction. The later order of each match counts as the taker."""
+        filled: Counter[LiveOrder] = Counter()
+        matches = []
+        for buy, sell, lots in plan.matches:
+            maker, taker = sorted((buy, sell), key=lambda order: (order.priority, order.place, order.id))
+            matches.append(self._match(maker, taker, plan.call.price, lots))
+            filled[buy] += lots
+            filled[sell] += lots
+        for place, (order, lots) in enumerate(filled.items()):
+            if self.book.fill(order, lots):
+                order.priority, order.place = sequence, place
+            self._was_filled(order, moment)
+        self._traded(matches, moment)
+        return matches
 
     # Keeping up
 
@@ -256,7 +291,9 @@ class LiveBook:
             self.take_session(State.of(command))
             return []
         if kind == journal.Kind.AMEND:
-            return self.amend(self.book.plan_amend(order_id, **command), sequence, moment)
+            return self.amend(self.plan_amend(order_id, **command), sequence, moment)
+        if kind == journal.Kind.UNCROSS:
+            return self.uncross(auction.plan(self.book, command["reference"]), sequence, moment)
         if kind == journal.Kind.CANCEL:
             self.cancel(order_id, moment)
             return []
@@ -293,7 +330,7 @@ class LiveBook:
             if order.status == Status.PENDING:
                 self.waiting.enter(order)
             else:
-                self.book.restore(order)
+                self.book.restore(order, may_cross=self.collecting)
                 self.waiting.join(order)
         loading.make_due(cursor, self.waiting)
         self.book.drain_changes()

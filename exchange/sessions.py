@@ -16,8 +16,8 @@ from datetime import datetime
 
 import orjson
 
+from exchange import auctions, following
 from exchange import commands as c
-from exchange import following
 from exchange.books import LiveBook
 from exchange.journal import Kind
 from exchange.live import Status
@@ -83,7 +83,7 @@ def change(batch, live: LiveBook, change: Change) -> None:
     terms = {"since": None if live.spec.rules.calendar is None else clock.text(change.at)}
     after = before.to(change.phase, **terms)
     if before.is_collecting and not after.is_collecting:
-        batch.uncross(live)
+        auctions.hold(batch, live)
         _end_auction_only(batch, live)
     enter(batch, live, after)
 

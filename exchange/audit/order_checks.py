@@ -126,7 +126,7 @@ ORDER_CHECKS = [
     Check(
         7,
         "book_not_crossed",
-        "best bid < best ask in every market",
+        "best bid < best ask in every market that is not collecting orders for an auction",
         "(SELECT FROM marketdata_market)",
         """
         SELECT m.symbol, s.best_bid, s.best_ask FROM (
@@ -134,7 +134,7 @@ ORDER_CHECKS = [
                 min(price) FILTER (WHERE side = 'SELL') AS best_ask
             FROM exchange_order WHERE status IN ('OPEN', 'PARTIALLY_FILLED') GROUP BY market_id
         ) s LEFT JOIN marketdata_market m ON m.id = s.market_id
-        WHERE s.best_bid >= s.best_ask
+        WHERE s.best_bid >= s.best_ask AND COALESCE(m.session->>'phase', '') NOT IN ('PRE_OPEN', 'AUCTION', 'CLOSING')
         """,
         "replay of that market: which command left both orders standing",
     ),

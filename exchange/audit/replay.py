@@ -22,6 +22,7 @@ from exchange.books import SIDE_NAMES, LiveBook, Match
 from exchange.engine.book import BUY, SELL
 from exchange.live import LiveOrder, Status
 from exchange.loading import live_orders
+from exchange.phases import State
 from marketdata import markets
 from marketdata.models import Market
 from marketdata.units import plain
@@ -181,7 +182,7 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
             if order.status == Status.PENDING:
                 head.waiting.enter(order)
             else:
-                head.book.restore(order)
+                head.book.restore(order, may_cross=live.collecting)
     except Exception as error:
         # Rows that make no book (crossed, off the tick, doubled) are the finding.
         return Difference(result.until, f"the database's open orders are no book: {type(error).__name__}: {error}")
@@ -190,6 +191,8 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
         return difference
     if result.stored_hash != result.state_hash:
         return _first_place_that_differs(result, head)
+    if live.session != State.of(market.session):
+        return Difference(result.until, f"replayed session {live.session}, stored {market.session}")
     if live.last_price != market.last_price:
         return Difference(result.until, f"replayed last price {live.last_price}, stored {market.last_price}")
     return None

@@ -55,7 +55,8 @@ TRADE_CHECKS = [
     Check(
         5,
         "fills_agree_with_orders",
-        "a fill has its order's account, market and side, and a fee of notional × rate, rounded down",
+        "a fill has its order's account, market and side, and a fee of notional × rate, rounded down; a rebate is at most"
+        " what the taker pays",
         "exchange_fill",
         """
         SELECT f.id AS fill_id, f.trade_id, f.order_id, f.account_id, o.account_id AS order_account_id, f.side,
@@ -66,10 +67,16 @@ TRADE_CHECKS = [
         JOIN marketdata_market m ON m.id = f.market_id
         JOIN marketdata_asset q ON q.id = m.quote_id
         WHERE f.account_id <> o.account_id OR f.market_id <> o.market_id OR f.side <> o.side
-           OR (o.post_only AND f.role = 'TAKER')
-           OR f.fee * ('1e' || q.decimals)::numeric <> floor(
-               f.price * f.quantity * CASE f.role WHEN 'MAKER' THEN o.maker_rate ELSE o.taker_rate END
-                   * ('1e' || q.decimals)::numeric)
+           OR (o.post_only AND f.role = 'TAKER' AND NOT EXISTS (
+               SELECT FROM exchange_trade t JOIN exchange_bookcommand j ON j.market_id = t.market_id
+                   AND j.sequence = t.sequence AND j.kind = 'UNCROSS' WHERE t.id = f.trade_id))
+           OR f.fee * ('1e' || q.decimals)::numeric <> greatest(
+               floor(f.price * f.quantity * CASE f.role WHEN 'MAKER' THEN o.maker_rate ELSE o.taker_rate END
+                   * ('1e' || q.decimals)::numeric),
+               CASE WHEN f.role = 'MAKER' AND o.maker_rate < 0 THEN (
+                   SELECT -p.fee * ('1e' || q.decimals)::numeric FROM exchange_trade t
+                   JOIN exchange_fill p ON p.order_id = t.taker_order_id AND p.trade_id = t.id
+                   WHERE t.id = f.trade_id) END)
         ORDER BY f.id
         """,
         "the fill and its order; exchange.live.fee_on states the rule of fees",

@@ -90,6 +90,7 @@ ROUTES = {
     V1 + "trades/": LISTED,
     V1 + "trades/<int:trade_id>/": LISTED,
     V1 + "fills/": READ,
+    V1 + "kill-switch/": {"GET": "read", "POST": "trade", "DELETE": "person"},
 }  # fmt: skip
 PAGES = {"", "favicon.ico/", "health/", "health/ready/", "metrics/"}
 #: Answers 404 to whatever it is asked.

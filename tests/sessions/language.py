@@ -37,7 +37,7 @@ class Day:
             clockwork.look()
 
     def sessions(self, *, holidays: dict | None = None, symbol: str = "AAPL", **hours) -> TradingCalendar:
-        """Give the market weekdays' sessions: pre-open 9:00, open 9:30, closing auction 15:50, close 16:00, New York."""
+        """Weekdays in New York: pre-open 9:00, open 9:30, closing auction 15:50, close 16:00; other times by name."""
         calendar = TradingCalendar.objects.create(name=f"hours of {symbol}", time_zone="America/New_York")
         times = {"pre_open": time(9), "opens": time(9, 30), "closing": time(15, 50), "closes": time(16), **hours}
         for weekday in range(5):
