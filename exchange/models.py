@@ -234,3 +234,12 @@ class BookCommand(models.Model):
     order_id = models.BigIntegerField(help_text="0 for what concerns the whole market.")
     command = WrittenJSONField()
     created_at = models.DateTimeField()
+
+
+# A model of its own file, found by Django here.
+from exchange.settlement_models import Settlement  # noqa: E402
+
+__all__ = [
+    "BookCommand", "Fill", "ListKind", "ListRole", "Order", "OrderType", "SelfTradePrevention", "Settlement", "Side",
+    "TimeInForce", "Trade",
+]  # fmt: skip

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from accounts import holdings
 from accounts.ledger import Sheet
-from exchange import rendering, store
+from exchange import deferred, rendering, store
 from exchange.books import LiveBook, Match
 from exchange.depth import Delta
 from exchange.ids import JOURNAL, TRADE, IdStock
@@ -85,11 +85,12 @@ class Records:
         for live in books.values():
             self._note_waiting(live)
         trade_ids = ids.take(cursor, TRADE, len(self.trades))
-        journal_ids = ids.take(cursor, JOURNAL, len(self.trades))
+        journal_ids = ids.take(cursor, JOURNAL, len(sheet.journals))
         self._name_trades(sheet, trade_ids)
         statements = store.order_statements(self.new_orders.values(), self.touched.values())
         if self.trades:
             statements += store.trade_statements(self.trades, self.moment)
+            statements += deferred.statements(self.trades, self.moment)
             statements += self._candle_statements(books)
             statements += holdings.statements(sheet.holdings, self._own_fills(sheet), sheet.scales, self.moment)
         statements += sheet.statements(journal_ids)
@@ -117,8 +118,8 @@ class Records:
         fills = []
         for record in self.trades:
             spec, match = record.live.spec, record.match
-            if spec.kind != Market.Kind.SPOT:
-                continue  # a position, not a purchase
+            if spec.kind != Market.Kind.SPOT or deferred.is_deferred(record.live):
+                continue  # a position, not a purchase; or one that counts when it is settled
             sides = ((match.maker, match.maker_fee), (match.taker, match.taker_fee))
             for order, fee in sides:
                 if not sheet.holders[order.account].is_heard:

@@ -217,7 +217,9 @@ class Market(models.Model):
             value = getattr(self, name)
             if value is not None and not _is_whole(value, self.quote.decimals):
                 errors[name] = f"Must be whole in {self.quote}'s smallest unit."
-        if self.maker_fee < -self.taker_fee:
+        if self.settlement_days and self.kind != self.Kind.SPOT:
+            errors["settlement_days"] = "A position changes at once: only a spot market settles later."
+        if Decimal(self.maker_fee) < -Decimal(self.taker_fee):
             errors["maker_fee"] = "A rebate to the maker cannot be more than the taker's fee, which pays it."
         return errors
 

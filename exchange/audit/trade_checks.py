@@ -55,8 +55,8 @@ TRADE_CHECKS = [
     Check(
         5,
         "fills_agree_with_orders",
-        "a fill has its order's account, market and side, and a fee of notional × rate, rounded down; a rebate is at most"
-        " what the taker pays",
+        "a fill has its order's account, market and side, and a fee of notional × rate, rounded down; a rebate is at"
+        " most what the taker pays",
         "exchange_fill",
         """
         SELECT f.id AS fill_id, f.trade_id, f.order_id, f.account_id, o.account_id AS order_account_id, f.side,
@@ -155,7 +155,9 @@ TRADE_CHECKS = [
         ) last
         JOIN exchange_order o ON o.id = last.order_id JOIN marketdata_market m ON m.id = last.market_id
         WHERE o.market_id <> last.market_id OR o.price IS DISTINCT FROM (last.command->>'price')::numeric * m.tick_size
-           OR (o.quote_quantity IS NULL AND o.quantity <> (last.command->>'quantity')::numeric * m.lot_size)
+           OR (o.quote_quantity IS NULL AND o.quantity <> (last.command->>'quantity')::numeric * m.lot_size
+               AND (o.list_kind IS DISTINCT FROM 'BRACKET' OR o.list_role = 'ENTRY'
+                   OR o.quantity > (last.command->>'quantity')::numeric * m.lot_size))
         ORDER BY o.id
         """,
         "the order was written past the matcher, or its journal rows were",
@@ -163,7 +165,7 @@ TRADE_CHECKS = [
     Check(
         3,
         "trade_journal_once",
-        "every trade has exactly one TRADE journal",
+        "every trade has exactly one TRADE journal, one that is not settled yet none",
         "exchange_trade",
         """
         SELECT COALESCE(t.id, j.reference) AS trade_id, COALESCE(j.journals, 0) AS journals, j.first_journal_id
@@ -172,7 +174,9 @@ TRADE_CHECKS = [
             SELECT reference, count(*) AS journals, min(id) AS first_journal_id FROM accounts_journal
                 WHERE kind = 'TRADE' GROUP BY reference
         ) j ON j.reference = t.id
-        WHERE t.id IS NULL OR COALESCE(j.journals, 0) <> 1
+        LEFT JOIN exchange_settlement s ON s.trade_id = t.id
+        WHERE t.id IS NULL
+            OR COALESCE(j.journals, 0) <> CASE WHEN s.trade_id IS NOT NULL AND s.settled_at IS NULL THEN 0 ELSE 1 END
         ORDER BY 1
         """,
         "the trade was settled twice, or not at all",
@@ -186,6 +190,7 @@ TRADE_CHECKS = [
         SELECT trade_id, account_id, asset_id, due.amount AS by_fills, paid.amount AS by_ledger
         FROM ({DUE}) due FULL JOIN ({PAID}) paid USING (trade_id, account_id, asset_id)
         WHERE due.amount IS DISTINCT FROM paid.amount
+            AND NOT EXISTS (SELECT FROM exchange_settlement s WHERE s.trade_id = due.trade_id AND s.settled_at IS NULL)
         ORDER BY trade_id
         """,
         "the journal of that trade; exchange.spot.settle states who pays what",

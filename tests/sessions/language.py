@@ -34,7 +34,7 @@ class Day:
         """Set the clock (UTC); without `look` nobody notices before the next command."""
         clock.stand(self.moment(text))
         if look:
-            clockwork.look()
+            clockwork.work()
 
     def sessions(self, *, holidays: dict | None = None, symbol: str = "AAPL", **hours) -> TradingCalendar:
         """Weekdays in New York: pre-open 9:00, open 9:30, closing auction 15:50, close 16:00; other times by name."""
