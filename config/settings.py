@@ -229,7 +229,12 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.openapi.describe_problems",
     ],
-    "ENUM_NAME_OVERRIDES": {"WithdrawalStatus": "accounts.models.Withdrawal.Status"},
+    "ENUM_NAME_OVERRIDES": {
+        "WithdrawalStatus": "accounts.models.Withdrawal.Status",
+        "OrderListKind": "exchange.models.ListKind",
+        "EntryType": "exchange.api.lists.PLAIN_TYPES",
+        "EntryTimeInForce": "exchange.api.lists.ENTRY_TIMES",
+    },
     "COMPONENT_SPLIT_REQUEST": True,
 }
 UNFOLD = {

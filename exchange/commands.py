@@ -5,6 +5,7 @@ Commands carry whole ticks and lots and the account that asks; who may ask is se
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar
 
 from marketdata.markets import MarketSpec
 from marketdata.refusals import NotFound, Refusal
@@ -26,6 +27,8 @@ class Place:
     prevention: str
     client_order_id: str | None = None
     fingerprint: str | None = None
+    #: How many orders it makes.
+    orders: ClassVar[int] = 1
     #: The terms of an order that is more than plain, by the names of exchange.live.SpecialOrder.
     more: dict | None = None
 
@@ -150,6 +153,14 @@ class StopWouldTrigger(OrderRefusal):
 
 class NoMarketPrice(OrderRefusal):
     code, title = "no_market_price", "The market has no price yet"
+
+
+class BadListPrices(OrderRefusal):
+    code, title = "bad_list_prices", "Prices of the list are in the wrong order"
+
+
+class ReplaceMismatch(OrderRefusal):
+    code, title = "replace_mismatch", "Not an order that this one can replace"
 
 
 class BadTrail(OrderRefusal):

@@ -15,6 +15,7 @@ from exchange import spot
 from exchange.books import LiveBook
 from exchange.live import SpecialOrder, held
 from exchange.models import BookCommand, ListRole, Order
+from exchange.phases import CONTINUOUS
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -23,19 +24,14 @@ Kind = BookCommand.Kind
 FOLLOWERS = 256
 
 
-def is_stirred(live: LiveBook, status: str) -> bool:
-    """Whether something is due here and may be done: a market that does not trade triggers nothing."""
-    return bool(live.waiting.due) and status == Market.Status.OPEN and live.session.phase == "CONTINUOUS"
-
-
 def follow(batch, live: LiveBook) -> bool:
     """Do what is due in this market; False when the batch must end here, with something left for the next."""
     waiting = live.waiting
-    while waiting.due:
+    trades = batch.status[live.spec.id] == Market.Status.OPEN and live.session.phase == CONTINUOUS
+    while (order_id := _next(waiting.due, trades)) is not None:
         if batch.followed >= FOLLOWERS:
             return False
-        order_id, kind = next(iter(waiting.due.items()))
-        order = live.find(order_id)
+        (kind, reason), order = waiting.due[order_id], live.find(order_id)
         if order.account not in batch.sheet.holders:
             batch.unlocked = {order.account}
             return False
@@ -44,11 +40,16 @@ def follow(batch, live: LiveBook) -> bool:
         elif kind == Kind.ARM:
             done = _arm(batch, live, order)
         else:
-            done = end(batch, live, order, Order.Status.EXPIRED, waiting.reason(order))
+            done = end(batch, live, order, Order.Status.EXPIRED, reason)
         if not done:
             return False
         batch.followed += 1
     return True
+
+
+def _next(due: dict[int, tuple[str, str]], trades: bool) -> int | None:
+    """The first that may be done: where nothing trades, lists still end what they must."""
+    return next((order_id for order_id, (kind, _) in due.items() if trades or kind == Kind.EXPIRE), None)
 
 
 def end(batch, live: LiveBook, order, status: str, reason: str) -> dict:
@@ -56,6 +57,7 @@ def end(batch, live: LiveBook, order, status: str, reason: str) -> dict:
     spot.release_rest(batch.sheet, live.spec, order)
     batch.records.command(live, Kind.EXPIRE, order.id, {"status": str(status), "reason": reason})
     live.end(order.id, status, reason, batch.records.moment)
+    batch.stir(live)
     return {**batch.records.touch(live, order), "fills": None if order.filled else []}
 
 

@@ -4,7 +4,7 @@ from exchange.engine.book import BUY, SELL
 from exchange.engine.triggers import FALLING, RISING
 from exchange.live import LiveOrder, SpecialOrder, Status, new_order, required
 from exchange.models import ListRole, OrderType
-from exchange.waiting import EXITS, Kind, WaitingRoom
+from exchange.waiting import ARM, END, END_UNFILLED, EXITS, TRIGGER, WaitingRoom
 from marketdata import clock, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 
@@ -19,8 +19,8 @@ exchange_order WHERE market_id = %s AND status IN ('PENDING', 'OPEN', 'PARTIALLY
 """
 #: What has become of the members of lists.
 MEMBERS = """
-SELECT list_id, id, list_role, filled_quantity > 0, status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED')
-FROM exchange_order WHERE list_id = ANY(%s)
+SELECT list_id, id, list_role, filled_quantity > 0, status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED'),
+reason = 'other_leg' FROM exchange_order WHERE list_id = ANY(%s)
 """
 TAKE_PROFITS = (OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT)
 
@@ -114,16 +114,16 @@ def make_due(cursor, waiting: WaitingRoom) -> None:
     triggered = [order for order in waiting.orders.values() if order.triggered_at is not None]
     triggered.sort(key=lambda o: (o.triggered_at, -o.direction, o.direction * o.stop, o.id))
     for order in triggered:
-        waiting.due[order.id] = Kind.TRIGGER
+        waiting.due[order.id] = TRIGGER
     if not waiting.lists:
         return
     cursor.execute(MEMBERS, [list(waiting.lists)])
-    for list_id, order_id, role, is_filled, is_live in cursor.fetchall():
+    for list_id, order_id, role, is_filled, is_live, was_other in cursor.fetchall():
         members = waiting.lists[list_id]
-        if role in EXITS and (is_filled or not is_live):
+        if role in EXITS and (is_filled or not is_live) and not was_other:
             if (other := members.get(EXITS[role])) is not None:
-                waiting.due[other.id] = Kind.EXPIRE
+                waiting.due[other.id] = END
         elif role not in EXITS and not is_live:
-            for leg, kind in ((ListRole.TAKE_PROFIT, Kind.TRIGGER), (ListRole.STOP_LOSS, Kind.ARM)):
+            for leg, step in ((ListRole.TAKE_PROFIT, TRIGGER), (ListRole.STOP_LOSS, ARM)):
                 if (exit := members.get(leg)) is not None and exit.waits_for == order_id:
-                    waiting.due[exit.id] = kind if is_filled else Kind.EXPIRE
+                    waiting.due[exit.id] = step if is_filled else END_UNFILLED

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from exchange import following, store, upkeep
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh
+from exchange.lists import Replace
 from exchange.store import Found
 
 
 def locate(cursor, books: Iterable[LiveBook], commands: Sequence[Command]) -> dict[int, Found]:
     """Where the orders named by amendments and cancellations are: from the live books, else from the database."""
-    wanted = {command.order_id for command in commands if isinstance(command, Amend | Cancel)}
+    wanted = {command.order_id for command in commands if isinstance(command, Amend | Cancel | Replace)}
     where = {}
     for live in books:
         for order_id in wanted & live.book.orders.keys():
@@ -66,7 +67,7 @@ def accounts(commands: Sequence[Command], books: Mapping[int, LiveBook], where: 
             prices = [maker.price for maker in makers]
             touched |= following.accounts(live, min(prices), max(prices), {side: demand.lots})
     for live in books.values():
-        touched.update(live.waiting.orders[order_id].account for order_id in live.waiting.due)
+        touched.update(live.find(order_id).account for order_id in live.waiting.due)
     return touched
 
 

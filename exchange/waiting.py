@@ -20,18 +20,22 @@ from exchange.live import LiveOrder, SpecialOrder
 from exchange.models import BookCommand, ListRole
 
 Kind = BookCommand.Kind
+OTHER_LEG, ENTRY_UNFILLED = "other_leg", "entry_unfilled"
+#: What is next for an order: the kind of journal row, and the reason if it ends.
+TRIGGER, ARM = (Kind.TRIGGER, ""), (Kind.ARM, "")
+END, END_UNFILLED = (Kind.EXPIRE, OTHER_LEG), (Kind.EXPIRE, ENTRY_UNFILLED)
 EXITS = {ListRole.TAKE_PROFIT: ListRole.STOP_LOSS, ListRole.STOP_LOSS: ListRole.TAKE_PROFIT}
 
 
 class WaitingRoom:
-    """`orders` are the PENDING ones by id; `due` names the kind of journal row that is next for an order."""
+    """`orders` are the PENDING ones by id; `due` says what is next for an order, in this order."""
 
     __slots__ = ("orders", "triggers", "due", "lists")
 
     def __init__(self):
         self.orders: dict[int, SpecialOrder] = {}
         self.triggers = Triggers()
-        self.due: dict[int, str] = {}
+        self.due: dict[int, tuple[str, str]] = {}
         #: The members of each list that have not ended, by role.
         self.lists: dict[int, dict[str, LiveOrder]] = defaultdict(dict)
 
@@ -74,7 +78,7 @@ class WaitingRoom:
         order.triggered_at = moment
         if order.list_id is not None:
             self._end_other(order)
-        self.due[order.id] = Kind.TRIGGER
+        self.due[order.id] = TRIGGER
 
     def changed(self, order: LiveOrder) -> None:
         """A member of a list was filled, in part or whole, or has ended."""
@@ -83,7 +87,7 @@ class WaitingRoom:
             return
         is_live = order.is_live()
         if order.list_role in EXITS:
-            if order.filled or not is_live:
+            if (order.filled or not is_live) and order.reason != OTHER_LEG:
                 self._end_other(order)
         elif not is_live:
             self._entry_ended(order, members)
@@ -96,25 +100,23 @@ class WaitingRoom:
     def _end_other(self, order: LiveOrder) -> None:
         """The other exit is due to end, unless the market has already triggered it."""
         other = self.lists.get(order.list_id, {}).get(EXITS[order.list_role])
-        if other is not None and not (self.due.get(other.id) == Kind.TRIGGER and other.triggered_at is not None):
+        if other is None or self.due.get(other.id) == END_UNFILLED:
+            return
+        if self.due.get(other.id) != TRIGGER or other.triggered_at is None:
             self.due.pop(other.id, None)
-            self.due[other.id] = Kind.EXPIRE
+            self.due[other.id] = END
 
     def _entry_ended(self, entry: LiveOrder, members: dict[str, LiveOrder]) -> None:
-        for role, kind in ((ListRole.TAKE_PROFIT, Kind.TRIGGER), (ListRole.STOP_LOSS, Kind.ARM)):
+        for role, step in ((ListRole.TAKE_PROFIT, TRIGGER), (ListRole.STOP_LOSS, ARM)):
             if (leg := members.get(role)) is not None and leg.waits_for == entry.id:
                 if entry.filled:
                     leg.quantity = leg.remaining = entry.filled
-                self.due[leg.id] = kind if entry.filled else Kind.EXPIRE
-
-    def reason(self, order: LiveOrder) -> str:
-        """Why an order that is due to expire does."""
-        return "entry_unfilled" if order.waits_for is not None else "other_leg"
+                self.due[leg.id] = step if entry.filled else END_UNFILLED
 
     def rows(self) -> list[tuple]:
         """All that decides how the room goes on, to compare two of them."""
         return sorted(
-            (o.id, o.stop or 0, o.waits_for or 0, o.quantity, o.shared, self.due.get(o.id, ""))
+            (o.id, o.stop or 0, o.waits_for or 0, o.quantity, o.shared, self.due.get(o.id, ("", "")))
             for o in self.orders.values()
         )
 
