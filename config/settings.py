@@ -232,8 +232,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "WithdrawalStatus": "accounts.models.Withdrawal.Status",
         "OrderListKind": "exchange.models.ListKind",
-        "EntryType": "exchange.api.lists.PLAIN_TYPES",
-        "EntryTimeInForce": "exchange.api.lists.ENTRY_TIMES",
+        "OrderType": "exchange.models.OrderType",
+        "TimeInForce": "exchange.models.TimeInForce",
     },
     "COMPONENT_SPLIT_REQUEST": True,
 }

@@ -1,14 +1,14 @@
 """The call auction: one price for all orders that were collected, and who trades at it. Pure.
 
-The price follows the market model of Xetra (Deutsche Börse, "Market Model Equities", price determination in auctions)
-for books of limit orders:
+The price follows the market model of Xetra (Deutsche Börse, "Market Model for the Trading Venue Xetra", T7, price
+determination in auctions) for books of limit orders:
 1. the limit at which most can be executed;
 2. of several, the one with the smallest surplus (what stays unexecuted at that price, on either side);
 3. of several, if the surplus is on the bid side at all of them the highest, if on the ask side the lowest;
 4. if there is no surplus, or here a bid and there an ask surplus, the reference price decides, between the lowest limit
    and the highest (with surpluses: between the highest limit with a bid surplus and the lowest with an ask surplus):
-   within them it is the price itself, outside the nearer one is. Without a reference price it is their middle, rounded
-   down to the tick; the rulebook leaves that case to market supervision.
+   within them it is the price itself (releases before T7 took the nearer limit), outside the nearer limit is. Without
+   a reference price it is their middle, rounded down to the tick: a rule of this venue.
 
 Who trades: better prices first, then earlier orders; nobody is skipped, and at most one order a side is filled in part.
 Both queues are paired from the front. Hidden quantity of icebergs takes part like the rest of them.

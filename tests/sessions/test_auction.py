@@ -1,8 +1,8 @@
 """Call auctions: worked examples of two exchanges' rulebooks, and who trades.
 
-XETRA: Deutsche Börse, Xetra "Market Model Equities", price determination in auctions, examples 1 to 3 (books of limit
-orders) and the cases of its reference price rule. DEX: Binance DEX, "Match Steps and Examples", examples 1 to 4, whose
-first two steps are the same.
+Xetra: Deutsche Börse, "Market Model Equities" and its successor for T7, price determination in auctions: the examples
+with books of limit orders. The reference price rule is that of T7. DEX: Binance DEX, "Match Steps and Examples",
+examples 1 to 4, whose first two steps are the same.
 """
 
 import pytest
@@ -16,8 +16,8 @@ EXAMPLES = [
     ("Xetra 1: one limit trades most", "202:200 201:200 200:300", "197:400 198:200 200:100", None, 200, 700, 0),
     ("Xetra 2: bid surplus, the highest", "202:400 201:200", "198:200 199:300", None, 201, 500, 100),
     ("Xetra 3: ask surplus, the lowest", "202:300 201:200", "198:200 199:400", None, 199, 500, -100),
-    ("no surplus, reference above", "202:300 201:200", "198:200 199:300", 203, 201, 500, 0),
-    ("no surplus, reference below", "202:300 201:200", "198:200 199:300", 190, 199, 500, 0),
+    ("Xetra 5: no surplus, reference above", "202:300 201:200", "198:200 199:300", 202, 201, 500, 0),
+    ("Xetra 5: no surplus, reference below", "202:300 201:200", "198:200 199:300", 198, 199, 500, 0),
     ("no surplus, reference within", "202:300 201:200", "198:200 199:300", 200, 200, 500, 0),
     ("no surplus, no reference: the middle", "202:300 201:200", "198:200 199:300", None, 200, 500, 0),
     ("both surpluses, reference above", "100:25 97:25", "95:25 98:25", 99, 98, 25, -25),
@@ -26,7 +26,8 @@ EXAMPLES = [
     ("DEX 2: the largest execution", "100:150 99:50 97:300", "96:100 97:200", 98, 97, 300, 200),
     ("DEX 3: the least surplus", "102:300 100:100 99:200 98:300", "96:1000 97:250 98:250", 98, 96, 900, -100),
     ("DEX 4: the least surplus", "102:30 101:10 99:50 96:15", "95:50 97:50 98:10", 98, 97, 90, -10),
-    ("nobody meets", "99:10", "100:10", 100, None, 0, 0),
+    ("Xetra 7: nobody meets", "200:80 199:80", "201:80", 200, None, 0, 0),
+    ("Xetra 8: bid surplus at one limit", "200:600", "200:400", None, 200, 400, 200),
     ("one side only", "99:10", "", 100, None, 0, 0),
 ]
 
@@ -69,6 +70,11 @@ def test_a_book_gives_the_same_price_and_is_not_crossed_afterwards(example):
         book.fill(order, lots)
     assert sum(got.values()) == 2 * executed
     assert auction.plan(book, reference) is None
+
+
+def test_xetra_8_the_earlier_of_two_orders_at_the_limit_is_filled_first():
+    plan = auction.plan(book_of("200:300 200:300", "200:400"), None)
+    assert [(buy.id, lots) for buy, _, lots in plan.matches] == [(1, 300), (2, 100)]
 
 
 def test_the_earlier_order_at_the_price_goes_first():
