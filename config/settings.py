@@ -268,6 +268,8 @@ METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 FAUCET = flag("FAUCET", default=True)
 FAUCET_DAILY_LIMIT = int(os.environ.get("FAUCET_DAILY_LIMIT") or 10_000_000)
 WITHDRAWALS_INSTANT = flag("WITHDRAWALS_INSTANT", default=False)
+# That many markets halted by their own rules halt the venue; 0: never.
+VENUE_HALT_MARKETS = int(os.environ.get("VENUE_HALT_MARKETS") or 0)
 PORTFOLIO_QUOTE = (os.environ.get("PORTFOLIO_QUOTE") or "USD").upper()
 SOCKETS_PER_ADDRESS = int(os.environ.get("SOCKETS_PER_ADDRESS") or 1_000)
 SOCKET_STALL_SECONDS = float(os.environ.get("SOCKET_STALL_SECONDS") or 5)
