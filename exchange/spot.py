@@ -61,7 +61,7 @@ def free_filled(sheet: Sheet, spec: MarketSpec, order: LiveOrder, lots: int) -> 
     `order.remaining` is already without them.
     """
     if lots and order.price is not None:
-        freed = held(spec, order, order.remaining + lots) - held(spec, order)
+        freed = held(spec, order, order.remaining + order.hidden + lots) - held(spec, order)
         sheet.release(order.account, reserve_asset(spec, order.side), freed)
 
 
