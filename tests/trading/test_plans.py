@@ -13,7 +13,7 @@ from marketdata import bulk
 
 @pytest.fixture
 def statements(venue):
-    """All that the writer sent while orders rested, traded, were amended and cancelled, on a connection like its own."""
+    """All that the writer sent while orders rested, traded, were amended and cancelled."""
     venue.trader("ann", USD=100_000)
     venue.trader("bob", AAPL=1_000)
     order = venue.order("ann BUY 5 AAPL @ 100")
