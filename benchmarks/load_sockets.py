@@ -43,7 +43,8 @@ class SocketConnection(asyncio.Protocol):
         """The next step of one order: place, amend, cancel."""
         step, order_id = self._steps[number], self._orders[number]
         if step == 0:
-            message = {**self.mix.order(), "quantity": "0.02", "type": "place", "id": number}  # a limit order: the default
+            terms = {**self.mix.order(), "quantity": "0.02"}
+            message = {**terms, "type": "place", "order_type": terms["type"], "id": number}
         elif step == 1:
             message = {"type": "amend", "id": number, "order_id": order_id, "quantity": "0.01"}
         else:
