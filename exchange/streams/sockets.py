@@ -61,6 +61,8 @@ class StreamConsumer(AsyncConsumer):
     """
 
     messages_per_second = 50
+    #: What Prometheus calls sockets like this one.
+    kind = "other"
 
     async def __call__(self, scope, receive, send):
         self.scope, self.base_send = scope, send
@@ -69,13 +71,13 @@ class StreamConsumer(AsyncConsumer):
         self._window = (0.0, 0)
         self._is_counted = False
         self.outbox = Outbox(send, lambda: self._inbox.put_nowait({"type": "outbox.finished"}))
-        metrics.SOCKETS.inc()
+        metrics.SOCKETS.labels(self.kind).inc()
         try:
             await await_many_dispatch([receive, self._inbox.get], self.dispatch)
         except StopConsumer:
             pass
         finally:
-            metrics.SOCKETS.dec()
+            metrics.SOCKETS.labels(self.kind).dec()
             self._leave()
 
     async def dispatch(self, message):

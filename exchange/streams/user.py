@@ -53,6 +53,7 @@ COMMANDS = frozenset({"place", "amend", "cancel"})
 class UserConsumer(StreamConsumer):
     """One socket of one account."""
 
+    kind = "user"
     messages_per_second = 500
 
     def __init__(self):
