@@ -154,7 +154,8 @@ class Hub:
             return
         self._loop, self._joined = loop, asyncio.Event()
         self._sender = _Sender(loop)
-        self._tasks = [loop.create_task(work()) for work in (self._sender.run, self._listen, self._rejoin)]
+        works = {"hub-send": self._sender.run, "hub-listen": self._listen, "hub-rejoin": self._rejoin}
+        self._tasks = [loop.create_task(work(), name=name) for name, work in works.items()]
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._joined.wait()
