@@ -34,7 +34,7 @@ def database(url):
 DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / ".data").absolute()
 HOST = os.environ.get("HOST") or "127.0.0.1"
 PORT = whole("PORT", 8000, most=65_535)
-WORKERS = whole("WORKERS", 1, least=1, most=256)
+WORKERS = whole("WORKERS", 1, most=256)
 DATABASE_URL = os.environ.get("DATABASE_URL", "")
 REDIS_URL = os.environ.get("REDIS_URL", "")
 

@@ -162,6 +162,11 @@ def order_statements(
     return statements
 
 
+def order_columns(pairs: list[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]:
+    """Whole rows of exchange_order, but for the fingerprints, which no book knows."""
+    return [*_fixed_columns(pairs, [None] * len(pairs)), *_state_columns(pairs)]
+
+
 def _fixed_columns(pairs: list[tuple[LiveBook, LiveOrder]], fingerprints: list[str | None]) -> list[bulk.Column]:
     """What an amendment cannot change."""
     orders = [order for _, order in pairs]

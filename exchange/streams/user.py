@@ -4,6 +4,7 @@ trade here.
     → {"type": "authenticate", "token": "…"}                ← {"type": "snapshot", "sequence": n, "orders": […], …}
     → {"type": "authenticate", "key": "…", "timestamp": ms, "sign": "…"}       ← the same for an API key that may READ
     → {"type": "resume", "after": n}                        ← {"type": "resumed", "after": n}, then every event above n
+                                                              (a snapshot first, where they are no longer kept)
     → {"type": "place", "id": 1, "symbol": …, "side": …}    ← {"type": "result", "id": 1, "status": 201, "order": {…}}
     → {"type": "amend", "id": 2, "order_id": …, "price": …} ← {"type": "result", "id": 2, "status": 422, "error": {…}}
     → {"type": "cancel", "id": 3, "order_id": …}

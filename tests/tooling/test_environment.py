@@ -13,7 +13,7 @@ from tests.tooling.support import ROOT
 WRONG = [
     ("PORT", "abc", "PORT must be a whole number from 0 to 65,535, not 'abc'."),
     ("PORT", "70000", "PORT must be a whole number from 0 to 65,535"),
-    ("WORKERS", "0", "WORKERS must be a whole number from 1"),
+    ("WORKERS", "-1", "WORKERS must be a whole number from 0 to 256"),
     ("WORKERS", "1.5", "WORKERS must be a whole number"),
     ("SIMULATOR_SPEED", "fast", "SIMULATOR_SPEED must be a number above 0"),
     ("LOG_FORMAT", "xml", "LOG_FORMAT must be one of text, json"),
