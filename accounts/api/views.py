@@ -16,8 +16,7 @@ from accounts.api import shapes
 from accounts.api.serializers import EventQuery, LoginRequest, MoneyRequest, RefreshRequest, RegisterRequest
 from accounts.models import Account, Balance, User
 from marketdata import clock
-from marketdata.api.acceptor import validated
-from marketdata.api.fields import read_query
+from marketdata.api.acceptor import read_query, validated
 from marketdata.models import Asset
 from marketdata.throttling import address_of_request, rate, windows
 from marketdata.units import plain

@@ -24,8 +24,9 @@ from exchange.api.serializers import (
 )
 from exchange.models import Fill, Order, Trade
 from exchange.rendering import fill_row, order_row, trade_row
+from marketdata.api.acceptor import read_query
 from marketdata.api.doors import DoorView
-from marketdata.api.fields import MAX_ID, read_query
+from marketdata.api.fields import MAX_ID
 from marketdata.markets import by_symbol
 from marketdata.refusals import NotFound
 
