@@ -33,16 +33,18 @@ from accounts.authentication import (
 )
 from accounts.callers import principal_for_key, principal_for_signed, raw_path_of, signed_request
 from config import rendering
-from config.middleware import API_HEADERS, BodyTooLarge, request_id_for
+from config.middleware import API_HEADERS, BodyTooLarge
 from config.one_write import answer_whole
 from config.paths import VERSIONED, canonical, is_api
 from exchange.api import doors, views
+from marketdata import tracing
 from marketdata.api.doors import Answer, Call, Door
 from marketdata.api.problems import CONTENT_TYPE as PROBLEM
 from marketdata.api.problems import problem_of
 from marketdata.refusals import Refusal
 from marketdata.threads import in_thread
 from marketdata.throttling import Charge, address_of, charge_request
+from marketdata.tracing import request_id_for
 
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
@@ -133,6 +135,7 @@ class HttpDoor:
         if principal is None and not hot.is_public:
             return False
         request_id = request_id_for(_text(headers, b"x-request-id"))
+        tracing.request_id.set(request_id)
         charge = charge_request(principal and principal.limited_as, _address(scope, headers))
         content_type = rendering.JSON
         try:

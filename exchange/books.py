@@ -16,7 +16,7 @@ from exchange import journal
 from exchange.engine.book import BUY, SELL, Book, Plan
 from exchange.live import RATE_ONE, LiveOrder, Status, fee_on, new_order
 from exchange.models import Order as OrderRow
-from marketdata import units
+from marketdata import bulk, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 
 SIDES = {"BUY": BUY, "SELL": SELL}
@@ -146,13 +146,16 @@ class LiveBook:
     # Keeping up
 
     def catch_up(self, cursor, until: int) -> None:
-        """Do again what other processes did, from the journal; the book is at `until` afterwards."""
+        """Do again what other processes did, from the journal; the book is at `until` afterwards.
+
+        JournalGone when it does not hold all of that any more: then the book is good for nothing.
+        """
         for sequence, kind, order_id, command, created_at in journal.read(cursor, self.spec.id, self.sequence, until):
-            assert sequence == self.sequence + 1, (
-                f"{self.spec.symbol}: journal jumps from {self.sequence} to {sequence}"
-            )
+            if sequence != self.sequence + 1:
+                raise journal.JournalGone(f"{self.spec.symbol}: journal jumps from {self.sequence} to {sequence}")
             self.redo(sequence, kind, order_id, command, created_at)
-        assert self.sequence == until, f"{self.spec.symbol}: journal ends at {self.sequence}, the market is at {until}"
+        if self.sequence != until:
+            raise journal.JournalGone(f"{self.spec.symbol}: journal ends at {self.sequence}, the market is at {until}")
 
     def redo(self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime) -> list[Match]:
         """One journal row."""
@@ -165,13 +168,15 @@ class LiveBook:
         self.cancel(order_id, moment)
         return []
 
-    def load(self, cursor, sequence: int, last_price: Decimal | None) -> None:
+    def load(
+        self, cursor, sequence: int, last_price: Decimal | None, *, rows: bulk.Statement = ("exchange_order", [])
+    ) -> None:
         """The open orders of the database, in queue order, as they stand at `sequence`.
 
-        The caller holds the market's lock.
+        The caller holds the market's lock, or names other `rows` of orders to load from (see exchange.checkpoints).
         """
         self.book, self.open_orders = Book(), Counter()
-        for order in load_open_orders(cursor, self.spec):
+        for order in load_open_orders(cursor, self.spec, rows):
             self.book.restore(order)
             self.open_orders[order.account] += 1
         self.book.drain_changes()
@@ -204,13 +209,14 @@ class LiveBook:
 OPEN_ORDERS = """
 SELECT id, account_id, side, price, quantity, filled_quantity, client_order_id, type, time_in_force, post_only,
 self_trade_prevention, maker_rate, taker_rate, filled_notional, fee, status, priority, created_at, updated_at FROM
-exchange_order WHERE market_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED') ORDER BY priority, id
+{rows} WHERE market_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED') ORDER BY priority, id
 """
 
 
-def load_open_orders(cursor, spec: MarketSpec):
+def load_open_orders(cursor, spec: MarketSpec, rows: bulk.Statement = ("exchange_order", [])):
     """Each open order of a market as a LiveOrder, in queue order."""
-    cursor.execute(OPEN_ORDERS, [spec.id])
+    source, parameters = rows
+    cursor.execute(OPEN_ORDERS.format(rows=source), [*parameters, spec.id])
     for row in cursor:
         yield _live(spec, row)
 

@@ -185,3 +185,7 @@ class BookCommand(models.Model):
     order_id = models.BigIntegerField()
     command = WrittenJSONField()
     created_at = models.DateTimeField()
+
+
+# Models of their own file, found by Django here.
+from exchange.retention_models import BookCheckpoint, CandleFloor, EventFloor  # noqa: E402, F401

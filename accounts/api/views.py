@@ -125,7 +125,11 @@ class EventsView(APIView):
     """What happened to the account, for catching up."""
 
     @extend_schema(
-        operation_id="events_list", summary="Your events", parameters=[EventQuery], responses=shapes.EventsShape
+        operation_id="events_list",
+        summary="Your events",
+        description="In order, without a gap. 410 `events_gone` when the next one is older than what the venue keeps.",
+        parameters=[EventQuery],
+        responses=shapes.EventsShape,
     )
     def get(self, request):
         wanted = read_query(EventQuery, request.query_params)

@@ -17,6 +17,7 @@ limit: a level that came and went between two ticks may be told as removed thoug
 
 import asyncio
 import logging
+import time
 from collections import deque
 from typing import Protocol
 
@@ -25,13 +26,14 @@ from exchange.depth import BookView, Delta
 from exchange.engine.book import BUY, SELL
 from exchange.streams import queries
 from exchange.streams.outbox import Outbox, frame
-from marketdata import markets
+from marketdata import hub, markets, metrics
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Unavailable
 from marketdata.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
+SOCKET_LAG = metrics.LAG_SECONDS.labels("socket")
 TICK_SECONDS = 0.1
 PATIENCE_SECONDS = 0.25
 #: Levels a side in a whole snapshot.
@@ -71,6 +73,8 @@ class MarketFeed:
         self._catching_up: asyncio.Task | None = None
         self._tick: asyncio.TimerHandle | None = None
         self._next_tick = 0.0
+        #: When the oldest of what is not told yet was committed.
+        self._waits_since = 0.0
         self._snapshot: tuple[int, dict] | None = None
         self._depth_levels: dict[int, tuple] = {}
 
@@ -139,6 +143,7 @@ class MarketFeed:
     def _take(self, delta: Delta) -> bool:
         if delta.whole or not self.shown.apply(delta):
             return False
+        self._waits_since = self._waits_since or hub.committed_at()
         for side, price, total in delta.changes:
             self._changed[side, price] = total
         self._add_trades(delta.trades)
@@ -241,6 +246,9 @@ class MarketFeed:
             self._tell_followers()
             self._tell_watchers()
             self._told, self._changed = self.shown.sequence, {}
+            if self._waits_since:
+                SOCKET_LAG.observe(max(0.0, time.time() - self._waits_since))
+                self._waits_since = 0.0
         if self._new_trades:
             self._tell_tapes()
         if self._joining or self._joining_tapes:

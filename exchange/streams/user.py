@@ -4,6 +4,7 @@ trade here.
     → {"type": "authenticate", "token": "…"}                ← {"type": "snapshot", "sequence": n, "orders": […], …}
     → {"type": "authenticate", "key": "…", "timestamp": ms, "sign": "…"}       ← the same for an API key that may READ
     → {"type": "resume", "after": n}                        ← {"type": "resumed", "after": n}, then every event above n
+                                                              (a snapshot first, where they are no longer kept)
     → {"type": "place", "id": 1, "symbol": …, "side": …}    ← {"type": "result", "id": 1, "status": 201, "order": {…}}
     → {"type": "amend", "id": 2, "order_id": …, "price": …} ← {"type": "result", "id": 2, "status": 422, "error": {…}}
     → {"type": "cancel", "id": 3, "order_id": …}
@@ -54,6 +55,7 @@ COMMANDS = frozenset({"place", "amend", "cancel"})
 class UserConsumer(StreamConsumer):
     """One socket of one account."""
 
+    kind = "user"
     messages_per_second = 500
 
     def __init__(self):
