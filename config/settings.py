@@ -269,12 +269,13 @@ SOCKET_STALL_SECONDS = float(os.environ.get("SOCKET_STALL_SECONDS") or 5)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"peers": {"()": "config.logs.PeersMistakes"}},
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL") or "INFO"},
     "loggers": {
         "django.request": {"level": "ERROR"},
-        "uvicorn.error": {"level": "WARNING"},
+        "uvicorn.error": {"level": "WARNING", "filters": ["peers"]},
         "daphne": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
     },
