@@ -69,7 +69,7 @@ class SocketClient(asyncio.Protocol):
 
     def _take(self, opcode: int, payload: bytes, now: float) -> None:
         if opcode == 9:
-            self.transport.write(b"\x8a\x80\x00\x00\x00\x00")
+            self.transport.write(bytes([0x8A, 0x80 | len(payload)]) + b"\x00\x00\x00\x00" + payload)
             return
         if not self.is_open.done():
             self.is_open.set_result(None)  # the snapshot
@@ -101,6 +101,7 @@ class Trader:
     def __init__(self, venue: PrivateVenue, levels: int):
         self.token, self.symbol = venue.users[0]["token"], venue.markets[0]
         self.port, self.levels, self.sequence = venue.port, levels, 0
+        self.first_level = 0
 
     async def connect(self) -> None:
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -109,7 +110,7 @@ class Trader:
         """Change `levels` levels. The book moves by one sequence an order, and nobody else trades."""
         orders = [
             {"symbol": self.symbol, "side": "BUY", "price": f"{90 + level / 100:.2f}", "quantity": "0.5"}
-            for level in range(self.levels)
+            for level in range(self.first_level, self.first_level + self.levels)
         ]
         body = json.dumps({"orders": orders})
         self.sequence += self.levels

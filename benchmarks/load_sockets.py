@@ -66,7 +66,7 @@ class SocketConnection(asyncio.Protocol):
 
     def _take(self, opcode: int, text: bytes) -> None:
         if opcode == 9:
-            self.transport.write(b"\x8a\x80\x00\x00\x00\x00")
+            self.transport.write(bytes([0x8A, 0x80 | len(text)]) + b"\x00\x00\x00\x00" + text)
         elif not self.is_open.done():
             self.is_open.set_result(None)  # the snapshot
         elif text.startswith(b'{"type":"result"'):

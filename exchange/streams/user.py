@@ -87,7 +87,7 @@ class UserConsumer(StreamConsumer):
             raise NotAuthenticated('First send {"type": "authenticate", "token": "<access>"}.')
         if kind == "resume":
             return await self.member.resume(_after(message))
-        if kind not in COMMANDS:
+        if not isinstance(kind, str) or kind not in COMMANDS:
             raise BadMessage("Send authenticate, resume, place, amend, cancel or ping.")
         await self._command(kind, message)
 

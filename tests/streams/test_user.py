@@ -207,6 +207,8 @@ BAD_MESSAGES = [
     ({"type": "resume", "after": 1_000_000}, "bad_sequence"),
     ({"type": "authenticate", "token": "again"}, "bad_message"),
     ({"type": "unheard-of"}, "bad_message"),
+    ({"type": ["place"]}, "bad_message"),
+    ({"type": {}}, "bad_message"),
     ({"type": "place", "id": {}}, "bad_message"),
     ({"type": "place", "id": "x" * 65}, "bad_message"),
 ]
