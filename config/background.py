@@ -10,7 +10,7 @@ from accounts import equity
 from config import stock
 from exchange import barrier, clockwork, closing
 from exchange.sequencer import sequencer
-from marketdata import feed, threads
+from marketdata import feed, metrics, threads
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ async def startup() -> None:
     _tasks.append(asyncio.create_task(clockwork.run(), name="clockwork"))
     if settings.SIMULATOR:
         _tasks.append(asyncio.create_task(run_as_leader(), name="simulator"))
+    metrics.WORKERS.set(1)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -42,6 +43,7 @@ async def shutdown() -> None:
     """Stop it: first what sends commands, then the matcher, so that nothing is left half done."""
     from exchange.streams import last_wishes, lifecycle
 
+    metrics.WORKERS.set(0)
     for task in _tasks:
         task.cancel()
     await asyncio.gather(*_tasks, return_exceptions=True)

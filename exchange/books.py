@@ -294,13 +294,16 @@ class LiveBook:
     # Keeping up
 
     def catch_up(self, cursor, until: int) -> None:
-        """Do again what other processes did, from the journal; the book is at `until` afterwards."""
+        """Do again what other processes did, from the journal; the book is at `until` afterwards.
+
+        JournalGone when it does not hold all of that any more: then the book is good for nothing.
+        """
         for sequence, kind, order_id, command, created_at in journal.read(cursor, self.spec.id, self.sequence, until):
-            assert sequence == self.sequence + 1, (
-                f"{self.spec.symbol}: journal jumps from {self.sequence} to {sequence}"
-            )
+            if sequence != self.sequence + 1:
+                raise journal.JournalGone(f"{self.spec.symbol}: journal jumps from {self.sequence} to {sequence}")
             self.redo(sequence, kind, order_id, command, created_at)
-        assert self.sequence == until, f"{self.spec.symbol}: journal ends at {self.sequence}, the market is at {until}"
+        if self.sequence != until:
+            raise journal.JournalGone(f"{self.spec.symbol}: journal ends at {self.sequence}, the market is at {until}")
 
     def redo(self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime) -> list[Match]:
         """One journal row."""
@@ -339,15 +342,17 @@ class LiveBook:
             raise ValueError(f"unknown kind of journal row: {kind}")
         return []
 
-    def load(self, cursor, sequence: int, last_price: Decimal | None) -> None:
+    def load(
+        self, cursor, sequence: int, last_price: Decimal | None, *, kept: loading.Kept | None = None
+    ) -> None:
         """The open orders of the database, in queue order, as they stand at `sequence`.
 
-        The caller holds the market's lock.
+        The caller holds the market's lock, or brings what was `kept` of another moment (see exchange.checkpoints).
         """
         self.book, self.waiting, self.open_orders, self.expiring = Book(), WaitingRoom(), Counter(), []
-        cursor.execute("SELECT session::json FROM marketdata_market WHERE id = %s", [self.spec.id])
-        self.take_session(State.of(cursor.fetchone()[0]))
-        for order in loading.live_orders(cursor, self.spec):
+        kept = kept or loading.Kept()
+        self.take_session(State.of(kept.session or loading.session(cursor, self.spec)))
+        for order in loading.live_orders(cursor, self.spec, kept.rows):
             self.open_orders[order.account] += 1
             self._note_end(order)
             if order.status == Status.PENDING:
@@ -355,7 +360,10 @@ class LiveBook:
             else:
                 self.book.restore(order, may_cross=self.collecting)
                 self.waiting.join(order)
-        loading.make_due(cursor, self.waiting)
+        if kept.due is None:
+            loading.make_due(cursor, self.waiting)
+        else:
+            self.waiting.due = dict(kept.due)
         self.book.drain_changes()
         self.sequence, self.last_price = sequence, last_price
 

@@ -28,6 +28,10 @@ TERMS = (
 Row = tuple[int, str, int, dict, datetime]
 
 
+class JournalGone(Exception):
+    """The journal is not kept from there on: what is older than a checkpoint may be deleted (exchange.retention)."""
+
+
 def place_row(order: LiveOrder, budget: int | None) -> dict:
     """The command that places this order.
 

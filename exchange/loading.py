@@ -1,11 +1,13 @@
 """A market's live orders as the database has them: those that rest, in queue order, and those that wait."""
 
+from dataclasses import dataclass
+
 from exchange.engine.book import BUY, SELL
 from exchange.engine.triggers import FALLING, RISING
 from exchange.live import LiveOrder, SpecialOrder, Status, new_order, required
 from exchange.models import ListRole, OrderType
 from exchange.waiting import ARM, END, END_UNFILLED, EXITS, TRIGGER, WaitingRoom
-from marketdata import clock, units
+from marketdata import bulk, clock, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 
 SIDES = {"BUY": BUY, "SELL": SELL}
@@ -15,7 +17,7 @@ SELECT id, account_id, side, price, quantity, filled_quantity, client_order_id, 
 self_trade_prevention, maker_rate, taker_rate, filled_notional, fee, status, priority, created_at, updated_at,
 stop_price, trail_amount, trail_percent, triggered_at, displayed_quantity, visible_quantity, place, expires_at,
 list_id, list_kind, list_role, waits_for_id, reserved FROM
-exchange_order WHERE market_id = %s AND status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') ORDER BY priority, place, id
+{rows} WHERE market_id = %s AND status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') ORDER BY priority, place, id
 """
 #: What has become of the members of lists.
 MEMBERS = """
@@ -34,9 +36,29 @@ def direction_of(type: str, side: int) -> int:
     return -follows if type in TAKE_PROFITS else follows
 
 
-def live_orders(cursor, spec: MarketSpec):
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a book is loaded from; by default what the database says now.
+
+    rows: of orders, as a table with its parameters; session: the row of an exchange.phases.State; due: what is next
+    for orders that wait.
+    """
+
+    rows: bulk.Statement = ("exchange_order", [])
+    session: dict | None = None
+    due: dict[int, tuple[str, str]] | None = None
+
+
+def session(cursor, spec: MarketSpec) -> dict | None:
+    """Where the market stands in its session now."""
+    cursor.execute("SELECT session::json FROM marketdata_market WHERE id = %s", [spec.id])
+    return cursor.fetchone()[0]
+
+
+def live_orders(cursor, spec: MarketSpec, rows: bulk.Statement = ("exchange_order", [])):
     """Each live order of a market, those that rest in queue order."""
-    cursor.execute(LIVE_ORDERS, [spec.id])
+    source, parameters = rows
+    cursor.execute(LIVE_ORDERS.format(rows=source), [*parameters, spec.id])
     for row in cursor:
         yield _live(spec, row)
 

@@ -236,10 +236,11 @@ class BookCommand(models.Model):
     created_at = models.DateTimeField()
 
 
-# A model of its own file, found by Django here.
+# Models of their own files, found by Django here.
+from exchange.retention_models import BookCheckpoint, CandleFloor, EventFloor  # noqa: E402
 from exchange.settlement_models import Settlement  # noqa: E402
 
 __all__ = [
-    "BookCommand", "Fill", "ListKind", "ListRole", "Order", "OrderType", "SelfTradePrevention", "Settlement", "Side",
-    "TimeInForce", "Trade",
+    "BookCheckpoint", "BookCommand", "CandleFloor", "EventFloor", "Fill", "ListKind", "ListRole", "Order", "OrderType",
+    "SelfTradePrevention", "Settlement", "Side", "TimeInForce", "Trade",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from accounts import ledger
 from exchange.books import LiveBook
 from exchange.depth import Delta
 from exchange.ids import IdStock
+from exchange.journal import JournalGone
 from exchange.store import MarketRow
 from marketdata import markets
 
@@ -58,13 +59,21 @@ class Registry:
         elif live.spec.version != row.version:
             live = self._change_filters(cursor, live, row)
         if live.sequence < row.sequence:
-            first = live.sequence + 1
-            self.ids.clear()
-            live.catch_up(cursor, row.sequence)
-            changes, session = live.book.drain_changes(), live.shown_session()
-            self.deltas.append(Delta(row.id, live.spec.symbol, first, row.sequence, changes, session=session))
+            live = self._catch_up(cursor, live, row)
         if live.last_price != row.last_price:
             live.last_price = row.last_price
+        return live
+
+    def _catch_up(self, cursor, live: LiveBook, row: MarketRow) -> LiveBook:
+        """Bring the book up from the journal; a process that slept for longer than that is kept loads it anew."""
+        first = live.sequence + 1
+        self.ids.clear()
+        try:
+            live.catch_up(cursor, row.sequence)
+        except JournalGone:
+            return self._load(cursor, row)
+        changes, session = live.book.drain_changes(), live.shown_session()
+        self.deltas.append(Delta(row.id, live.spec.symbol, first, row.sequence, changes, session=session))
         return live
 
     def _load(self, cursor, row: MarketRow) -> LiveBook:

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_COMMANDS = 256
 ATTEMPTS = 3
+PUBLISH_SECONDS = metrics.BATCH_SECONDS.labels("publish")
 #: How long answers may wait for the next batch to be decided.
 HOLD_SECONDS = 0.02
 #: Commands waiting beyond this are refused at once: answering late is worse than answering no.
@@ -195,22 +196,25 @@ class Sequencer:
         finally:
             self._held.release()
         # From here on everything is committed: an error may be logged, never retried.
+        committed_at = time.time()
         self._extra_accounts, self._unfinished = frozenset(batch.unlocked), batch.unfinished
         self._update_views(batch)
         answers = list(zip(waiting, batch.outcomes, strict=False))
-        self._held.hold(lambda: self._tell(batch, answers))
+        self._held.hold(lambda: self._tell(batch, answers, committed_at))
         loop = waiting[0].loop
         if loop is None or not self._queue or not _call(loop, loop.call_later, HOLD_SECONDS, self._held.release):
             self._held.release()
         _count(batch, len(self._queue))
         return len(batch.outcomes)
 
-    def _tell(self, batch: Batch, answers: list[tuple[Waiting, Outcome]]) -> None:
+    def _tell(self, batch: Batch, answers: list[tuple[Waiting, Outcome]], committed_at: float) -> None:
         """Answer the callers of a committed batch, and publish what it did."""
-        self._answer(answers)
-        events = batch.sheet.published()
-        if batch.deltas or events:
-            hub.publish(books=[delta.message() for delta in batch.deltas], accounts=events)
+        with PUBLISH_SECONDS.time():
+            self._answer(answers)
+            events = batch.sheet.published()
+            if batch.deltas or events:
+                books = [delta.message() for delta in batch.deltas]
+                hub.publish(books=books, accounts=events, committed_at=committed_at)
 
     def _update_views(self, batch: Batch) -> None:
         """Bring the committed views up to the live books, which are what was just committed."""

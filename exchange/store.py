@@ -164,6 +164,11 @@ def order_statements(
     return statements
 
 
+def order_columns(pairs: list[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]:
+    """Whole rows of exchange_order, but for the fingerprints, which no book knows."""
+    return [*_fixed_columns(pairs, [None] * len(pairs)), *_state_columns(pairs)]
+
+
 def _fixed_columns(pairs: list[tuple[LiveBook, LiveOrder]], fingerprints: list[str | None]) -> list[bulk.Column]:
     """What an amendment cannot change."""
     orders = [order for _, order in pairs]
@@ -215,8 +220,12 @@ def trade_statements(records: Sequence, moment: datetime) -> list[bulk.Statement
     prices = [r.live.spec.price_text(r.match.price) for r in records]
     quantities = [r.live.spec.quantity_text(r.match.lots) for r in records]
     makers, takers = [r.match.maker for r in records], [r.match.taker for r in records]
-    fees = [r.live.spec.quote_text(r.match.maker_fee) for r in records]
-    fees += [r.live.spec.quote_text(r.match.taker_fee) for r in records]
+    # The two fills of a trade stand together, so that an account's fills by id are its fills by trade.
+    orders = _alternating(makers, takers)
+    fees = _alternating(
+        [r.live.spec.quote_text(r.match.maker_fee) for r in records],
+        [r.live.spec.quote_text(r.match.taker_fee) for r in records],
+    )
     return [
         bulk.insert(
             "exchange_trade",
@@ -235,19 +244,23 @@ def trade_statements(records: Sequence, moment: datetime) -> list[bulk.Statement
         bulk.insert(
             "exchange_fill",
             [
-                ("trade_id", "bigint", [*trade_ids, *trade_ids]),
-                ("order_id", "bigint", [order.id for order in makers + takers]),
-                ("account_id", "bigint", [order.account for order in makers + takers]),
-                ("market_id", "bigint", markets * 2),
-                ("side", "text", [SIDE_NAMES[order.side] for order in makers + takers]),
-                ("role", "text", ["MAKER"] * count + ["TAKER"] * count),
-                ("price", "numeric", prices * 2),
-                ("quantity", "numeric", quantities * 2),
+                ("trade_id", "bigint", _alternating(trade_ids, trade_ids)),
+                ("order_id", "bigint", [order.id for order in orders]),
+                ("account_id", "bigint", [order.account for order in orders]),
+                ("market_id", "bigint", _alternating(markets, markets)),
+                ("side", "text", [SIDE_NAMES[order.side] for order in orders]),
+                ("role", "text", ["MAKER", "TAKER"] * count),
+                ("price", "numeric", _alternating(prices, prices)),
+                ("quantity", "numeric", _alternating(quantities, quantities)),
                 ("fee", "numeric", fees),
                 ("executed_at", "timestamptz", [when] * (2 * count)),
             ],
         ),
     ]
+
+
+def _alternating(makers: list, takers: list) -> list:
+    return [value for pair in zip(makers, takers, strict=True) for value in pair]
 
 
 def journal_statements(

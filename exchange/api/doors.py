@@ -7,9 +7,9 @@ from exchange import barrier, orders, validation
 from exchange.api.serializers import AmendRequest, BatchRequest, BookQuery, CancelAllQuery, OrderRequest
 from exchange.commands import Place, UnknownOrder
 from exchange.orders import Placed
-from marketdata.api.acceptor import accept, validated
+from marketdata.api.acceptor import accept, read_query, validated
 from marketdata.api.doors import Answer, Call, Door
-from marketdata.api.fields import MAX_ID, read_query
+from marketdata.api.fields import MAX_ID
 from marketdata.api.problems import problem_of
 from marketdata.markets import by_symbol
 from marketdata.refusals import Refusal

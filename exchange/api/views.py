@@ -25,8 +25,8 @@ from exchange.api.serializers import (
 from exchange.api.settlement import known_trade, settled_row, trades
 from exchange.models import Fill, Order, Trade
 from exchange.rendering import fill_row, order_row
+from marketdata.api.acceptor import read_query
 from marketdata.api.doors import DoorView
-from marketdata.api.fields import read_query
 from marketdata.markets import by_symbol
 
 

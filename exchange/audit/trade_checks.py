@@ -5,6 +5,7 @@ command), so that amended orders are checked like all others.
 """
 
 from exchange.audit.check import Check
+from exchange.audit.kept import FLOORS, JOURNAL
 
 #: Each trade beside what its fills say.
 FILLS_OF_TRADES = """
@@ -21,10 +22,10 @@ FROM exchange_fill GROUP BY trade_id
 """
 
 #: The price in ticks that an order had from one market sequence to the next.
-LIMITS = """
+LIMITS = f"""
 SELECT market_id, order_id, (command->>'price')::numeric AS ticks, sequence,
        lead(sequence) OVER (PARTITION BY market_id, order_id ORDER BY sequence) AS next_sequence
-FROM exchange_bookcommand WHERE kind IN ('PLACE', 'AMEND')
+FROM {JOURNAL} WHERE kind IN ('PLACE', 'AMEND')
 """
 
 #: What each account must have got and paid, by the fills.
@@ -126,17 +127,19 @@ TRADE_CHECKS = [
                t.taker_order_id, taker.ticks * m.tick_size AS taker_limit
         FROM exchange_trade t
         JOIN marketdata_market m ON m.id = t.market_id
+        LEFT JOIN {FLOORS} f ON f.market_id = t.market_id
         LEFT JOIN limits maker ON maker.market_id = t.market_id AND maker.order_id = t.maker_order_id
              AND maker.sequence < t.sequence AND (maker.next_sequence IS NULL OR maker.next_sequence > t.sequence)
         LEFT JOIN limits taker ON taker.market_id = t.market_id AND taker.order_id = t.taker_order_id
-            AND taker.sequence <= t.sequence AND (taker.next_sequence IS NULL OR taker.next_sequence > t.sequence)
+             AND taker.sequence <= t.sequence AND (taker.next_sequence IS NULL OR taker.next_sequence > t.sequence)
         LEFT JOIN exchange_bookcommand j ON j.market_id = t.market_id AND j.sequence = t.sequence
-        WHERE maker.sequence IS NULL OR maker.ticks IS NULL OR taker.sequence IS NULL
+        WHERE t.sequence > COALESCE(f.sequence, 0) AND (
+           maker.sequence IS NULL OR maker.ticks IS NULL OR taker.sequence IS NULL
            OR (j.kind IS DISTINCT FROM 'UNCROSS' AND t.price <> maker.ticks * m.tick_size)
            OR (j.kind = 'UNCROSS' AND t.taker_side = 'BUY' AND t.price < maker.ticks * m.tick_size)
            OR (j.kind = 'UNCROSS' AND t.taker_side = 'SELL' AND t.price > maker.ticks * m.tick_size)
            OR (t.taker_side = 'BUY' AND t.price > taker.ticks * m.tick_size)
-           OR (t.taker_side = 'SELL' AND t.price < taker.ticks * m.tick_size)
+           OR (t.taker_side = 'SELL' AND t.price < taker.ticks * m.tick_size))
         ORDER BY t.id
         """,
         "the two orders in the market journal around that sequence, and replay of the market",
@@ -146,11 +149,11 @@ TRADE_CHECKS = [
         "orders_have_the_journals_terms",
         "an order's price (and quantity, once amended) = its last terms in the market journal",
         "(SELECT FROM exchange_bookcommand WHERE kind IN ('PLACE', 'AMEND'))",
-        """
+        f"""
         SELECT o.id AS order_id, m.symbol, o.price, (last.command->>'price')::numeric * m.tick_size AS journal_price,
                o.quantity, (last.command->>'quantity')::numeric * m.lot_size AS journal_quantity, last.sequence
         FROM (
-            SELECT DISTINCT ON (market_id, order_id) market_id, order_id, command, sequence FROM exchange_bookcommand
+            SELECT DISTINCT ON (market_id, order_id) market_id, order_id, command, sequence FROM {JOURNAL}
             WHERE kind IN ('PLACE', 'AMEND') ORDER BY market_id, order_id, sequence DESC
         ) last
         JOIN exchange_order o ON o.id = last.order_id JOIN marketdata_market m ON m.id = last.market_id

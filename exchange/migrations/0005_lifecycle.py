@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0005_json_as_written'),
-        ('exchange', '0003_json_as_written'),
+        ('exchange', '0004_ids_in_blocks'),
         ('marketdata', '0004_scheduled_status'),
     ]
 

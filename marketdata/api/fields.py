@@ -137,6 +137,7 @@ class Whole(Reading, serializers.IntegerField):
     def __init__(self, *, least: int = 0, most: int = MAX_ID, **kwargs):
         self.least, self.most = least, most
         super().__init__(min_value=least, max_value=most, **kwargs)
+        self.validators = []  # `read` says it; the bounds above are for the document
 
     def read(self, value) -> int:
         if type(value) is int or (type(value) is str and re.fullmatch(r"-?[0-9]{1,20}", value, re.ASCII)):
@@ -195,12 +196,3 @@ class StrictSerializer(serializers.Serializer):
         if errors:
             raise serializers.ValidationError(errors)
         return value
-
-
-def read_query(serializer: type[serializers.Serializer], query) -> dict:
-    """The known, non-empty parameters of a query string, validated; ValidationError otherwise."""
-    names = serializer().fields
-    filled = {name: query[name] for name in names if query.get(name) not in (None, "")}
-    checked = serializer(data=filled)
-    checked.is_valid(raise_exception=True)
-    return checked.validated_data
