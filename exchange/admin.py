@@ -38,7 +38,7 @@ class StateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset):
         if self.value() == "open":
-            return queryset.filter(status__in=Order.ACTIVE)
+            return queryset.filter(status__in=Order.LIVE)
         return queryset.filter(status=self.value()) if self.value() else queryset
 
 

@@ -337,6 +337,7 @@ class LiveBook:
         elif kind == journal.Kind.EXPIRE:
             self.end(order_id, command["status"], command["reason"], moment)
         elif kind == journal.Kind.MARK:
+            self.waiting.mark = command["price"]
             self.waiting.observe(command["price"], moment)
         else:
             raise ValueError(f"unknown kind of journal row: {kind}")
