@@ -364,7 +364,7 @@ class LiveBook:
         if kept.due is None:
             loading.make_due(cursor, self.waiting)
         else:
-            self.waiting.due = dict(kept.due)
+            self.waiting.due.update(kept.due)
         self.book.drain_changes()
         self.sequence, self.last_price = sequence, last_price
 
