@@ -124,8 +124,8 @@ class Batch:
             CancelAll: self._cancel_all,
             Refresh: self._refresh,
         }
-        if missing := upkeep.run(self):
-            self.unlocked = missing
+        if concerned := upkeep.run(self):
+            self.unlocked = concerned
             return
         self.stirred += [live for live in self.books.values() if live.waiting.due]
         for cmd in self.commands:
