@@ -36,9 +36,10 @@ class Account(models.Model):
         FEES = "FEES"
         MARKET_MAKER = "MARKET_MAKER"
         INSURANCE = "INSURANCE"
+        CLEARING = "CLEARING"
         OUTSIDE = "OUTSIDE"
 
-    HOUSE_KINDS = (Kind.FEES, Kind.MARKET_MAKER, Kind.INSURANCE, Kind.OUTSIDE)
+    HOUSE_KINDS = (Kind.FEES, Kind.MARKET_MAKER, Kind.INSURANCE, Kind.CLEARING, Kind.OUTSIDE)
 
     user = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="accounts")
     kind = models.CharField(max_length=12, choices=Kind, default=Kind.MAIN)
@@ -71,6 +72,10 @@ class Account(models.Model):
                 name="account_one_fee_account_per_market",
             ),
             models.UniqueConstraint(fields=["kind"], condition=Q(kind="OUTSIDE"), name="account_one_outside_world"),
+            models.UniqueConstraint(fields=["kind"], condition=Q(kind="INSURANCE"), name="account_one_insurance_fund"),
+            models.UniqueConstraint(
+                fields=["market"], condition=Q(kind="CLEARING"), name="account_one_clearing_per_market"
+            ),
             models.CheckConstraint(
                 condition=Q(user__isnull=False) | ~Q(kind__in=["MAIN", "SUB"]), name="account_of_a_person_has_a_user"
             ),
@@ -115,6 +120,7 @@ class Journal(models.Model):
         TRADE = "TRADE"
         TRANSFER = "TRANSFER"
         ADJUSTMENT = "ADJUSTMENT"
+        FINANCING = "FINANCING"
 
     kind = models.CharField(max_length=12, choices=Kind)
     reference = models.BigIntegerField(null=True, help_text="The trade's id for a TRADE.")
@@ -326,8 +332,10 @@ class EquitySnapshot(models.Model):
 # Models of their own files, found by Django here.
 from accounts.access_models import ApiKey  # noqa: E402
 from accounts.competition_models import Competition, CompetitionEntry  # noqa: E402
+from accounts.position_models import MarginSetting, Position, Shortfall  # noqa: E402
 
 __all__ = [
     "Account", "AccountEvent", "ApiKey", "Balance", "Competition", "CompetitionEntry", "Entry", "EquitySnapshot",
-    "Holding", "IdempotentRequest", "Journal", "Movement", "Realization", "User", "Withdrawal",
+    "Holding", "IdempotentRequest", "Journal", "MarginSetting", "Movement", "Position", "Realization", "Shortfall",
+    "User", "Withdrawal",
 ]  # fmt: skip

@@ -75,6 +75,10 @@ class Order(models.Model):
     reserved = MoneyField(default=0)
     maker_rate = RateField()
     taker_rate = RateField()
+    reduce_only = models.BooleanField(default=False)
+    margin_per_lot = MoneyField(
+        null=True, help_text="Of a margin market's order: what each open lot has reserved, in the settlement asset."
+    )
     status = models.CharField(max_length=16, choices=Status)
     priority = models.BigIntegerField(help_text="The market sequence at which it took its place in the queue.")
     created_at = models.DateTimeField()

@@ -328,3 +328,12 @@ class ExternalCandle(models.Model):
 
     def __str__(self):
         return f"{self.market} {self.interval} {self.open_time:%Y-%m-%d %H:%M} ({self.source})"
+
+
+# A model of its own file, found by Django here.
+from marketdata.contract_models import Contract  # noqa: E402
+
+__all__ = [
+    "Asset", "Candle", "Contract", "ExternalCandle", "Market", "MoneyField", "PriceSource", "Quote", "RateField",
+    "WrittenJSONField",
+]  # fmt: skip
