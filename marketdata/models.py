@@ -337,3 +337,12 @@ __all__ = [
     "Asset", "Candle", "Contract", "ExternalCandle", "Market", "MoneyField", "PriceSource", "Quote", "RateField",
     "WrittenJSONField",
 ]  # fmt: skip
+
+
+# Models of their own files, found by Django here.
+from marketdata.mark_models import Mark  # noqa: E402
+
+__all__ = [
+    "Asset", "Candle", "ExternalCandle", "Mark", "Market", "MoneyField", "PriceSource", "Quote", "RateField",
+    "WrittenJSONField",
+]  # fmt: skip
