@@ -330,19 +330,11 @@ class ExternalCandle(models.Model):
         return f"{self.market} {self.interval} {self.open_time:%Y-%m-%d %H:%M} ({self.source})"
 
 
-# A model of its own file, found by Django here.
-from marketdata.contract_models import Contract  # noqa: E402
-
-__all__ = [
-    "Asset", "Candle", "Contract", "ExternalCandle", "Market", "MoneyField", "PriceSource", "Quote", "RateField",
-    "WrittenJSONField",
-]  # fmt: skip
-
-
 # Models of their own files, found by Django here.
+from marketdata.contract_models import Contract  # noqa: E402
 from marketdata.mark_models import Mark  # noqa: E402
 
 __all__ = [
-    "Asset", "Candle", "ExternalCandle", "Mark", "Market", "MoneyField", "PriceSource", "Quote", "RateField",
-    "WrittenJSONField",
+    "Asset", "Candle", "Contract", "ExternalCandle", "Mark", "Market", "MoneyField", "PriceSource", "Quote",
+    "RateField", "WrittenJSONField",
 ]  # fmt: skip

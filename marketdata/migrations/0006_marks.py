@@ -5,7 +5,7 @@ import marketdata.models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("marketdata", "0004_scheduled_status")]
+    dependencies = [("marketdata", "0005_margin")]
 
     operations = [
         migrations.CreateModel(
