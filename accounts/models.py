@@ -332,10 +332,11 @@ class EquitySnapshot(models.Model):
 # Models of their own files, found by Django here.
 from accounts.access_models import ApiKey  # noqa: E402
 from accounts.competition_models import Competition, CompetitionEntry  # noqa: E402
+from accounts.financing_models import ArchivedPosition, FinancingCharge, Rollover  # noqa: E402
 from accounts.position_models import MarginSetting, Position, Shortfall  # noqa: E402
 
 __all__ = [
-    "Account", "AccountEvent", "ApiKey", "Balance", "Competition", "CompetitionEntry", "Entry", "EquitySnapshot",
-    "Holding", "IdempotentRequest", "Journal", "MarginSetting", "Movement", "Position", "Realization", "Shortfall",
-    "User", "Withdrawal",
+    "Account", "AccountEvent", "ApiKey", "ArchivedPosition", "Balance", "Competition", "CompetitionEntry", "Entry",
+    "EquitySnapshot", "FinancingCharge", "Holding", "IdempotentRequest", "Journal", "MarginSetting", "Movement",
+    "Position", "Realization", "Rollover", "Shortfall", "User", "Withdrawal",
 ]  # fmt: skip

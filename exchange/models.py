@@ -189,3 +189,12 @@ class BookCommand(models.Model):
     order_id = models.BigIntegerField()
     command = WrittenJSONField()
     created_at = models.DateTimeField()
+
+
+# Models of their own file, found by Django here.
+from exchange.risk_models import Liquidation, MarginCall  # noqa: E402
+
+__all__ = [
+    "BookCommand", "Fill", "Liquidation", "MarginCall", "Order", "OrderType", "SelfTradePrevention", "Side", "TimeInForce",
+    "Trade",
+]  # fmt: skip
