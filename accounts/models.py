@@ -122,6 +122,9 @@ class Journal(models.Model):
         ADJUSTMENT = "ADJUSTMENT"
         FINANCING = "FINANCING"
 
+    #: What profit is made of, not money that came or left.
+    PROFIT_AND_LOSS = (Kind.TRADE, Kind.FINANCING)
+
     kind = models.CharField(max_length=12, choices=Kind)
     reference = models.BigIntegerField(null=True, help_text="The trade's id for a TRADE.")
     reason = models.CharField(max_length=200, blank=True)

@@ -1,7 +1,8 @@
 """Margin positions, users' leverage, and losses that an account could not pay.
 
 Invariants (held by the audit): an account's open position in a market = the sum of its fills there; the open
-positions of a market sum to zero; the balance that an account has reserved covers its positions' margin.
+positions of a market sum to zero; what an account's balance has reserved is what its positions, open orders and
+withdrawals say.
 """
 
 from django.core.validators import MinValueValidator
@@ -23,7 +24,8 @@ class Position(models.Model):
     market = models.ForeignKey(Market, models.PROTECT, db_constraint=False, db_index=False, related_name="positions")
     quantity = MoneyField(help_text="Contracts; below zero for a short.")
     cost = MoneyField(max_digits=60, help_text="Signed: what the open part was opened for, in the quote asset.")
-    margin = MoneyField(help_text="Reserved for it, in the settlement asset.")
+    margin = MoneyField(help_text="Initial margin as it was opened, in the settlement asset.")
+    reserved = MoneyField(help_text="How much of that the account's balance has reserved: less after a loss took it.")
     realized_quote = MoneyField(max_digits=60, default=0, help_text="Profit so far before fees, in the quote asset.")
     realized = MoneyField(max_digits=60, default=0, help_text="The same as paid, in the settlement asset.")
     fees = MoneyField(max_digits=60, default=0, help_text="Paid so far, in the settlement asset.")
@@ -40,10 +42,12 @@ class Position(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(closed_at__isnull=True) & ~Q(quantity=0)
-                | Q(closed_at__isnull=False, quantity=0, cost=0, margin=0),
+                | Q(closed_at__isnull=False, quantity=0, cost=0, margin=0, reserved=0),
                 name="position_open_or_flat",
             ),
-            models.CheckConstraint(condition=Q(margin__gte=0), name="position_margin_not_negative"),
+            models.CheckConstraint(
+                condition=Q(reserved__gte=0, margin__gte=models.F("reserved")), name="position_margin_in_order"
+            ),
         ]
         indexes = [
             models.Index(fields=["account", "id"], name="position_of_account"),

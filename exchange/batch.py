@@ -6,21 +6,22 @@ rest comes again with that account named. A refusal answers one command and leav
 committed, the live books are ahead of the database: if anything fails, the caller discards them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from accounts import ledger
 from exchange import commands as c
-from exchange import reach, spot, store, validation
+from exchange import margin, reach, spot, store, validation
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh, Replay
 from exchange.depth import Delta
+from exchange.engine.book import Plan
 from exchange.ids import ORDER
 from exchange.journal import Kind, amend_row, place_row
 from exchange.live import LiveOrder, new_order
 from exchange.records import Records
 from exchange.registry import Registry
-from marketdata import bulk, units
+from marketdata import bulk, marks, units
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -54,6 +55,7 @@ class Batch:
     sheet: ledger.Sheet | None = None
     records: Records | None = None
     ids: Iterator[int] | None = None
+    margin_desk: margin.Desk | None = None
 
     def lock(self, cursor) -> None:
         """Begin; lock the markets and bring their books up to date; lock every account within reach, and read it.
@@ -105,7 +107,8 @@ class Batch:
     def _take(self, opened: store.Opened) -> None:
         # The known ids were read under the accounts' locks: the same id may be on its way in another market.
         self.sheet, self.known = opened.sheet, opened.known
-        self.records = Records(opened.sheet.moment)
+        self.records = Records(opened.sheet.moment, positions=opened.positions)
+        self.margin_desk = margin.Desk(opened.positions, opened.sheet.moment)
 
     # Deciding
 
@@ -135,22 +138,26 @@ class Batch:
         if live is None:
             raise c.MarketClosed(f"{cmd.spec.symbol} is gone.")
         self._check_market(live)
-        if not self.sheet.holders[cmd.account].is_active:
+        if not (self.sheet.holders[cmd.account].is_active or cmd.is_liquidation):
             raise c.AccountInactive("This account may not place orders; ask the operator.")
         self._check_entry(cmd.account, live)
         if cmd.spec.version != live.spec.version:
             validation.refit(cmd, live.spec)
-        _check_band(live, cmd.price)
+        if live.spec.contract is not None:
+            margin.check_placing(cmd, live.spec, self.records.moment)
+        if not cmd.is_liquidation:
+            _check_band(live, cmd.price)
         if cmd.time_in_force == "GTC" and live.open_orders[cmd.account] >= live.spec.max_open_orders:
             raise c.TooManyOpenOrders(
                 f"At most {live.spec.max_open_orders} open orders in {live.spec.symbol}; cancel some."
             )
         order = self._order(cmd, live)
-        plan = live.plan(order)
-        self._check_plan(plan)
+        plan = self._plan(live, lambda: live.plan(order))
+        if order.reduce_only:
+            self.margin_desk.check_reduce_only(live, order, order.quantity)
         if order.budget is not None and not plan.filled and not plan.expired_makers:
             raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
-        spot.reserve(self.sheet, live.spec, order, plan)
+        self._desk(live).reserve(self.sheet, live.spec, order, plan)
         return self._enter(cmd, live, order, plan)
 
     def _order(self, cmd: Place, live: LiveBook) -> LiveOrder:
@@ -169,7 +176,12 @@ class Batch:
             maker_rate=live.spec.maker_rate,
             taker_rate=live.spec.taker_rate,
             created_at=self.records.moment,
+            reduce_only=cmd.reduce_only,
         )
+
+    def _desk(self, live: LiveBook):
+        """Who reserves, settles and releases there."""
+        return spot if live.spec.contract is None else self.margin_desk
 
     def _enter(self, cmd: Place, live: LiveBook, order: LiveOrder, plan) -> dict:
         """After this line nothing may fail: the book changes, then the money follows."""
@@ -184,22 +196,21 @@ class Batch:
 
     def _settle(self, live: LiveBook, order: LiveOrder, plan, matches) -> dict:
         """Money and notes of an order that has just met the book; its answer."""
-        sheet, spec = self.sheet, live.spec
-        spot.free_filled(sheet, spec, order, plan.filled)
+        sheet, spec, desk = self.sheet, live.spec, self._desk(live)
+        desk.free_taken(sheet, spec, order, plan)
         answer = self.records.touch(live, order)
         answer["fills"] = []
         for match in matches:
             maker = match.maker
-            spot.free_filled(sheet, spec, maker, match.lots)
+            desk.free_filled(sheet, spec, maker, match.lots)
             buy, sell = (order, maker) if order.side > 0 else (maker, order)
             buyer_fee, seller_fee = (
                 (match.taker_fee, match.maker_fee) if order.side > 0 else (match.maker_fee, match.taker_fee)
             )
-            spot.settle(
+            desk.settle(
                 sheet,
-                spec,
+                live,
                 reference=len(self.records.trades),
-                fees=live.fees,
                 buyer=buy.account,
                 seller=sell.account,
                 lots=match.lots,
@@ -210,23 +221,32 @@ class Batch:
             self.records.touch(live, maker)
             self.records.trade(live, match, answer["fills"])
         for maker in plan.expired_makers:
-            spot.release_rest(sheet, spec, maker)
+            desk.release_rest(sheet, spec, maker)
             self.records.touch(live, maker)
         if not order.is_open() and order.remaining:
-            spot.release_rest(sheet, spec, order)
+            desk.release_rest(sheet, spec, order)
+        if live.reducing:
+            self._take_out_excess(live, [order.account, *(maker.account for maker, _ in plan.matches)])
         return answer
+
+    def _take_out_excess(self, live: LiveBook, accounts: Iterable[int]) -> None:
+        """Reduce-only orders end with what they could reduce."""
+        for account in dict.fromkeys(accounts):
+            for order in self.margin_desk.excess(live, account):
+                self._take_out(live, order)
 
     def _amend(self, cmd: Amend) -> Outcome:
         live, order = self._open_order(cmd.account, cmd.order_id)
         self._check_market(live)
         self._check_entry(cmd.account, live)
         price, quantity = _new_terms(live, order, cmd)
-        plan = live.book.plan_amend(
-            order.id, price=price, quantity=quantity, post_only=order.post_only, prevention=order.prevention
-        )
-        self._check_plan(plan)
-        spot.change_reserve(self.sheet, live.spec, order, price=price, remaining=quantity - order.filled)
-        sequence = self.records.command(live, Kind.AMEND, order.id, amend_row(price, quantity, order.prevention))
+        remaining = quantity - order.filled
+        terms = {"price": price, "quantity": quantity, "post_only": order.post_only, "prevention": order.prevention}
+        plan = self._plan(live, lambda: live.book.plan_amend(order.id, **terms))
+        if order.reduce_only:
+            self.margin_desk.check_reduce_only(live, order, remaining)
+        self._desk(live).change_reserve(self.sheet, live.spec, order, plan, price=price, remaining=remaining)
+        sequence = self.records.command(live, Kind.AMEND, order.id, amend_row(price, quantity, order))
         matches = live.amend(plan, sequence, self.records.moment)
         answer = self._settle(live, order, plan, matches)
         return _without_older_fills(order, plan, answer)
@@ -254,7 +274,7 @@ class Batch:
         return {}
 
     def _take_out(self, live: LiveBook, order: LiveOrder) -> dict:
-        spot.release_rest(self.sheet, live.spec, order)
+        self._desk(live).release_rest(self.sheet, live.spec, order)
         self.records.command(live, Kind.CANCEL, order.id, {})
         live.cancel(order.id, self.records.moment)
         return {**self.records.touch(live, order), "fills": None if order.filled else []}
@@ -297,6 +317,19 @@ class Batch:
         if self.status[live.spec.id] == Market.Status.HALTED:
             self._check_market(live)
 
+    def _plan(self, live: LiveBook, look: Callable) -> Plan:
+        """The plan that `look` gives, checked. Reduce-only orders that it would fill beyond their positions are taken
+        out before.
+        """
+        plan = look()
+        self._check_plan(plan)
+        while live.reducing and (excess := self.margin_desk.over_reducing(live, plan)):
+            for order in excess:
+                self._take_out(live, order)
+            plan = look()
+            self._check_plan(plan)
+        return plan
+
     def _check_plan(self, plan) -> None:
         if plan.refusal:
             raise c.ENGINE_REFUSALS[plan.refusal]
@@ -323,7 +356,8 @@ def _replay(cmd: Place, order_id: int, fingerprint: str | None) -> Replay:
 
 def _check_band(live: LiveBook, price: int | None) -> None:
     """A limit price must be near the market: nobody trades by a typing error."""
-    if price is None or (band := live.band()) is None:
+    mark = marks.mark(live.spec.id) if live.spec.contract is not None else None
+    if price is None or (band := live.band(mark and mark.price)) is None:
         return
     market_price, low, high = band
     if not low <= price <= high:

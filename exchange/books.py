@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from math import ceil, floor
+from typing import NamedTuple
 
 from exchange import journal
 from exchange.engine.book import BUY, SELL, Book, Plan
@@ -24,6 +25,13 @@ SIDE_NAMES = {BUY: "BUY", SELL: "SELL"}
 
 #: A change of the visible book: (side, price in ticks, total lots now; 0 is gone).
 Change = tuple[int, int, int]
+
+
+class House(NamedTuple):
+    """The house's accounts of a margin market, beside the one for fees."""
+
+    clearing: int
+    insurance: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +50,14 @@ class Match:
 class LiveBook:
     """One market's book at `sequence`."""
 
-    __slots__ = ("spec", "book", "sequence", "last_price", "open_orders", "fees", "_band")
+    __slots__ = ("spec", "book", "sequence", "last_price", "open_orders", "fees", "house", "reducing", "_band")
 
     def __init__(self, spec: MarketSpec, fees: int):
         self.spec = spec
         self.fees = fees
+        self.house: House | None = None
+        #: Resting reduce-only orders by account and id.
+        self.reducing: dict[int, dict[int, LiveOrder]] = {}
         self.book = Book()
         self.sequence = 0
         self.last_price: Decimal | None = None
@@ -75,7 +86,7 @@ class LiveBook:
             order.status = Status.FILLED if plan.filled and spent else Status.EXPIRED
         elif plan.rests:
             order.status = Status.PARTIALLY_FILLED if plan.filled else Status.OPEN
-            self.open_orders[order.account] += 1
+            self._opened(order)
         else:
             order.status = Status.EXPIRED if order.remaining else Status.FILLED
         order.priority, order.updated_at = sequence, moment
@@ -132,7 +143,16 @@ class LiveBook:
             self.last_price = self.spec.price(matches[-1].price)
         return matches
 
+    def _opened(self, order: LiveOrder) -> None:
+        self.open_orders[order.account] += 1
+        if order.reduce_only:
+            self.reducing.setdefault(order.account, {})[order.id] = order
+
     def _closed(self, order: LiveOrder) -> None:
+        if order.reduce_only:
+            self.reducing[order.account].pop(order.id)
+            if not self.reducing[order.account]:
+                del self.reducing[order.account]
         self.open_orders[order.account] -= 1
         if not self.open_orders[order.account]:
             del self.open_orders[order.account]
@@ -161,6 +181,8 @@ class LiveBook:
             order = journal.order_of(order_id, command, moment)
             return self.enter(order, self.plan(order), sequence, moment)
         if kind == journal.Kind.AMEND:
+            per_lot = command.pop("margin_per_lot", None)
+            self.book.orders[order_id].margin_per_lot = per_lot
             return self.amend(self.book.plan_amend(order_id, **command), sequence, moment)
         self.cancel(order_id, moment)
         return []
@@ -170,10 +192,10 @@ class LiveBook:
 
         The caller holds the market's lock.
         """
-        self.book, self.open_orders = Book(), Counter()
+        self.book, self.open_orders, self.reducing = Book(), Counter(), {}
         for order in load_open_orders(cursor, self.spec):
             self.book.restore(order)
-            self.open_orders[order.account] += 1
+            self._opened(order)
         self.book.drain_changes()
         self.sequence, self.last_price = sequence, last_price
 
@@ -183,9 +205,11 @@ class LiveBook:
 
     # Filters that move with the price
 
-    def band(self) -> tuple[Decimal, int, int] | None:
-        """(market price, lowest, highest allowed price in ticks), or None while there is no price or no band."""
-        price = self.last_price or self.spec.reference_price
+    def band(self, mark: Decimal | None = None) -> tuple[Decimal, int, int] | None:
+        """(market price, lowest, highest allowed price in ticks), or None while there is no price or no band. The
+        market price is the last one, on margin markets the mark.
+        """
+        price = mark or self.last_price or self.spec.reference_price
         spec, at, band = self._band
         if spec is not self.spec or at != price:
             band = self._band_around(price)
@@ -203,7 +227,8 @@ class LiveBook:
 
 OPEN_ORDERS = """
 SELECT id, account_id, side, price, quantity, filled_quantity, client_order_id, type, time_in_force, post_only,
-self_trade_prevention, maker_rate, taker_rate, filled_notional, fee, status, priority, created_at, updated_at FROM
+self_trade_prevention, maker_rate, taker_rate, filled_notional, fee, status, priority, created_at, updated_at,
+reduce_only, margin_per_lot FROM
 exchange_order WHERE market_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED') ORDER BY priority, id
 """
 
@@ -232,6 +257,8 @@ def _live(spec: MarketSpec, row: tuple) -> LiveOrder:
         maker_rate=units.to_units(row[11], RATE_DECIMALS),
         taker_rate=units.to_units(row[12], RATE_DECIMALS),
         created_at=row[17],
+        reduce_only=row[19],
+        margin_per_lot=None if row[20] is None else units.to_units(row[20], spec.contract.settlement_decimals),
     )
     order.remaining = quantity - filled
     order.filled_notional = units.to_units(row[13], spec.quote_decimals)

@@ -9,8 +9,10 @@ from collections import deque
 
 from marketdata import bulk
 
-SEQUENCES = ("exchange_order_id_seq", "exchange_trade_id_seq", "accounts_journal_id_seq")
-ORDER, TRADE, JOURNAL = range(3)
+SEQUENCES = (
+    "exchange_order_id_seq", "exchange_trade_id_seq", "accounts_journal_id_seq", "accounts_position_id_seq",
+)  # fmt: skip
+ORDER, TRADE, JOURNAL, POSITION = range(4)
 LEAST = 16
 
 NEXT = " UNION ALL ".join(

@@ -27,7 +27,7 @@ def place_row(order: LiveOrder, budget: int | None) -> dict:
 
     Called before it meets the book, when `quantity` is still what was asked for.
     """
-    return {
+    row = {
         "account": order.account,
         "side": order.side,
         "price": order.price,
@@ -41,6 +41,9 @@ def place_row(order: LiveOrder, budget: int | None) -> dict:
         "maker_rate": order.maker_rate,
         "taker_rate": order.taker_rate,
     }
+    if order.margin_per_lot is not None:
+        row |= {"reduce_only": order.reduce_only, "margin_per_lot": order.margin_per_lot}
+    return row
 
 
 def order_of(order_id: int, command: dict, created_at: datetime) -> LiveOrder:
@@ -48,8 +51,11 @@ def order_of(order_id: int, command: dict, created_at: datetime) -> LiveOrder:
     return new_order(id=order_id, created_at=created_at, **command)
 
 
-def amend_row(price: int, quantity: int, prevention: str) -> dict:
-    return {"price": price, "quantity": quantity, "prevention": prevention}
+def amend_row(price: int, quantity: int, order: LiveOrder) -> dict:
+    row = {"price": price, "quantity": quantity, "prevention": order.prevention}
+    if order.margin_per_lot is not None:
+        row["margin_per_lot"] = order.margin_per_lot
+    return row
 
 
 def read(cursor, market_id: int, after: int, until: int | None = None) -> Iterator[Row]:

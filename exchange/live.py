@@ -16,9 +16,8 @@ Status = OrderRow.Status
 
 
 class LiveOrder(Order):
-    """A resting or incoming order. `budget` (quote units) is set for market orders by amount.
-
-    They have no quantity of their own.
+    """A resting or incoming order. `budget` (quote units) is set for market orders by amount, which have no quantity of
+    their own; `margin_per_lot` (settlement units) for orders of margin markets.
     """
 
     __slots__ = (
@@ -36,6 +35,8 @@ class LiveOrder(Order):
         "priority",
         "created_at",
         "updated_at",
+        "reduce_only",
+        "margin_per_lot",
     )
 
     @property
@@ -63,6 +64,8 @@ def new_order(
     maker_rate: int,
     taker_rate: int,
     created_at: datetime,
+    reduce_only: bool = False,
+    margin_per_lot: int | None = None,
 ) -> LiveOrder:
     """An order that has not met the book yet."""
     order = LiveOrder(id, account, side, price, quantity)
@@ -77,6 +80,8 @@ def new_order(
     order.filled_notional = order.fee = order.priority = 0
     order.status = Status.OPEN
     order.created_at = order.updated_at = created_at
+    order.reduce_only = reduce_only
+    order.margin_per_lot = margin_per_lot
     return order
 
 
@@ -97,7 +102,12 @@ def required(spec: MarketSpec, *, side: int, price: int, remaining: int, worst_r
 
 
 def held(spec: MarketSpec, order: LiveOrder, remaining: int | None = None) -> int:
-    """What a limit order holds for its remaining lots (or for that many); market orders never hold anything."""
+    """What a limit order holds for its remaining lots (or for that many); market orders never hold anything.
+
+    On a margin market each lot holds what was fixed when the order was accepted or amended (see exchange.margin).
+    """
+    if spec.contract is not None:
+        return (order.margin_per_lot or 0) * (order.remaining if remaining is None else remaining)
     if order.price is None:
         return 0
     return required(

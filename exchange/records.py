@@ -9,12 +9,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from accounts import holdings
+from accounts import holdings, positions
 from accounts.ledger import Sheet
+from accounts.positions import Positions
 from exchange import rendering, store
 from exchange.books import LiveBook, Match
 from exchange.depth import Delta
-from exchange.ids import JOURNAL, TRADE, IdStock
+from exchange.ids import JOURNAL, POSITION, TRADE, IdStock
 from exchange.live import LiveOrder
 from marketdata import bulk, candles
 from marketdata.models import Market
@@ -46,6 +47,7 @@ class Records:
     #: (account, order event) or (account, trade), in the order in which it happened.
     notes: list[tuple[int, dict | TradeRecord]] = field(default_factory=list)
     first_sequences: dict[int, int] = field(default_factory=dict)
+    positions: Positions = field(default_factory=Positions)
 
     # While deciding
 
@@ -81,17 +83,27 @@ class Records:
         if not self.new_orders and not self.journal:
             return []
         trade_ids = ids.take(cursor, TRADE, len(self.trades))
-        journal_ids = ids.take(cursor, JOURNAL, len(self.trades))
+        journal_ids = ids.take(cursor, JOURNAL, len(sheet.journals))
         self._name_trades(sheet, trade_ids)
         statements = store.order_statements(self.new_orders.values(), self.touched.values())
         if self.trades:
             statements += store.trade_statements(self.trades, self.moment)
             statements += self._candle_statements(books)
             statements += holdings.statements(sheet.holdings, self._own_fills(sheet), sheet.scales, self.moment)
+        statements += self._position_statements(cursor, ids, sheet, trade_ids)
         statements += sheet.statements(journal_ids)
         if self.journal:
             statements += store.journal_statements(self.journal, books, self.trades, self.moment)
         return statements
+
+    def _position_statements(self, cursor, ids: IdStock, sheet: Sheet, trade_ids: list[int]) -> list[bulk.Statement]:
+        changed = self.positions.changed
+        new = [position for position in changed if position.is_new]
+        for position, position_id in zip(new, ids.take(cursor, POSITION, len(new)), strict=True):
+            position.id = position_id
+        for position in changed:
+            sheet.emit(position.account, positions.event(position))
+        return positions.statements(self.positions, trade_ids, self.moment)
 
     def _candle_statements(self, books: dict[int, LiveBook]) -> list[bulk.Statement]:
         matches = [(r.live.spec.id, r.id, r.match) for r in self.trades]

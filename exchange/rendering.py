@@ -20,7 +20,6 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
     """An order of the matcher, without its fills."""
     filled = order.quantity - order.remaining
     quote_decimals = spec.quote_decimals
-    held_decimals = quote_decimals if order.side > 0 else spec.base_decimals
     return {
         "id": order.id,
         "client_order_id": order.client_order_id,
@@ -38,7 +37,7 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
         "remaining_quantity": spec.quantity_text(order.remaining),
         "average_price": _average(order.filled_notional, quote_decimals, filled * spec.lot_units, spec.base_decimals),
         "status": str(order.status),
-        "reserved": units.text(reserved(spec, order), held_decimals),
+        "reserved": units.text(reserved(spec, order), spec.reserve_decimals(order.side)),
         "fee": units.text(order.fee, quote_decimals),
         "created_at": clock.text(order.created_at),
         "updated_at": clock.text(order.updated_at),

@@ -8,6 +8,7 @@ reserved at the limit price.
 
 from accounts.ledger import Sheet
 from accounts.models import Journal
+from exchange.books import LiveBook
 from exchange.engine.book import BUY, Plan
 from exchange.live import RATE_ONE, LiveOrder, held, required
 from marketdata.markets import MarketSpec
@@ -36,7 +37,9 @@ def reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> Non
         sheet.refuse(order.account, asset, needed)
 
 
-def change_reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, *, price: int, remaining: int) -> None:
+def change_reserve(
+    sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan, *, price: int, remaining: int
+) -> None:
     """Move an open order's reserve to other terms, if the account has the difference.
 
     InsufficientFunds otherwise, nothing changed.
@@ -48,6 +51,11 @@ def change_reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, *, price: i
         sheet.reserve(order.account, reserve_asset(spec, order.side), difference)
     else:
         sheet.release(order.account, reserve_asset(spec, order.side), -difference)
+
+
+def free_taken(sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
+    """Release what an incoming order had reserved for what it takes at once."""
+    free_filled(sheet, spec, order, plan.filled)
 
 
 def free_filled(sheet: Sheet, spec: MarketSpec, order: LiveOrder, lots: int) -> None:
@@ -67,10 +75,9 @@ def release_rest(sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> None:
 
 def settle(
     sheet: Sheet,
-    spec: MarketSpec,
+    live: LiveBook,
     *,
     reference: int,
-    fees: int,
     buyer: int,
     seller: int,
     lots: int,
@@ -79,6 +86,7 @@ def settle(
     seller_fee: int,
 ) -> None:
     """One trade's journal of accounts, lots and quote units; what the fills had reserved is freed already."""
+    spec = live.spec
     base, quote, quantity = spec.base_id, spec.quote_id, lots * spec.lot_units
     sheet.post(
         Journal.Kind.TRADE,
@@ -87,7 +95,7 @@ def settle(
             (buyer, base, quantity),
             (seller, base, -quantity),
             (seller, quote, notional - seller_fee),
-            (fees, quote, buyer_fee + seller_fee),
+            (live.fees, quote, buyer_fee + seller_fee),
         ),
         reference=reference,
     )

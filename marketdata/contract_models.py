@@ -143,4 +143,4 @@ class Contract(models.Model):
         """Validates, and tells the processes by the market's version."""
         self.clean()
         super().save(*args, **kwargs)
-        self.market.save(update_fields=[])
+        self.market.save(update_fields=["version"])

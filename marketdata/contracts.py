@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from marketdata import units
 from marketdata.hours import Schedule
@@ -36,7 +37,25 @@ class ContractSpec:
     tiers: tuple[Tier, ...]
     schedule: Schedule
     is_reduce_only: bool
+    needs_mark: bool
     liquidation_band: Decimal
+
+
+def spec_of(contract) -> ContractSpec:
+    """The spec of a Contract's row with its settlement asset loaded."""
+    asset = contract.settlement
+    return ContractSpec(
+        size=contract.contract_size,
+        settlement=asset.symbol,
+        settlement_id=asset.pk,
+        settlement_decimals=asset.decimals,
+        max_leverage=contract.max_leverage,
+        tiers=read_tiers(contract.tiers, contract.max_leverage, asset.decimals),
+        schedule=Schedule.of(ZoneInfo(contract.hours_zone), contract.hours, contract.holidays),
+        is_reduce_only=contract.is_reduce_only,
+        needs_mark=contract.mark_source == contract.MarkSource.PROVIDER,
+        liquidation_band=contract.liquidation_band,
+    )
 
 
 def read_tiers(rows: Sequence[dict], max_leverage: int, decimals: int = 0) -> tuple[Tier, ...]:

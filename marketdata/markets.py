@@ -8,11 +8,15 @@ import time
 from dataclasses import dataclass
 from decimal import Decimal
 
-from marketdata import units
+from marketdata import contracts, units
+from marketdata.contracts import RATE_DECIMALS, ContractSpec
 from marketdata.models import Market
 from marketdata.refusals import UnknownMarket
 
-RATE_DECIMALS = 8
+__all__ = ["RATE_DECIMALS", "MarketSpec", "active", "by_id", "by_symbol", "cached", "forget", "load_spec", "spec_of"]
+
+#: What `spec_of` reads besides the row.
+SPEC_RELATIONS = ("base", "quote", "contract__settlement")
 CACHE_SECONDS = 1.0
 
 
@@ -44,6 +48,14 @@ class MarketSpec:
     taker_rate: int
     max_open_orders: int
     reference_price: Decimal | None
+    #: The terms of a margin market; None for spot.
+    contract: ContractSpec | None = None
+
+    def reserve_decimals(self, side: int) -> int:
+        """Of the asset that an order of this side sets aside."""
+        if self.contract is not None:
+            return self.contract.settlement_decimals
+        return self.quote_decimals if side > 0 else self.base_decimals
 
     def price_text(self, ticks: int) -> str:
         return units.text(ticks * self.tick_units, self.price_decimals)
@@ -76,6 +88,8 @@ class MarketSpec:
 def spec_of(market: Market) -> MarketSpec:
     """The spec of a row with its assets loaded."""
     price_decimals = units.decimals_of(market.tick_size)
+    contract = contracts.spec_of(market.contract) if market.kind == Market.Kind.MARGIN else None
+    step = market.tick_size * market.lot_size * (contract.size if contract else 1)
     return MarketSpec(
         id=market.id,
         version=market.version,
@@ -92,7 +106,7 @@ def spec_of(market: Market) -> MarketSpec:
         price_decimals=price_decimals,
         lot_size=market.lot_size,
         lot_units=units.to_units(market.lot_size, market.base.decimals),
-        notional_units=units.to_units(market.tick_size * market.lot_size, market.quote.decimals),
+        notional_units=units.to_units(step, market.quote.decimals),
         min_quantity=units.steps(market.min_quantity, market.lot_size) if market.min_quantity else 1,
         max_quantity=units.steps(market.max_quantity, market.lot_size),
         min_notional=units.to_units(market.min_notional, market.quote.decimals),
@@ -101,12 +115,13 @@ def spec_of(market: Market) -> MarketSpec:
         taker_rate=units.to_units(market.taker_fee, RATE_DECIMALS),
         max_open_orders=market.max_open_orders,
         reference_price=market.reference_price,
+        contract=contract,
     )
 
 
 def load_spec(market_id: int) -> MarketSpec:
     """The spec as it stands in the database now."""
-    return spec_of(Market.objects.select_related("base", "quote").get(pk=market_id))
+    return spec_of(Market.objects.select_related(*SPEC_RELATIONS).get(pk=market_id))
 
 
 class _Directory:
@@ -114,6 +129,7 @@ class _Directory:
 
     def __init__(self):
         self.by_name: dict[str, MarketSpec] = {}
+        self.by_id: dict[int, MarketSpec] = {}
         self.loaded_at = float("-inf")
 
     def find(self, name: str) -> MarketSpec | None:
@@ -125,10 +141,12 @@ class _Directory:
         loaded_at = time.monotonic()
         specs = [
             spec_of(row)
-            for row in Market.objects.select_related("base", "quote").filter(is_active=True).order_by("-id")
+            for row in Market.objects.select_related(*SPEC_RELATIONS).filter(is_active=True).order_by("-id")
+            if row.kind == Market.Kind.SPOT or hasattr(row, "contract")
         ]
         by_name = {spec.base + spec.quote: spec for spec in specs}
         by_name.update((spec.symbol, spec) for spec in specs)
+        self.by_id = {spec.id: spec for spec in specs}
         self.by_name, self.loaded_at = by_name, loaded_at
 
 
@@ -148,6 +166,12 @@ def cached(symbol: str) -> MarketSpec | None:
     if time.monotonic() - _directory.loaded_at > CACHE_SECONDS:
         return None
     return _directory.by_name.get(symbol.upper())
+
+
+def by_id(market_id: int) -> MarketSpec:
+    """The market of that id, active or not: for what never changes about it."""
+    _directory.find("")
+    return _directory.by_id.get(market_id) or load_spec(market_id)
 
 
 def active() -> list[MarketSpec]:
