@@ -18,7 +18,7 @@ class Rollover(models.Model):
     market = models.ForeignKey(Market, models.PROTECT, related_name="+")
     day = models.DateField(help_text="The local date of the rollover.")
     at = models.DateTimeField(help_text="Who held a position then is charged.")
-    days = models.PositiveSmallIntegerField(help_text="How many days' interest: 1, or 3 where the weekend is counted.")
+    days = models.PositiveSmallIntegerField(help_text="Of interest: 1, or 3 where the weekend is counted.")
     price = MoneyField(help_text="The mark price when it was first posted.")
     conversion = MoneyField(max_digits=60, decimal_places=30, help_text="Settlement asset for one unit of quote, then.")
     long_rate = RateField()
@@ -29,7 +29,9 @@ class Rollover(models.Model):
         ordering = ["-at", "market__symbol"]
         constraints = [
             models.UniqueConstraint(fields=["market", "day"], name="rollover_once_per_market_and_day"),
-            models.CheckConstraint(condition=Q(days__gte=1) & Q(price__gt=0, conversion__gt=0), name="rollover_figures"),
+            models.CheckConstraint(
+                condition=Q(days__gte=1) & Q(price__gt=0, conversion__gt=0), name="rollover_figures"
+            ),
         ]
 
     def __str__(self):

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from accounts import equity
 from config import stock
-from exchange import barrier, closing
+from exchange import barrier, closing, positions_engine
 from exchange.sequencer import sequencer
 from marketdata import feed, threads
 
@@ -30,6 +30,8 @@ async def startup() -> None:
     _tasks.append(asyncio.create_task(feed.run(), name="feed"))
     _tasks.append(asyncio.create_task(equity.run_snapshots(), name="equity"))
     _tasks.append(asyncio.create_task(closing.run(), name="competitions"))
+    _tasks.append(asyncio.create_task(positions_engine.run_updater(), name="margin-updater"))
+    _tasks.append(asyncio.create_task(positions_engine.run_engine(), name="positions-engine"))
     if settings.SIMULATOR:
         _tasks.append(asyncio.create_task(run_as_leader(), name="simulator"))
     gc.collect()
@@ -49,6 +51,7 @@ async def shutdown() -> None:
     await lifecycle.stop()
     await asyncio.to_thread(barrier.stop)
     await asyncio.to_thread(threads.stop)
+    await asyncio.to_thread(positions_engine.stop_threads)
     await asyncio.to_thread(stock.requests.stop)
 
 

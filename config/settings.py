@@ -262,6 +262,9 @@ METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 FAUCET = flag("FAUCET", default=True)
 FAUCET_DAILY_LIMIT = int(os.environ.get("FAUCET_DAILY_LIMIT") or 10_000_000)
 WITHDRAWALS_INSTANT = flag("WITHDRAWALS_INSTANT", default=False)
+# Of equity to used margin: where an account is called, and where its positions are closed.
+MARGIN_CALL_LEVEL = os.environ.get("MARGIN_CALL_LEVEL") or "1"
+STOP_OUT_LEVEL = os.environ.get("STOP_OUT_LEVEL") or "0.5"
 PORTFOLIO_QUOTE = (os.environ.get("PORTFOLIO_QUOTE") or "USD").upper()
 SOCKETS_PER_ADDRESS = int(os.environ.get("SOCKETS_PER_ADDRESS") or 1_000)
 SOCKET_STALL_SECONDS = float(os.environ.get("SOCKET_STALL_SECONDS") or 5)

@@ -192,9 +192,9 @@ class BookCommand(models.Model):
 
 
 # Models of their own file, found by Django here.
-from exchange.risk_models import Liquidation, MarginCall  # noqa: E402
+from exchange.risk_models import Liquidation, MarginCall, RiskStop  # noqa: E402
 
 __all__ = [
-    "BookCommand", "Fill", "Liquidation", "MarginCall", "Order", "OrderType", "SelfTradePrevention", "Side", "TimeInForce",
-    "Trade",
+    "BookCommand", "Fill", "Liquidation", "MarginCall", "Order", "OrderType", "RiskStop", "SelfTradePrevention", "Side",
+    "TimeInForce", "Trade",
 ]  # fmt: skip

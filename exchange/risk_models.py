@@ -60,3 +60,22 @@ class Liquidation(models.Model):
 
     def __str__(self):
         return f"liquidation {self.pk} of {self.account_id}"
+
+
+class RiskStop(models.Model):
+    """The insurance fund could not cover a loss: from then on the markets of that asset took only reducing orders.
+
+    An operator takes them up again by editing their contracts; only a shortfall after this one stops them once more.
+    """
+
+    asset = models.ForeignKey(Asset, models.PROTECT, db_index=False, related_name="+")
+    uncovered = MoneyField(help_text="What nobody has paid, of the shortfalls since the last stop.")
+    last_shortfall_id = models.BigIntegerField()
+    symbols = models.CharField(max_length=1000, blank=True, help_text="The markets that were stopped.")
+    stopped_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self):
+        return f"{self.asset}: {units.plain(self.uncovered)} uncovered"

@@ -25,6 +25,8 @@ SOCKETS = Gauge("venue_sockets", "Open WebSockets", multiprocess_mode="livesum")
 AUDIT_SECONDS = Gauge("venue_audit_timestamp_seconds", "When the last audit ended (Unix time)", multiprocess_mode="max")
 AUDIT_VIOLATIONS = Gauge("venue_audit_violations", "Violations that the last audit found", multiprocess_mode="max")
 STALE_FEEDS = Gauge("venue_stale_quotes", "Markets whose provider's quote is stale", multiprocess_mode="max")
+LIQUIDATIONS = Counter("venue_liquidations", "Liquidations that ended, by outcome", ["outcome"])
+RISK_STOPS = Counter("venue_risk_stops", "Times that an empty insurance fund stopped new risk")
 
 
 def count_codes(codes: Iterable[str]) -> None:

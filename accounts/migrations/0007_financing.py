@@ -1,7 +1,7 @@
-
 import django.db.models.deletion
-import marketdata.models
 from django.db import migrations, models
+
+import marketdata.models
 
 
 class Migration(migrations.Migration):
@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('day', models.DateField(help_text='The local date of the rollover.')),
                 ('at', models.DateTimeField(help_text='Who held a position then is charged.')),
-                ('days', models.PositiveSmallIntegerField(help_text="How many days' interest: 1, or 3 where the weekend is counted.")),
+                ('days', models.PositiveSmallIntegerField(help_text="Of interest: 1, or 3 where the weekend is counted.")),
                 ('price', marketdata.models.MoneyField(decimal_places=18, help_text='The mark price when it was first posted.', max_digits=38)),
                 ('conversion', marketdata.models.MoneyField(decimal_places=30, help_text='Settlement asset for one unit of quote, then.', max_digits=60)),
                 ('long_rate', marketdata.models.RateField(decimal_places=8, max_digits=10)),

@@ -1,7 +1,7 @@
-
 import django.db.models.deletion
-import marketdata.models
 from django.db import migrations, models
+
+import marketdata.models
 
 
 class Migration(migrations.Migration):
@@ -28,6 +28,20 @@ class Migration(migrations.Migration):
                 ('ended_at', models.DateTimeField(null=True)),
                 ('account', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='liquidations', to='accounts.account')),
                 ('asset', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.asset')),
+            ],
+            options={
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='RiskStop',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uncovered', marketdata.models.MoneyField(decimal_places=18, help_text='What nobody has paid, of the shortfalls since the last stop.', max_digits=38)),
+                ('last_shortfall_id', models.BigIntegerField()),
+                ('symbols', models.CharField(blank=True, help_text='The markets that were stopped.', max_length=1000)),
+                ('stopped_at', models.DateTimeField()),
+                ('asset', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.asset')),
             ],
             options={
                 'ordering': ['-id'],
