@@ -10,6 +10,7 @@ where the fund could not, exchange.risk_stop stops new risk and tells the operat
 import asyncio
 import logging
 from collections.abc import Collection, Sequence
+from decimal import Decimal
 from math import ceil, floor
 
 from django.db import transaction
@@ -65,24 +66,33 @@ def begin(purses: Sequence[Purse]) -> dict[Key, int]:
 
 async def liquidate(purse: Purse, liquidation_id: int) -> str:
     """Carry one out; its outcome. `purse`: the account as it was read when that was decided."""
+    key, known = purse.key, purse
     cancelled = await _cancel_orders(purse.order_ids)
     if cancelled:
-        purse = await _read(purse.key)
+        known = None
     placed, passed = 0, set()
-    target = int(call_level() * RATE_ONE)
-    while purse is not None and placed < MOST_ORDERS:
-        state = purse.state()
-        close = next_close(
-            Standing(state.equity, state.used, state.maintenance), held(purse, passed), target,
-            least_lots={one.spec.id: one.spec.min_quantity for one in purse.open},
-        )  # fmt: skip
-        if close is None:
-            break
+    while placed < MOST_ORDERS and (order := await _pool.run(next_order, key, known, passed)) is not None:
         placed += 1
-        if await _close(purse, close) < close.lots:
-            passed.add(close.market_id)
-        purse = await _read(purse.key)
+        if await _place(order) < order.quantity:
+            passed.add(order.spec.id)
+        known = None
     return await _pool.run(_end, liquidation_id, cancelled, placed)
+
+
+def next_order(key: Key, purse: Purse | None, passed: Collection[int]) -> Place | None:
+    """What to close next, at the account as it was read, or as it stands now; None when there is nothing to do."""
+    purse = purse or _purse(key)
+    if purse is None:
+        return None
+    state = purse.state()
+    close = next_close(
+        Standing(state.equity, state.used, state.maintenance), held(purse, passed), int(call_level() * RATE_ONE),
+        least_lots={one.spec.id: one.spec.min_quantity for one in purse.open},
+    )  # fmt: skip
+    if close is None:
+        return None
+    spec = next(one.spec for one in purse.open if one.spec.id == close.market_id)
+    return order_of(key.account_id, spec, close, marks.mark(spec.id))
 
 
 def held(purse: Purse, passed: Collection[int]) -> list[Held]:
@@ -123,19 +133,16 @@ async def _cancel_orders(order_ids: Sequence[int]) -> int:
     return cancelled
 
 
-async def _close(purse: Purse, close: Close) -> int:
+async def _place(order: Place) -> int:
     """Place one closing order; how many lots it closed."""
-    spec = next(one.spec for one in purse.open if one.spec.id == close.market_id)
-    mark = marks.mark(spec.id)
-    command = order_of(purse.key.account_id, spec, close, mark)
     try:
-        placed = await orders.place_async(command)
+        placed = await orders.place_async(order)
     except NoLiquidity:
         return 0
     except Refusal as refusal:
-        logger.warning("liquidation of account %d in %s: %s", purse.key.account_id, spec.symbol, refusal.detail)
+        logger.warning("liquidation of account %d in %s: %s", order.account, order.spec.symbol, refusal.detail)
         return 0
-    return spec.lots(units.EXACT.create_decimal(placed.order["filled_quantity"]))
+    return order.spec.lots(Decimal(placed.order["filled_quantity"]))
 
 
 def order_of(account_id: int, spec: MarketSpec, close: Close, mark: marks.Mark) -> Place:
@@ -159,10 +166,6 @@ def order_of(account_id: int, spec: MarketSpec, close: Close, mark: marks.Mark) 
 
 
 # Reading and writing, in threads
-
-
-async def _read(key: Key) -> Purse | None:
-    return await _pool.run(_purse, key)
 
 
 def _purse(key: Key) -> Purse | None:

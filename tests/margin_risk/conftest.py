@@ -44,8 +44,13 @@ class RiskVenue(MarginVenue):
     def run(self, coroutine):
         return self.loop.run_until_complete(coroutine)
 
+    def give_up_the_lead(self) -> None:
+        leader, self.leader = self.leader, None
+        if leader is not None:
+            self.run(leader.close())
+
     def close(self) -> None:
-        self.run(self.leader.close())
+        self.give_up_the_lead()
         self.loop.close()
         positions_engine.stop_threads()
 
