@@ -21,6 +21,7 @@ from accounts import conversion, ledger
 from accounts.margin import State
 from exchange import risk_reading
 from exchange.liquidation_plan import Standing, is_at_stop_out
+from exchange.margin_reading import level_text
 from exchange.risk_index import Holding, Key, RiskIndex, Value, touched, value_of
 from exchange.risk_models import MarginCall
 from exchange.risk_reading import Purse
@@ -202,11 +203,10 @@ def standing(state: State) -> Standing:
 
 
 def figures(asset: Asset, equity: int, used: int) -> dict:
-    """Equity and used margin as the wire shows them. A level has four decimals, rounded down."""
-    level = None if not used else units.text(equity * 10_000 // used, 4)
+    """Equity and used margin as the wire shows them."""
     return {
         "asset": asset.symbol,
         "equity": units.text(equity, asset.decimals),
         "used": units.text(used, asset.decimals),
-        "level": level,
+        "level": level_text(Decimal(equity) / Decimal(used) if used else None),
     }

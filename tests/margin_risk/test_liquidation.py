@@ -17,8 +17,8 @@ def test_an_account_is_called_once_and_told_when_it_is_over(venue):
         venue.mark("EURUSD", mark)
         venue.watch()
     assert [short(event) for event in venue.heard("ann", "margin_call", "margin_call_cleared")] == [
-        "margin_call 4400/4400 1",
-        "margin_call_cleared 4622/4400 1.0504",
+        "margin_call 4400/4400 100",
+        "margin_call_cleared 4622/4400 105.0454",
     ]
     assert MarginCall.objects.get().cleared_at is not None
     assert venue.liquidations("ann") == []
