@@ -17,7 +17,7 @@ from django.db import transaction
 
 from accounts import conversion, ledger
 from accounts.margin import State
-from exchange import orders, risk_reading, risk_stop
+from exchange import orders, risk_reading
 from exchange.commands import NoLiquidity, OrderNotOpen, Place, UnknownOrder
 from exchange.engine.book import BUY
 from exchange.liquidation_plan import Close, Held, Standing, is_restored, next_close
@@ -48,20 +48,23 @@ def begin(purses: Sequence[Purse]) -> dict[Key, int]:
     started: dict[Key, int] = {}
     assets = Asset.objects.in_bulk({purse.key.asset_id for purse in purses})
     for start in range(0, len(purses), CHUNK):
-        some = purses[start : start + CHUNK]
-        with transaction.atomic(), ledger.working_sheet({purse.key.account_id for purse in some}, []) as sheet:
-            for purse in some:
-                asset, state = assets[purse.key.asset_id], purse.state()
-                row = Liquidation.objects.create(
-                    account_id=purse.key.account_id,
-                    asset=asset,
-                    equity_before=units.from_units(state.equity, asset.decimals),
-                    used_before=units.from_units(state.used, asset.decimals),
-                    began_at=clock.now(),
-                )
-                started[purse.key] = row.pk
+        some = [(purse.key, assets[purse.key.asset_id], purse.state()) for purse in purses[start : start + CHUNK]]
+        with transaction.atomic(), ledger.working_sheet({key.account_id for key, _, _ in some}, []) as sheet:
+            rows = Liquidation.objects.bulk_create(_begun(*one) for one in some)
+            for row, (key, asset, state) in zip(rows, some, strict=True):
+                started[key] = row.pk
                 _emit(sheet, row, asset, state)
     return started
+
+
+def _begun(key: Key, asset: Asset, state: State) -> Liquidation:
+    return Liquidation(
+        account_id=key.account_id,
+        asset=asset,
+        equity_before=units.from_units(state.equity, asset.decimals),
+        used_before=units.from_units(state.used, asset.decimals),
+        began_at=clock.now(),
+    )
 
 
 async def liquidate(purse: Purse, liquidation_id: int) -> str:
@@ -186,7 +189,6 @@ def _end(liquidation_id: int, cancelled: int, placed: int) -> str:
             row.used_after = units.from_units(state.used, row.asset.decimals)
         row.save()
         _emit(sheet, row, row.asset, state)
-    risk_stop.check()
     metrics.LIQUIDATIONS.labels(str(row.outcome)).inc()
     return row.outcome
 

@@ -103,6 +103,7 @@ async def _watch(leader: Leadership) -> None:
     try:
         while True:
             await engine.step(leader)
+            await engine.look_after(leader)
             try:
                 async with asyncio.timeout(ENGINE_SECONDS):
                     await _marked.wait()
@@ -125,6 +126,7 @@ class Engine:
         self._dirty: set[int] = set()
         self._tasks: dict[Key, asyncio.Task] = {}
         self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._has_ended = False
 
     def hear(self, accounts: list[tuple[int, list[dict]]]) -> None:
         """What the hub heard: whose positions or balances have changed."""
@@ -145,6 +147,12 @@ class Engine:
             self.monitor.under_way.add(purse.key)
             self._tasks[purse.key] = asyncio.create_task(self._liquidate(purse, begun[purse.key]))
 
+    async def look_after(self, leader: Leadership) -> None:
+        """After liquidations: was there one that nobody could cover?"""
+        has_ended, self._has_ended = self._has_ended, False
+        if has_ended:
+            await leader.do(risk_stop.check)
+
     async def finished(self) -> None:
         """Wait for the liquidations that are under way now."""
         await asyncio.gather(*self._tasks.values())
@@ -163,6 +171,7 @@ class Engine:
             logger.error("liquidation %d failed and is tried again", liquidation_id, exc_info=error)
         finally:
             self._tasks.pop(purse.key, None)
+            self._has_ended = True
             self._dirty.add(purse.key.account_id)
             if outcome in (Liquidation.Outcome.RESTORED, Liquidation.Outcome.CLOSED):
                 self.monitor.under_way.discard(purse.key)

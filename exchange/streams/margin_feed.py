@@ -3,9 +3,9 @@
     ← {"type": "margin", "asset": "USD", "equity": …, "used": …, "free": …, "level": …, "positions": [{…}]}
 
 Unsequenced and conflated: these figures follow from the marks and are never resumed. An account with open positions
-gets one message for each settlement asset, at most every PACE_SECONDS, only when something in it changed, and none while
-its socket has not taken what was sent before. What fills change comes as sequenced `position` events besides; so do
-`margin_call`, `margin_call_cleared`, `liquidation` and `financing`.
+gets one message for each settlement asset, at most every PACE_SECONDS, only when something in it changed, and none
+while its socket has not taken what was sent before. What fills change comes as sequenced `position` events besides; so
+do `margin_call`, `margin_call_cleared`, `liquidation` and `financing`.
 
 One statement a round serves all sockets of this process, however many there are.
 """

@@ -74,6 +74,7 @@ class RiskVenue(MarginVenue):
         self.engine.monitor._checked_at = float("-inf")  # what the hub would have told
         self.run(self.engine.step(self.leader))
         self.run(self.engine.finished())
+        self.run(self.engine.look_after(self.leader))
 
     def quote(self, symbol: str, bid: str, ask: str) -> None:
         """A provider's quote."""
