@@ -51,13 +51,14 @@ def population(count: int) -> list[Account]:
     return accounts
 
 
-def fund(accounts: list[Account], amount: int) -> None:
+def fund(accounts: list[Account], amount: Decimal | int) -> None:
+    """Pay each of them so many dollars; below zero: take them out."""
     dollar = Asset.objects.get(symbol="USD")
     each = units.to_units(Decimal(amount), dollar.decimals)
     entries = [(account.id, dollar, each) for account in accounts]
     entries.append((ledger.outside_world().id, dollar, -each * len(accounts)))
     with transaction.atomic():
-        ledger.post(kind=Journal.Kind.DEPOSIT, entries=entries)
+        ledger.post(kind=Journal.Kind.DEPOSIT if amount > 0 else Journal.Kind.WITHDRAWAL, entries=entries)
 
 
 def open_positions(accounts: list[Account], dice: Random) -> None:
@@ -72,6 +73,11 @@ def open_positions(accounts: list[Account], dice: Random) -> None:
                 budget=None, time_in_force="IOC", post_only=False, prevention="EXPIRE_TAKER",
             )  # fmt: skip
         )
+    place_all(commands)
+
+
+def place_all(commands: list[Place]) -> None:
+    """Place them side by side; the first refusal is raised."""
     for outcome in orders.place_many(commands):
         if isinstance(outcome, Exception):
             raise outcome
@@ -85,7 +91,7 @@ def prices(down: int, up: int) -> Iterator[dict[str, Decimal]]:
 
 
 def play(venue, count: int, seed: int, *, down: int = 5, up: int = 10) -> Verdict:
-    """`venue`: a tests.margin_risk.conftest.RiskVenue."""
+    """`venue`: a tests.margin_risk.venue.RiskVenue."""
     dice = Random(seed)
     for symbol, price in START.items():
         venue.terms(
