@@ -2,8 +2,8 @@
 
 From the quote asset to the settlement asset the shortest way over margin markets' marks is taken, forwards (× price) or
 backwards (÷ price), and where none leads over marks, over all markets' last prices as well. A rate is an exact
-fraction, as old as the marks are (see marketdata.marks). A stale mark still converts: who holds a position must be able to leave
-it; what must not begin on an old price is refused elsewhere.
+fraction, as old as the marks are (see marketdata.marks). A stale mark still converts: who holds a position must be able
+to leave it; what must not begin on an old price is refused elsewhere.
 """
 
 from collections import deque

@@ -15,6 +15,7 @@ import orjson
 
 from accounts import conversion, margin, netting
 from accounts.margin import Exposure
+from accounts.models import Position
 from accounts.netting import Net
 from marketdata import bulk, clock, markets, marks, units
 from marketdata.markets import MarketSpec
@@ -190,6 +191,18 @@ def live(
     )
 
 
+def unrealized_by_quote(account_id: int) -> dict[int, Decimal]:
+    """The unrealised profit of an account's open positions at their marks, by quote asset."""
+    sums: dict[int, Decimal] = {}
+    rows = Position.objects.filter(account=account_id, closed_at__isnull=True).select_related("market__contract")
+    latest = marks.latest() if rows else {}
+    for row in rows:
+        if mark := latest.get(row.market_id):
+            value = row.quantity * row.market.contract.contract_size * mark.price
+            sums[row.market.quote_id] = sums.get(row.market.quote_id, Decimal(0)) + value - row.cost
+    return sums
+
+
 # Writing
 
 
@@ -254,8 +267,11 @@ def event(position: LivePosition) -> dict:
     return {"type": "position", "position": plain_row(position)}
 
 
+SIDES = ["LONG", "SHORT", "FLAT"]
+
+
 def side_of(quantity: int) -> str:
-    return "LONG" if quantity > 0 else "SHORT" if quantity < 0 else "FLAT"
+    return SIDES[0 if quantity > 0 else 1 if quantity < 0 else 2]
 
 
 def plain_row(position: LivePosition) -> dict:

@@ -229,7 +229,11 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.openapi.describe_problems",
     ],
-    "ENUM_NAME_OVERRIDES": {"WithdrawalStatus": "accounts.models.Withdrawal.Status"},
+    "ENUM_NAME_OVERRIDES": {
+        "WithdrawalStatus": "accounts.models.Withdrawal.Status",
+        "SideEnum": "exchange.models.Side",
+        "PositionSideEnum": "accounts.positions.SIDES",
+    },
     "COMPONENT_SPLIT_REQUEST": True,
 }
 UNFOLD = {

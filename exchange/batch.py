@@ -152,9 +152,9 @@ class Batch:
                 f"At most {live.spec.max_open_orders} open orders in {live.spec.symbol}; cancel some."
             )
         order = self._order(cmd, live)
-        plan = self._plan(live, lambda: live.plan(order))
         if order.reduce_only:
             self.margin_desk.check_reduce_only(live, order, order.quantity)
+        plan = self._plan(live, lambda: live.plan(order))
         if order.budget is not None and not plan.filled and not plan.expired_makers:
             raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
         self._desk(live).reserve(self.sheet, live.spec, order, plan)

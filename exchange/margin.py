@@ -60,6 +60,9 @@ class Need:
     rests: int
     spendable: int
     after: Net
+    #: Profit of what it closes less all fees, and the reserve that it frees.
+    cash: int = 0
+    freed: int = 0
 
     @property
     def total(self) -> int:
@@ -146,7 +149,7 @@ class Desk:
         others = self.positions.exposures(account, contract.settlement_id, without=spec.id)
         unrealized = sum(one.unrealized for one in others) + exposure(spec, net, 0).unrealized
         spendable = sheet.available(account, contract.settlement_id) + freed + cash + min(0, unrealized)
-        return Need(opened, needed, per_lot, rests, spendable, net)
+        return Need(opened, needed, per_lot, rests, spendable, net, cash, freed)
 
     # Releasing
 

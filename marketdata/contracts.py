@@ -39,6 +39,7 @@ class ContractSpec:
     is_reduce_only: bool
     needs_mark: bool
     liquidation_band: Decimal
+    exposure_limit_lots: int
 
 
 def spec_of(contract) -> ContractSpec:
@@ -55,6 +56,7 @@ def spec_of(contract) -> ContractSpec:
         is_reduce_only=contract.is_reduce_only,
         needs_mark=contract.mark_source == contract.MarkSource.PROVIDER,
         liquidation_band=contract.liquidation_band,
+        exposure_limit_lots=contract.exposure_limit_lots,
     )
 
 

@@ -57,6 +57,10 @@ class MarketSpec:
             return self.contract.settlement_decimals
         return self.quote_decimals if side > 0 else self.base_decimals
 
+    def contract_ratio(self) -> tuple[int, int]:
+        """Units of the base asset in one of quantity, as a fraction: 1 but on margin markets."""
+        return (1, 1) if self.contract is None else self.contract.size.as_integer_ratio()
+
     def price_text(self, ticks: int) -> str:
         return units.text(ticks * self.tick_units, self.price_decimals)
 
@@ -117,6 +121,11 @@ def spec_of(market: Market) -> MarketSpec:
         reference_price=market.reference_price,
         contract=contract,
     )
+
+
+def contract_ratio(market: Market) -> tuple[int, int]:
+    """The same of a row."""
+    return market.contract.contract_size.as_integer_ratio() if hasattr(market, "contract") else (1, 1)
 
 
 def load_spec(market_id: int) -> MarketSpec:

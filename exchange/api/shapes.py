@@ -32,6 +32,7 @@ class OrderShape(serializers.Serializer):
     type = serializers.ChoiceField(choices=OrderType.choices)
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices)
     post_only = serializers.BooleanField()
+    reduce_only = serializers.BooleanField()
     self_trade_prevention = serializers.ChoiceField(choices=SelfTradePrevention.choices)
     price = AmountField(allow_null=True)
     stop_price = AmountField(allow_null=True)
@@ -41,7 +42,9 @@ class OrderShape(serializers.Serializer):
     remaining_quantity = AmountField()
     average_price = AmountField(allow_null=True)
     status = serializers.ChoiceField(choices=Order.Status.choices)
-    reserved = AmountField(help_text="Still set aside: quote asset for a buy, base asset for a sell.")
+    reserved = AmountField(
+        help_text="Still set aside: quote asset for a buy, base asset for a sell; on margin markets settlement asset."
+    )
     fee = AmountField(help_text="Paid so far, in the quote asset.")
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()

@@ -16,11 +16,19 @@ FROM exchange_fill f JOIN marketdata_contract c ON c.market_id = f.market_id
 GROUP BY f.account_id, f.market_id
 """
 
-#: What each account's positions say, open and closed ones together.
-BY_POSITIONS = """
+#: Every position that there ever was: open, closed, and put away.
+EVERY_POSITION = """
+SELECT account_id, market_id, quantity, cost, realized_quote, realized, fees, financing, closed_at
+FROM accounts_position
+UNION ALL
+SELECT account_id, market_id, 0, 0, realized_quote, realized, fees, financing, closed_at FROM accounts_archivedposition
+"""
+
+#: What each account's positions say, all together.
+BY_POSITIONS = f"""
 SELECT account_id, market_id, sum(quantity) AS quantity, sum(cost) AS cost, sum(realized_quote) AS realized,
        count(*) FILTER (WHERE closed_at IS NULL) AS open
-FROM accounts_position GROUP BY account_id, market_id
+FROM ({EVERY_POSITION}) every_position GROUP BY account_id, market_id
 """
 
 POSITION_CHECKS = [
@@ -79,12 +87,12 @@ POSITION_CHECKS = [
         "what margin trades and financing paid an account = what its positions say: realised profit, fees, financing,"
         " and what it could not pay",
         "accounts_position",
-        """
+        f"""
         SELECT account_id, asset_id, due.amount AS by_positions, paid.amount AS by_ledger
         FROM (
             SELECT account_id, asset_id, sum(amount) AS amount FROM (
                 SELECT p.account_id, c.settlement_id AS asset_id, p.realized - p.fees - p.financing AS amount
-                FROM accounts_position p JOIN marketdata_contract c ON c.market_id = p.market_id
+                FROM ({EVERY_POSITION}) p JOIN marketdata_contract c ON c.market_id = p.market_id
                 UNION ALL
                 SELECT account_id, asset_id, amount FROM accounts_shortfall
             ) each_amount GROUP BY account_id, asset_id HAVING sum(amount) <> 0

@@ -51,8 +51,9 @@ class MarginVenue:
         contract.save()
         markets.forget()
 
-    def mark(self, symbol: str, price: str, **terms) -> None:
-        marks.set_mark(market_id=markets.by_symbol(symbol).id, price=Decimal(price), **terms)
+    def mark(self, symbol: str, price: str, bid: str | None = None, ask: str | None = None, **terms) -> None:
+        sides = {"bid": bid and Decimal(bid), "ask": ask and Decimal(ask)}
+        marks.set_mark(market_id=markets.by_symbol(symbol).id, price=Decimal(price), **sides, **terms)
 
     def position(self, name: str, symbol: str) -> str:
         """`quantity cost margin/reserved`, of the open position; `flat` without one."""
