@@ -67,6 +67,12 @@ def _begun(key: Key, asset: Asset, state: State) -> Liquidation:
     )
 
 
+def close_interrupted() -> int:
+    """End what a process that died has left under way; whoever is still short is begun anew. How many those were."""
+    rows = Liquidation.objects.filter(ended_at__isnull=True)
+    return rows.update(outcome=Liquidation.Outcome.UNFILLED, ended_at=clock.now())
+
+
 async def liquidate(purse: Purse, liquidation_id: int) -> str:
     """Carry one out; its outcome. `purse`: the account as it was read when that was decided."""
     key, known = purse.key, purse

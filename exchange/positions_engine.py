@@ -98,6 +98,7 @@ async def _watch(leader: Leadership) -> None:
     global _marked
     _marked = asyncio.Event()
     engine = Engine()
+    await leader.do(liquidation.close_interrupted)
     hub.on_accounts(engine.hear)
     house_keeping = asyncio.create_task(_keep_house(), name="financing")
     try:
@@ -139,11 +140,16 @@ class Engine:
         dirty, self._dirty = self._dirty, set()
         try:
             verdict = await leader.do(self.monitor.step, dirty)
-            begun = await leader.do(liquidation.begin, verdict.liquidate) if verdict.liquidate else {}
+            if verdict.liquidate:
+                self._begin(verdict.liquidate, await leader.do(liquidation.begin, verdict.liquidate))
+            await leader.do(self.monitor.tell, verdict)
         except BaseException:
             self._dirty |= dirty
             raise
-        for purse in verdict.liquidate:
+        self._dirty |= await leader.do(self.monitor.check)
+
+    def _begin(self, purses: list[Purse], begun: dict[Key, int]) -> None:
+        for purse in purses:
             self.monitor.under_way.add(purse.key)
             self._tasks[purse.key] = asyncio.create_task(self._liquidate(purse, begun[purse.key]))
 

@@ -1,8 +1,9 @@
 """The risk monitor: after each round of marks it knows which accounts are called and which must be liquidated.
 
-`Monitor.step` is a plain function for one thread. It keeps every user's open positions in a RiskIndex, brought up by
-what it is told of (`dirty` accounts, from the hub) and, every CHECK_SECONDS, by comparing event sequences with the
-database, because a hint can be lost. The index only finds; an account is liquidated after it was read again.
+The monitor's functions are plain ones for one thread: `step` decides, `tell` and `check` may wait until what was
+decided is on its way. It keeps every user's open positions in a RiskIndex, brought up by what it is told of (`dirty`
+accounts, from the hub) and, every CHECK_SECONDS, by comparing event sequences with the database, because a hint can be
+lost. The index only finds; an account is liquidated after it was read again.
 
 Rules. A margin call is said once, when equity falls to the call level of used margin, and is over when equity is
 CLEAR_PARTS above that. Liquidation begins at the stop-out level, or below maintenance. Positions whose mark is stale
@@ -78,16 +79,20 @@ class Monitor:
     def step(self, dirty: Iterable[int] = ()) -> Verdict:
         """Take in what changed, mark everything, decide."""
         changed = set(dirty)
-        if time.monotonic() - self._checked_at > CHECK_SECONDS:
-            changed |= self._check()
+        if not self._specs:
+            changed |= self.check()
         low = set(self._refresh(changed)) if changed else set()
         low.update(touched(self._news(), self.index))
         return self._decide(low)
 
     # Keeping up
 
-    def _check(self) -> set[int]:
-        """Operators' changes; the accounts whose events have moved, or that are new or gone."""
+    def check(self) -> set[int]:
+        """Operators' changes; the accounts whose events have moved, or that are new or gone: dirty ones. Nothing if the
+        last look is not long ago.
+        """
+        if time.monotonic() - self._checked_at < CHECK_SECONDS:
+            return set()
         self._checked_at = time.monotonic()
         self._load_markets()
         if not self.open_calls:
@@ -148,12 +153,12 @@ class Monitor:
         limit, verdict = stop_out(), Verdict()
         verdict.called = [key for key in low if key not in self.open_calls]
         verdict.cleared = [key for key in self.open_calls if self._is_cleared(key)]
+        self.open_calls = (self.open_calls | set(verdict.called)) - set(verdict.cleared)
         candidates = {key for key in low | self.open_calls if self._is_stopped(key, limit)}
         if candidates:
             read = risk_reading.purses({key.account_id for key in candidates})
             found = [purse for purse in read if purse.key in candidates and self._may_close(purse)]
             verdict.liquidate = [purse for purse in found if is_at_stop_out(standing(purse.state()), limit)]
-        self._tell(verdict)
         return verdict
 
     def _is_stopped(self, key: Key, limit: int) -> bool:
@@ -170,9 +175,8 @@ class Monitor:
     def _may_close(self, purse: Purse) -> bool:
         return any(one.spec.id in self._fresh for one in purse.open)
 
-    def _tell(self, verdict: Verdict) -> None:
+    def tell(self, verdict: Verdict) -> None:
         """Keep calls and their ends, and tell the owners, in the same transaction."""
-        self.open_calls = (self.open_calls | set(verdict.called)) - set(verdict.cleared)
         news = [(key, True) for key in verdict.called] + [(key, False) for key in verdict.cleared]
         assets = Asset.objects.in_bulk({key.asset_id for key, _ in news}) if news else {}
         for start in range(0, len(news), CHUNK):

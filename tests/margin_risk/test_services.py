@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import Sum
 
 from accounts.models import ArchivedPosition, Position
-from exchange import positions_engine
+from exchange import liquidation, positions_engine
 from exchange.models import Liquidation
 from marketdata import clock, marks
 from marketdata.leadership import Leadership
@@ -63,7 +63,9 @@ def test_of_two_engines_one_leads_and_the_other_takes_over(venue):
         try:
             assert not await second.take()
             await first.close()
-            assert await second.take()
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not await second.take():  # the server lets go once it has noticed
+                    await asyncio.sleep(0.01)
         finally:
             await second.close()
 
@@ -90,6 +92,26 @@ def test_the_commands_run_and_end(venue, name):
     call_command(name, "--seconds", "0.3")
     with pytest.raises(CommandError):
         call_command(name, "--seconds", "0")
+
+
+def test_what_a_dead_engine_left_under_way_is_ended_and_begun_anew(venue, fast):
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.mark("EURUSD", "1.07900")
+    monitor = venue.engine.monitor
+    liquidation.begin(monitor.step(monitor.check()).liquidate)
+    venue.give_up_the_lead()
+    venue.order("rich BUY 10 EURUSD @ 1.07900")
+
+    async def play():
+        service = asyncio.create_task(positions_engine.run_engine())
+        try:
+            await until(lambda: Liquidation.objects.filter(ended_at__isnull=False).count() == 2)
+        finally:
+            service.cancel()
+            await asyncio.gather(service, return_exceptions=True)
+
+    venue.run(play())
+    assert venue.liquidations("ann") == ["UNFILLED 0/0", "RESTORED 0/1"]
 
 
 def test_closed_positions_are_put_away_and_nothing_is_lost(venue):

@@ -57,7 +57,8 @@ class RiskVenue(MarginVenue):
 
     def watch(self) -> None:
         """One look of the positions engine at everything, and the liquidations that it begins, to their end."""
-        self.engine.monitor._checked_at = float("-inf")  # what the hub would have told
+        self.engine.monitor._checked_at = float("-inf")
+        self.engine._dirty |= self.run(self.leader.do(self.engine.monitor.check))  # what the hub would have told
         self.run(self.engine.step(self.leader))
         self.run(self.engine.finished())
         self.run(self.engine.look_after(self.leader))
