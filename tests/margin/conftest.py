@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from accounts.models import Position
+from accounts.models import Balance, Position
 from exchange import audit
 from marketdata import markets, marks
 from marketdata.models import Asset, Contract, Market
@@ -65,6 +65,11 @@ class MarginVenue:
     def last(self, name: str, symbol: str) -> Position:
         """The newest position, open or closed."""
         return Position.objects.filter(account=self.accounts[name], market__symbol=symbol).first()
+
+    def fees_of(self, symbol: str) -> str:
+        """What the market's fee account has collected in dollars."""
+        balance = Balance.objects.filter(account__kind="FEES", account__market__symbol=symbol).first()
+        return plain(balance.available) if balance else "0"
 
     def is_sound(self) -> bool:
         """What the auditor says."""
