@@ -125,8 +125,8 @@ class Contract(models.Model):
         for name, check in checks.items():
             try:
                 check()
-            except ValueError as error:
-                errors[name] = str(error)
+            except (ValueError, TypeError, ArithmeticError) as error:
+                errors[name] = f"Cannot be read: {error}."
         return errors
 
     def _fixed_errors(self) -> dict[str, str]:

@@ -30,7 +30,8 @@ CHUNK_ROWS = 5_000
 PROGRESS_COMMANDS = 2_000
 #: What two books must agree on for each open order; side, price and quantities are in the hash already.
 COMPARED = ("side", "price", "quantity", "remaining", "status", "priority", "filled_notional", "fee", "account",
-            "client_order_id", "maker_rate", "taker_rate", "post_only", "prevention")  # fmt: skip
+            "client_order_id", "maker_rate", "taker_rate", "post_only", "prevention", "reduce_only",
+            "margin_per_lot")  # fmt: skip
 
 Progress = Callable[[int, int], None]
 

@@ -3,8 +3,8 @@
 IFC Markets, "How to Calculate Your Profit and Loss" (ifcmarkets.com/en/introduction/profit-loss-calculation); Blue
 Index, "Forex trading examples" (2006, in the Wayback Machine); OANDA fxTrade, "How to Calculate Profit and Loss",
 example 2; Forex4you, FAQ "How do I get profit from trades?"; OANDA help, "Margin-related calculations"
-(help.oanda.com/uk, OANDA One account); CGS International, "FX CFD Trading Example", example 2. Their figures are rounded
-or cut to the cent; ours have eight decimals.
+(help.oanda.com/uk, OANDA One account); CGS International, "FX CFD Trading Example", example 2. Their figures are
+rounded or cut to the cent; ours have eight decimals.
 """
 
 from decimal import ROUND_DOWN, Decimal
