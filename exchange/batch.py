@@ -144,7 +144,8 @@ class Batch:
         if cmd.spec.version != live.spec.version:
             validation.refit(cmd, live.spec)
         if live.spec.contract is not None:
-            margin.check_placing(cmd, live.spec, self.records.moment)
+            is_house = not self.sheet.holders[cmd.account].is_heard
+            margin.check_placing(cmd, live.spec, self.records.moment, is_house=is_house)
         if not cmd.is_liquidation:
             _check_band(live, cmd.price)
         if cmd.time_in_force == "GTC" and live.open_orders[cmd.account] >= live.spec.max_open_orders:

@@ -33,8 +33,10 @@ from marketdata import hours, marks, units
 from marketdata.markets import MarketSpec
 
 
-def check_placing(cmd: c.Place, spec: MarketSpec, moment: datetime) -> None:
-    """What a margin market asks of an order before it is planned; liquidations are decided elsewhere."""
+def check_placing(cmd: c.Place, spec: MarketSpec, moment: datetime, *, is_house: bool = False) -> None:
+    """What a margin market asks of an order before it is planned; liquidations are decided elsewhere. The house may quote
+    where new risk is stopped, or nobody could close.
+    """
     if cmd.is_liquidation:
         return
     contract = spec.contract
@@ -42,7 +44,7 @@ def check_placing(cmd: c.Place, spec: MarketSpec, moment: datetime) -> None:
         raise c.MarketClosed(f"{spec.symbol} is outside its trading hours.")
     if cmd.reduce_only:
         return
-    if contract.is_reduce_only:
+    if contract.is_reduce_only and not is_house:
         raise c.ReduceOnly(f"{spec.symbol} takes only reduce-only orders now.")
     if contract.needs_mark:
         marks.fresh(spec.id, spec.symbol)
