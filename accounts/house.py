@@ -1,6 +1,15 @@
 """The house's accounts of margin markets, made when they are first asked for."""
 
+from typing import NamedTuple
+
 from accounts.models import Account
+
+
+class House(NamedTuple):
+    """The accounts that stand behind a margin market, beside the one for fees."""
+
+    clearing: int
+    insurance: int
 
 
 def clearing_account(market_id: int) -> Account:

@@ -8,9 +8,9 @@ from django.conf import settings
 
 from accounts import equity
 from config import stock
-from exchange import barrier, closing, positions_engine
+from exchange import barrier, clockwork, closing, positions_engine
 from exchange.sequencer import sequencer
-from marketdata import feed, threads
+from marketdata import feed, metrics, threads
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,10 @@ async def startup() -> None:
     _tasks.append(asyncio.create_task(closing.run(), name="competitions"))
     _tasks.append(asyncio.create_task(positions_engine.run_updater(), name="margin-updater"))
     _tasks.append(asyncio.create_task(positions_engine.run_engine(), name="positions-engine"))
+    _tasks.append(asyncio.create_task(clockwork.run(), name="clockwork"))
     if settings.SIMULATOR:
         _tasks.append(asyncio.create_task(run_as_leader(), name="simulator"))
+    metrics.WORKERS.set(1)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -41,12 +43,14 @@ async def startup() -> None:
 
 async def shutdown() -> None:
     """Stop it: first what sends commands, then the matcher, so that nothing is left half done."""
-    from exchange.streams import lifecycle
+    from exchange.streams import last_wishes, lifecycle
 
+    metrics.WORKERS.set(0)
     for task in _tasks:
         task.cancel()
     await asyncio.gather(*_tasks, return_exceptions=True)
     _tasks.clear()
+    await last_wishes.finish()
     await asyncio.to_thread(sequencer.stop)
     await lifecycle.stop()
     await asyncio.to_thread(barrier.stop)

@@ -6,12 +6,25 @@ rest comes again with that account named. A refusal answers one command and leav
 committed, the live books are ahead of the database: if anything fails, the caller discards them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from accounts import ledger
+from exchange import (
+    admission,
+    conditions,
+    fee_tiers,
+    following,
+    limits,
+    margin,
+    paying,
+    reach,
+    spot,
+    store,
+    upkeep,
+    validation,
+)  # fmt: skip
 from exchange import commands as c
-from exchange import margin, reach, spot, store, validation
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh, Replay
 from exchange.depth import Delta
@@ -21,7 +34,7 @@ from exchange.journal import Kind, amend_row, place_row
 from exchange.live import LiveOrder, new_order
 from exchange.records import Records
 from exchange.registry import Registry
-from marketdata import bulk, marks, units
+from marketdata import bulk
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -56,18 +69,23 @@ class Batch:
     records: Records | None = None
     ids: Iterator[int] | None = None
     margin_desk: margin.Desk | None = None
+    #: Where something follows from what was done; how much of it was; where some is left (see exchange.following).
+    stirred: list[LiveBook] = field(default_factory=list)
+    followed: int = 0
+    unfinished: set[int] = field(default_factory=set)
 
     def lock(self, cursor) -> None:
         """Begin; lock the markets and bring their books up to date; lock every account within reach, and read it.
 
         One round trip if this process's books are up to date as they are, else one for each of the two kinds of lock.
         """
+        fee_tiers.rates.refresh(cursor)
         self.where = reach.locate(cursor, self.registry.books.values(), self.commands)
         ids = reach.markets(cursor, self.commands, self.where)
         self.registry.prepare(ids)
         if not (self.registry.is_likely_current(ids) and self._lock_at_once(cursor, ids)):
             self._lock_in_turn(cursor, ids)
-        self.ids = iter(self.registry.ids.take(cursor, ORDER, len(self._placements())))
+        self.ids = iter(self.registry.ids.take(cursor, ORDER, sum(cmd.orders for cmd in self._placements())))
 
     def _placements(self) -> list[Place]:
         return [command for command in self.commands if isinstance(command, Place)]
@@ -115,53 +133,98 @@ class Batch:
     def decide(self) -> None:
         """Each command in turn, until all are done or one would touch an account that is not locked."""
         handlers = {
-            Place: self._place,
-            Amend: self._amend,
-            Cancel: self._cancel,
-            CancelAll: self._cancel_all,
+            Place: self._place, Amend: self._amend, Cancel: self._cancel, CancelAll: self._cancel_all,
             Refresh: self._refresh,
-        }
+        }  # fmt: skip
+        if missing := upkeep.run(self):
+            self.unlocked = missing
+            return
+        self.stirred += [live for live in self.books.values() if live.waiting.due]
         for cmd in self.commands:
+            if self.stirred and not self._follow():
+                return
             try:
-                self.outcomes.append(handlers[type(cmd)](cmd))
+                handler = handlers.get(type(cmd))
+                self.outcomes.append(handler(cmd) if handler else cmd.apply(self))
             except Refusal as refusal:
                 self.outcomes.append(refusal)
             except Unlocked as reached:
                 assert reached.accounts - self.extra_accounts, "an account that was asked for could not be locked"
                 self.unlocked = reached.accounts
                 return
+        self._follow()
 
-    def _place(self, cmd: Place) -> Outcome:
+    def _follow(self) -> bool:
+        """Do what follows from the commands so far; False when the rest is for the next batch."""
+        while self.stirred:
+            live = self.stirred.pop()
+            if not following.follow(self, live):
+                self.unfinished.add(live.spec.id)
+                return False
+        return True
+
+    def stir(self, live: LiveBook) -> None:
+        """Something may follow in this market from what was done."""
+        if live.waiting.due:
+            self.stirred.append(live)
+
+    def replay(self, cmd: Place) -> Replay | None:
+        """The answer to a placement that was made before."""
         if cmd.client_order_id is not None and (known := self.known.get((cmd.account, cmd.client_order_id))):
-            return _replay(cmd, *known)
+            return admission.replay(cmd, *known)
+        return None
+
+    def market_of(self, cmd: Place) -> LiveBook:
         live = self.books.get(cmd.spec.id)
         if live is None:
             raise c.MarketClosed(f"{cmd.spec.symbol} is gone.")
+        return live
+
+    def _place(self, cmd: Place) -> Outcome:
+        if known := self.replay(cmd):
+            return known
+        live = self.market_of(cmd)
+        return self.accept(cmd, live, *self.admit(cmd, live))
+
+    def check(self, cmd: Place, live: LiveBook) -> LiveOrder:
+        """The order, if the market takes it; a Refusal otherwise. Nothing has changed."""
         self._check_market(live)
-        if not (self.sheet.holders[cmd.account].is_active or cmd.is_liquidation):
-            raise c.AccountInactive("This account may not place orders; ask the operator.")
-        self._check_entry(cmd.account, live)
+        if not cmd.is_liquidation:
+            self._check_entry(cmd.account, live)
         if cmd.spec.version != live.spec.version:
             validation.refit(cmd, live.spec)
-        if live.spec.contract is not None:
-            is_house = not self.sheet.holders[cmd.account].is_heard
-            margin.check_placing(cmd, live.spec, self.records.moment, is_house=is_house)
-        if not cmd.is_liquidation:
-            _check_band(live, cmd.price)
-        if cmd.time_in_force == "GTC" and live.open_orders[cmd.account] >= live.spec.max_open_orders:
+        limits.check(self, live, cmd)
+        if cmd.more:
+            conditions.complete(cmd, live)
+        elif not cmd.is_liquidation:
+            admission.check_band(live, cmd.price)
+        if cmd.time_in_force not in ("IOC", "FOK") and live.open_orders[cmd.account] >= live.spec.max_open_orders:
             raise c.TooManyOpenOrders(
                 f"At most {live.spec.max_open_orders} open orders in {live.spec.symbol}; cancel some."
             )
         order = self._order(cmd, live)
-        if order.reduce_only:
-            self.margin_desk.check_reduce_only(live, order, order.quantity)
-        plan = self._plan(live, lambda: live.plan(order))
+        if live.spec.contract is not None:
+            self.margin_desk.check(self.sheet, live, order, cmd)
+        return order
+
+    def admit(self, cmd: Place, live: LiveBook) -> tuple[LiveOrder, Plan | None]:
+        """The order with its funds set aside, and its plan (None if it is to wait), or a Refusal and no change."""
+        order = self.check(cmd, live)
+        if order.stop is not None:
+            self.desk(live).hold(self.sheet, live.spec, order)
+            return order, None
+        plan = self._plan(live, order, lambda: live.plan(order))
         if order.budget is not None and not plan.filled and not plan.expired_makers:
             raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
-        self._desk(live).reserve(self.sheet, live.spec, order, plan)
-        return self._enter(cmd, live, order, plan)
+        self.desk(live).reserve(self.sheet, live.spec, order, plan)
+        return order, plan
+
+    def desk(self, live: LiveBook):
+        """Who reserves, settles and releases there."""
+        return spot if live.spec.contract is None else self.margin_desk
 
     def _order(self, cmd: Place, live: LiveBook) -> LiveOrder:
+        maker_rate, taker_rate = fee_tiers.rates.of(cmd.account, live.spec)
         return new_order(
             id=next(self.ids),
             account=cmd.account,
@@ -174,89 +237,81 @@ class Batch:
             post_only=cmd.post_only,
             prevention=cmd.prevention,
             budget=cmd.budget,
-            maker_rate=live.spec.maker_rate,
-            taker_rate=live.spec.taker_rate,
+            maker_rate=maker_rate,
+            taker_rate=taker_rate,
             created_at=self.records.moment,
+            more=cmd.more,
             reduce_only=cmd.reduce_only,
         )
 
-    def _desk(self, live: LiveBook):
-        """Who reserves, settles and releases there."""
-        return spot if live.spec.contract is None else self.margin_desk
+    def wait(self, cmd: Place, live: LiveBook, order: LiveOrder) -> dict:
+        """Take an admitted order in that waits."""
+        sequence = self.records.command(live, Kind.PLACE, order.id, place_row(order, None))
+        live.wait(order, sequence, self.records.moment)
+        self._remember(cmd, live, order)
+        return {**self.records.touch(live, order), "fills": []}
 
-    def _enter(self, cmd: Place, live: LiveBook, order: LiveOrder, plan) -> dict:
+    def _remember(self, cmd: Place, live: LiveBook, order: LiveOrder) -> None:
+        self.records.add(live, order, cmd.fingerprint)
+        if cmd.client_order_id is not None:
+            self.known[cmd.account, cmd.client_order_id] = (order.id, cmd.fingerprint)
+
+    def accept(self, cmd: Place, live: LiveBook, order: LiveOrder, plan: Plan | None) -> dict:
         """After this line nothing may fail: the book changes, then the money follows."""
+        if plan is None:
+            return self.wait(cmd, live, order)
         sequence = live.sequence
         if plan.rests or plan.matches or plan.expired_makers:
             sequence = self.records.command(live, Kind.PLACE, order.id, place_row(order, order.budget))
         matches = live.enter(order, plan, sequence, self.records.moment)
-        self.records.add(live, order, cmd.fingerprint)
-        if cmd.client_order_id is not None:
-            self.known[cmd.account, cmd.client_order_id] = (order.id, cmd.fingerprint)
-        return self._settle(live, order, plan, matches)
+        self._remember(cmd, live, order)
+        return self.settle(live, order, plan, matches)
 
-    def _settle(self, live: LiveBook, order: LiveOrder, plan, matches) -> dict:
+    def settle(self, live: LiveBook, order: LiveOrder, plan, matches) -> dict:
         """Money and notes of an order that has just met the book; its answer."""
-        sheet, spec, desk = self.sheet, live.spec, self._desk(live)
-        desk.free_taken(sheet, spec, order, plan)
+        sheet, spec = self.sheet, live.spec
+        self.desk(live).free_taken(sheet, spec, order, plan)
         answer = self.records.touch(live, order)
         answer["fills"] = []
         for match in matches:
             maker = match.maker
-            desk.free_filled(sheet, spec, maker, match.lots)
-            buy, sell = (order, maker) if order.side > 0 else (maker, order)
-            buyer_fee, seller_fee = (
-                (match.taker_fee, match.maker_fee) if order.side > 0 else (match.maker_fee, match.taker_fee)
-            )
-            desk.settle(
-                sheet,
-                live,
-                reference=len(self.records.trades),
-                buyer=buy.account,
-                seller=sell.account,
-                lots=match.lots,
-                notional=match.notional,
-                buyer_fee=buyer_fee,
-                seller_fee=seller_fee,
-            )
+            spot.free_filled(sheet, spec, maker, match.lots)
+            paying.pay(self, live, match)
             self.records.touch(live, maker)
             self.records.trade(live, match, answer["fills"])
         for maker in plan.expired_makers:
-            desk.release_rest(sheet, spec, maker)
+            spot.release_rest(sheet, spec, maker)
             self.records.touch(live, maker)
         if not order.is_open() and order.remaining:
-            desk.release_rest(sheet, spec, order)
+            spot.release_rest(sheet, spec, order)
         if live.reducing:
-            self._take_out_excess(live, [order.account, *(maker.account for maker, _ in plan.matches)])
+            self.margin_desk.take_out_excess(self, live, [order.account, *(maker.account for maker, _ in plan.matches)])
+        self.stir(live)
         return answer
 
-    def _take_out_excess(self, live: LiveBook, accounts: Iterable[int]) -> None:
-        """Reduce-only orders end with what they could reduce."""
-        for account in dict.fromkeys(accounts):
-            for order in self.margin_desk.excess(live, account):
-                self._take_out(live, order)
-
     def _amend(self, cmd: Amend) -> Outcome:
-        live, order = self._open_order(cmd.account, cmd.order_id)
+        live, order = self.open_order(cmd.account, cmd.order_id)
         self._check_market(live)
         self._check_entry(cmd.account, live)
-        price, quantity = _new_terms(live, order, cmd)
+        conditions.check_amendable(order)
+        limits.check_amendment(self, live, order.account)
+        price, quantity = admission.new_terms(live, order, cmd)
         remaining = quantity - order.filled
-        terms = {"price": price, "quantity": quantity, "post_only": order.post_only, "prevention": order.prevention}
-        plan = self._plan(live, lambda: live.book.plan_amend(order.id, **terms))
         if order.reduce_only:
             self.margin_desk.check_reduce_only(live, order, remaining)
-        self._desk(live).change_reserve(self.sheet, live.spec, order, plan, price=price, remaining=remaining)
+        terms = {"price": price, "quantity": quantity, "post_only": order.post_only, "prevention": order.prevention}
+        plan = self._plan(live, order, lambda: live.plan_amend(order.id, **terms))
+        self.desk(live).change_reserve(self.sheet, live.spec, order, plan, price=price, remaining=remaining)
         sequence = self.records.command(live, Kind.AMEND, order.id, amend_row(price, quantity, order))
         matches = live.amend(plan, sequence, self.records.moment)
-        answer = self._settle(live, order, plan, matches)
-        return _without_older_fills(order, plan, answer)
+        answer = self.settle(live, order, plan, matches)
+        return admission.without_older_fills(order, plan, answer)
 
     def _cancel(self, cmd: Cancel) -> Outcome:
-        live, order = self._open_order(cmd.account, cmd.order_id)
+        live, order = self.open_order(cmd.account, cmd.order_id)
         if cmd.account is not None:
             self._check_not_halted(live)
-        return self._take_out(live, order)
+        return self.cancel_order(live, order)
 
     def _cancel_all(self, cmd: CancelAll) -> Outcome:
         """Of one market, or of all that are not halted."""
@@ -266,26 +321,31 @@ class Batch:
         for live in self.books.values():
             halted = self.status[live.spec.id] == Market.Status.HALTED
             if cmd.market_id in (None, live.spec.id) and live.open_orders[cmd.account] and not halted:
-                mine = [order for order in live.book.orders.values() if order.account == cmd.account]
-                answers += [self._take_out(live, order) for order in mine]
+                orders = [*live.book.orders.values(), *live.waiting.orders.values()]
+                answers += [self.cancel_order(live, order) for order in orders if order.account == cmd.account]
         return answers
 
     def _refresh(self, cmd: Refresh) -> Outcome:
         """Locking the market has done it."""
         return {}
 
-    def _take_out(self, live: LiveBook, order: LiveOrder) -> dict:
-        self._desk(live).release_rest(self.sheet, live.spec, order)
+    def cancel_order(self, live: LiveBook, order: LiveOrder) -> dict:
+        spot.release_rest(self.sheet, live.spec, order)
+        return self.take_out(live, order)
+
+    def take_out(self, live: LiveBook, order: LiveOrder) -> dict:
+        """Cancel an order that holds nothing any more."""
         self.records.command(live, Kind.CANCEL, order.id, {})
         live.cancel(order.id, self.records.moment)
+        self.stir(live)
         return {**self.records.touch(live, order), "fills": None if order.filled else []}
 
     # Checks
 
-    def _open_order(self, account: int | None, order_id: int) -> tuple[LiveBook, LiveOrder]:
+    def open_order(self, account: int | None, order_id: int) -> tuple[LiveBook, LiveOrder]:
         """The order if it rests and belongs to the account; UnknownOrder or OrderNotOpen otherwise."""
         for live in self.books.values():
-            order = live.book.orders.get(order_id)
+            order = live.find(order_id)
             if order is not None and account in (None, order.account):
                 return live, order
         found = self.where.get(order_id)
@@ -297,20 +357,12 @@ class Batch:
         raise c.OrderNotOpen(f"Order {order_id} is no longer open.")
 
     def _check_market(self, live: LiveBook) -> None:
-        status = self.status[live.spec.id]
-        if status == Market.Status.OPEN:
-            return
-        if status == Market.Status.CLOSED:
-            raise c.MarketClosed(f"{live.spec.symbol} is closed.")
-        hint = (
-            "only cancellations are taken"
-            if status == Market.Status.CANCEL_ONLY
-            else "nothing moves until the operator reopens it"
-        )
-        raise c.MarketHalted(f"{live.spec.symbol} is halted: {hint}.")
+        admission.check_status(live, self.status[live.spec.id])
 
     def _check_entry(self, account: int, live: LiveBook) -> None:
-        """A competition entry trades its competition's markets while that is on."""
+        """An account that was not stopped trades, a competition entry its competition's markets while that is on."""
+        if not self.sheet.holders[account].is_active:
+            raise c.AccountInactive("This account may not trade: it was stopped by you (kill switch) or the operator.")
         if terms := self.sheet.holders[account].terms:
             terms.check(live.spec.id, live.spec.symbol, self.records.moment)
 
@@ -318,23 +370,23 @@ class Batch:
         if self.status[live.spec.id] == Market.Status.HALTED:
             self._check_market(live)
 
-    def _plan(self, live: LiveBook, look: Callable) -> Plan:
-        """The plan that `look` gives, checked. Reduce-only orders that it would fill beyond their positions are taken
-        out before.
+    def _plan(self, live: LiveBook, order: LiveOrder, look: Callable[[], Plan]) -> Plan:
+        """The plan that `look` gives, guarded and checked. Reduce-only orders that it would fill beyond their positions
+        are taken out before.
         """
-        plan = look()
-        self._check_plan(plan)
-        while live.reducing and (excess := self.margin_desk.over_reducing(live, plan)):
-            for order in excess:
-                self._take_out(live, order)
+        plan = limits.guard(self, live, order, look())
+        self._check_plan(live, plan)
+        while live.reducing and self.margin_desk.take_out_over_reducing(self, live, plan):
             plan = look()
-            self._check_plan(plan)
+            self._check_plan(live, plan)
         return plan
 
-    def _check_plan(self, plan) -> None:
+    def _check_plan(self, live: LiveBook, plan) -> None:
         if plan.refusal:
             raise c.ENGINE_REFUSALS[plan.refusal]
         reached = {maker.account for maker, _ in plan.matches}
+        if reached and live.waiting.triggers.waiting:
+            reached |= following.accounts_of(live, plan)
         if not reached <= self.sheet.holders.keys():
             raise Unlocked(reached)
 
@@ -345,49 +397,3 @@ class Batch:
         statements = self.records.statements(cursor, self.registry.ids, self.sheet, self.books)
         self.deltas = self.records.deltas(self.books)
         return statements
-
-
-def _replay(cmd: Place, order_id: int, fingerprint: str | None) -> Replay:
-    if fingerprint != cmd.fingerprint:
-        raise c.ClientOrderIdReused(
-            f"client_order_id {cmd.client_order_id!r} belongs to order {order_id}, which has other terms; use a new id."
-        )
-    return Replay(order_id)
-
-
-def _check_band(live: LiveBook, price: int | None) -> None:
-    """A limit price must be near the market: nobody trades by a typing error."""
-    mark = marks.mark(live.spec.id) if live.spec.contract is not None else None
-    if price is None or (band := live.band(mark and mark.price)) is None:
-        return
-    market_price, low, high = band
-    if not low <= price <= high:
-        spec = live.spec
-        raise c.PriceOutOfBand(
-            f"Price {spec.price_text(price)} is out of band: the market price of {spec.symbol} is "
-            f"{units.plain(market_price)}, "
-            f"valid are {spec.price_text(low)} to {spec.price_text(high)}."
-        )
-
-
-def _new_terms(live: LiveBook, order: LiveOrder, cmd: Amend) -> tuple[int, int]:
-    """The amended price and quantity in ticks and lots, checked."""
-    spec = live.spec
-    price = order.price if cmd.price is None else validation.ticks(spec, cmd.price)
-    quantity = order.quantity if cmd.quantity is None else validation.lots(spec, cmd.quantity)
-    if quantity <= order.filled:
-        raise c.QuantityOutOfRange(
-            f"{spec.quantity_text(order.filled)} are filled already; "
-            "the new quantity must be above that, or cancel the order."
-        )
-    validation.check_size(spec, price, quantity, None)
-    if price != order.price:
-        _check_band(live, price)
-    return price, quantity
-
-
-def _without_older_fills(order: LiveOrder, plan, answer: dict) -> dict:
-    """An amendment's answer knows only the fills it made; None tells the door to read them all."""
-    if order.filled != plan.filled:
-        answer["fills"] = None
-    return answer

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import orjson
 
-from exchange.live import LiveOrder, new_order
+from exchange.live import LiveOrder, SpecialOrder, new_order
 from exchange.models import BookCommand
 from marketdata import bulk, clock
 
@@ -18,8 +18,18 @@ Kind = BookCommand.Kind
 #: Rows read at a time when a book catches up.
 CHUNK_ROWS = 5_000
 
+#: What a SpecialOrder is placed with.
+TERMS = (
+    "stop", "direction", "trail", "trail_rate", "display", "expires_at", "list_id", "list_kind", "list_role",
+    "waits_for", "shared",
+)  # fmt: skip
+
 #: (sequence, kind, order id, command, created at)
 Row = tuple[int, str, int, dict, datetime]
+
+
+class JournalGone(Exception):
+    """The journal is not kept from there on: what is older than a checkpoint may be deleted (exchange.retention)."""
 
 
 def place_row(order: LiveOrder, budget: int | None) -> dict:
@@ -43,6 +53,8 @@ def place_row(order: LiveOrder, budget: int | None) -> dict:
     }
     if order.margin_per_lot is not None:
         row |= {"reduce_only": order.reduce_only, "margin_per_lot": order.margin_per_lot}
+    if isinstance(order, SpecialOrder):
+        row["more"] = {name: value for name in TERMS if (value := getattr(order, name))}
     return row
 
 

@@ -26,16 +26,18 @@ from accounts.models import Journal
 from accounts.netting import Net
 from accounts.positions import LivePosition, Positions, Shortage, exposure
 from exchange import commands as c
+from exchange import spot
 from exchange.books import LiveBook
 from exchange.engine.book import Plan
-from exchange.live import RATE_ONE, LiveOrder, fee_on
+from exchange.live import RATE_ONE, LiveOrder, fee_on, held
+from exchange.models import ListKind, ListRole
 from marketdata import hours, marks, units
 from marketdata.markets import MarketSpec
 
 
 def check_placing(cmd: c.Place, spec: MarketSpec, moment: datetime, *, is_house: bool = False) -> None:
-    """What a margin market asks of an order before it is planned; liquidations are decided elsewhere. The house may quote
-    where new risk is stopped, or nobody could close.
+    """What a margin market asks of an order before it is planned; liquidations are decided elsewhere. The house may
+    quote where new risk is stopped, or nobody could close.
     """
     if cmd.is_liquidation:
         return
@@ -80,6 +82,40 @@ class Desk:
 
     # Reserving
 
+    def check(self, sheet: Sheet, live: LiveBook, order: LiveOrder, cmd: c.Place) -> None:
+        """What the market asks of a new order, and what each of its lots would reserve; a Refusal otherwise."""
+        is_house = not sheet.holders[order.account].is_heard
+        check_placing(cmd, live.spec, self.moment, is_house=is_house)
+        is_exit = order.list_kind == ListKind.BRACKET and order.list_role != ListRole.ENTRY
+        if is_exit:
+            order.reduce_only = True  # of a position that the entry is yet to open; looked at when its turn comes
+        elif order.reduce_only:
+            self.check_reduce_only(live, order, order.quantity)
+        order.margin_per_lot = self._per_lot(sheet, live.spec, order)
+
+    def _per_lot(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> int:
+        if order.reduce_only or order.price is None or not sheet.holders[order.account].is_heard:
+            return 0
+        rates = {"taker_rate": order.taker_rate, "worst_rate": max(order.maker_rate, order.taker_rate)}
+        lots = order.remaining + order.hidden
+        return self.need(
+            sheet, spec, order.account, order.side, matches=[], rests=lots, price=order.price, **rates
+        ).per_lot
+
+    def hold(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> None:
+        """Set aside what a waiting order holds; InsufficientMargin otherwise, with nothing changed."""
+        needed, settlement = held(spec, order), spec.contract.settlement_id
+        if needed:
+            spendable = self._spendable(sheet, spec, order.account)
+            if spendable < needed:
+                raise insufficient(spec, needed, spendable)
+        sheet.reserve(order.account, settlement, needed)
+
+    def _spendable(self, sheet: Sheet, spec: MarketSpec, account: int) -> int:
+        settlement = spec.contract.settlement_id
+        unrealized = sum(one.unrealized for one in self.positions.exposures(account, settlement))
+        return sheet.available(account, settlement) + min(0, unrealized)
+
     def reserve(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
         """Set aside what the resting part needs, if the account can carry the whole order. InsufficientMargin, or
         ReduceOnly where it would open, otherwise; nothing changed then.
@@ -90,7 +126,7 @@ class Desk:
         self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan, *, price: int, remaining: int
     ) -> None:
         """Move an open order's reserve to other terms."""
-        self._reserve(sheet, spec, order, plan, price, freed=(order.margin_per_lot or 0) * order.remaining)
+        self._reserve(sheet, spec, order, plan, price, freed=held(spec, order))
 
     def _reserve(
         self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan, price: int | None, *, freed: int
@@ -136,7 +172,7 @@ class Desk:
             notional = spec.notional(at, lots)
             before, netted = net, netting.fill(net, side=side, lots=lots, notional=notional)
             net = netted.net
-            cash += rate.down(netted.realized) - rate.down(fee_on(notional, taker_rate))
+            cash += rate.down(netted.realized) - rate.up(fee_on(notional, taker_rate))
             closed += netted.closed
             opened += netted.opened
             needed += _opening_margin(spec, rate, leverage, before, netted)
@@ -156,15 +192,9 @@ class Desk:
     # Releasing
 
     def free_taken(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
-        """An incoming order has reserved only for what rests."""
-
-    def free_filled(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, lots: int) -> None:
-        """Release what these lots of a resting order had reserved."""
-        sheet.release(order.account, spec.contract.settlement_id, (order.margin_per_lot or 0) * lots)
-
-    def release_rest(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> None:
-        """Give back all that an order which ends here still holds; nothing, if it never rested."""
-        self.free_filled(sheet, spec, order, order.remaining)
+        """An incoming order has reserved only for what rests; one that waited before, for all of it."""
+        if order.triggered_at is not None and plan.quantity is None:
+            spot.free_filled(sheet, spec, order, plan.filled)
 
     # Settling
 
@@ -186,7 +216,7 @@ class Desk:
         asset, rate = spec.contract.settlement_id, conversion.rate_of(spec)
         fees, cover, entries, opened = 0, 0, [], []
         for account, side, fee in ((buyer, 1, buyer_fee), (seller, -1, seller_fee)):
-            paid = rate.down(fee)
+            paid = rate.down(fee) if fee >= 0 else -rate.down(-fee)
             due, position = self._net(sheet, spec, rate, account, side, lots, notional, paid)
             short = self._shortage(sheet, asset, account, due)
             if short:
@@ -288,6 +318,19 @@ class Desk:
             if maker.reduce_only and left[maker.account] * maker.side > 0:
                 found.append(maker)
         return found
+
+    def take_out_over_reducing(self, batch, live: LiveBook, plan: Plan) -> bool:
+        """Cancel the resting orders that the plan would fill beyond their owner's position; whether there were any."""
+        found = self.over_reducing(live, plan)
+        for order in found:
+            batch.cancel_order(live, order)
+        return bool(found)
+
+    def take_out_excess(self, batch, live: LiveBook, accounts: Iterable[int]) -> None:
+        """Reduce-only orders end with what they could reduce."""
+        for account in dict.fromkeys(accounts):
+            for order in self.excess(live, account):
+                batch.cancel_order(live, order)
 
     def excess(self, live: LiveBook, account: int) -> list[LiveOrder]:
         """The account's resting reduce-only orders that its position no longer needs, newest first."""

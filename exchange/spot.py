@@ -8,14 +8,15 @@ reserved at the limit price.
 
 from accounts.ledger import Sheet
 from accounts.models import Journal
-from exchange.books import LiveBook
 from exchange.engine.book import BUY, Plan
 from exchange.live import RATE_ONE, LiveOrder, held, required
 from marketdata.markets import MarketSpec
 
 
 def reserve_asset(spec: MarketSpec, side: int) -> int:
-    """The asset that an order of this side sets aside and pays with."""
+    """The asset that an order of this side sets aside and pays with; on margin markets both sides' is the same."""
+    if spec.contract is not None:
+        return spec.contract.settlement_id
     return spec.quote_id if side == BUY else spec.base_id
 
 
@@ -35,6 +36,11 @@ def reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> Non
         needed = max(plan.filled, order.remaining) * spec.lot_units
     if sheet.available(order.account, asset) < needed:
         sheet.refuse(order.account, asset, needed)
+
+
+def hold(sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> None:
+    """Set aside what a waiting order holds; InsufficientFunds otherwise, with nothing changed."""
+    sheet.reserve(order.account, reserve_asset(spec, order.side), held(spec, order))
 
 
 def change_reserve(
@@ -64,7 +70,7 @@ def free_filled(sheet: Sheet, spec: MarketSpec, order: LiveOrder, lots: int) -> 
     `order.remaining` is already without them.
     """
     if lots and order.price is not None:
-        freed = held(spec, order, order.remaining + lots) - held(spec, order)
+        freed = held(spec, order, order.remaining + order.hidden + lots) - held(spec, order)
         sheet.release(order.account, reserve_asset(spec, order.side), freed)
 
 
@@ -75,9 +81,10 @@ def release_rest(sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> None:
 
 def settle(
     sheet: Sheet,
-    live: LiveBook,
+    spec: MarketSpec,
     *,
     reference: int,
+    fees: int,
     buyer: int,
     seller: int,
     lots: int,
@@ -86,7 +93,6 @@ def settle(
     seller_fee: int,
 ) -> None:
     """One trade's journal of accounts, lots and quote units; what the fills had reserved is freed already."""
-    spec = live.spec
     base, quote, quantity = spec.base_id, spec.quote_id, lots * spec.lot_units
     sheet.post(
         Journal.Kind.TRADE,
@@ -95,7 +101,7 @@ def settle(
             (buyer, base, quantity),
             (seller, base, -quantity),
             (seller, quote, notional - seller_fee),
-            (live.fees, quote, buyer_fee + seller_fee),
+            (fees, quote, buyer_fee + seller_fee),
         ),
         reference=reference,
     )

@@ -10,8 +10,8 @@ from accounts.models import Position
 from exchange import margin_reading, positions
 from exchange.api import margin_shapes as shapes
 from marketdata import clock, markets
-from marketdata.api.acceptor import validated
-from marketdata.api.fields import MAX_ID, read_query
+from marketdata.api.acceptor import read_query, validated
+from marketdata.api.fields import MAX_ID
 
 #: What a closed position no longer has.
 NOTHING_LIVE = dict.fromkeys(

@@ -123,7 +123,7 @@ LEDGER_CHECKS = [
     Check(
         4,
         "reserved_is_what_orders_need",
-        "an account's reserved = the sum of what its open orders, positions and pending withdrawals hold",
+        "an account's reserved = what its open orders, positions, pending withdrawals and unsettled trades hold",
         "accounts_balance",
         """
         SELECT account_id, asset_id, b.reserved AS balance_reserved, o.reserved AS held,
@@ -142,6 +142,12 @@ LEDGER_CHECKS = [
                 WHERE p.closed_at IS NULL
                 UNION ALL
                 SELECT account_id, amount, asset_id FROM accounts_withdrawal WHERE status = 'PENDING'
+                UNION ALL
+                SELECT s.buyer_id, s.notional + s.buyer_fee, m.quote_id
+                FROM exchange_settlement s JOIN marketdata_market m ON m.id = s.market_id WHERE s.settled_at IS NULL
+                UNION ALL
+                SELECT s.seller_id, s.quantity, m.base_id
+                FROM exchange_settlement s JOIN marketdata_market m ON m.id = s.market_id WHERE s.settled_at IS NULL
             ) each_hold
             GROUP BY 1, 2
         ) o USING (account_id, asset_id)

@@ -33,8 +33,9 @@ async def start() -> None:
     is_first = not hub.is_running()
     await hub.start()
     if is_first:
-        for work in (_check_for_ever, outbox.watch, margin_feed.run):
-            task = asyncio.create_task(work())
+        works = (("stream-check", _check_for_ever), ("slow-sockets", outbox.watch), ("margin-feed", margin_feed.run))
+        for name, work in works:
+            task = asyncio.create_task(work(), name=name)
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
 

@@ -5,7 +5,7 @@ import marketdata.models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("marketdata", "0005_margin")]
+    dependencies = [("marketdata", "0007_margin")]
 
     operations = [
         migrations.CreateModel(

@@ -13,7 +13,7 @@ import marketdata.models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('marketdata', '0004_scheduled_status'),
+        ('marketdata', '0006_sessions'),
     ]
 
     operations = [

@@ -7,8 +7,8 @@ import marketdata.models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0006_margin'),
-        ('marketdata', '0006_marks'),
+        ('accounts', '0008_margin'),
+        ('marketdata', '0008_marks'),
     ]
 
     operations = [

@@ -11,8 +11,8 @@ import marketdata.models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0005_json_as_written'),
-        ('marketdata', '0006_marks'),
+        ('accounts', '0007_fee_tiers'),
+        ('marketdata', '0008_marks'),
     ]
 
     operations = [
@@ -137,5 +137,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='shortfall',
             constraint=models.CheckConstraint(condition=models.Q(('amount', django.db.models.expressions.CombinedExpression(models.F('covered'), '+', models.F('uncovered'))), ('covered__gte', 0), ('uncovered__gte', 0)), name='shortfall_adds_up'),
+        ),
+        # The writer takes ids in blocks, see exchange.ids.
+        migrations.RunSQL(
+            'ALTER SEQUENCE accounts_position_id_seq INCREMENT BY 64',
+            'ALTER SEQUENCE accounts_position_id_seq INCREMENT BY 1',
         ),
     ]

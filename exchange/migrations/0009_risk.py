@@ -7,9 +7,9 @@ import marketdata.models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0007_financing'),
-        ('exchange', '0004_margin'),
-        ('marketdata', '0006_marks'),
+        ('accounts', '0009_financing'),
+        ('exchange', '0008_margin'),
+        ('marketdata', '0008_marks'),
     ]
 
     operations = [

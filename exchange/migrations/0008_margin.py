@@ -8,7 +8,7 @@ import marketdata.models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('exchange', '0003_json_as_written'),
+        ('exchange', '0007_retention'),
     ]
 
     operations = [
