@@ -44,6 +44,14 @@ def _task_name() -> str:
     return "" if UNNAMED_TASK.fullmatch(name) else name
 
 
+class PeersMistakes(logging.Filter):
+    """Drops the trace that uvicorn writes when a text frame is not UTF-8; that socket is closed with 1007."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, UnicodeDecodeError) and record.msg.startswith("Invalid UTF-8"))
+
+
 class TextFormatter(logging.Formatter):
     """For people at a terminal."""
 
@@ -121,13 +129,13 @@ def configuration(*, form: str, level: str) -> dict:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"origin": {"()": Origin}},
+        "filters": {"origin": {"()": Origin}, "peers": {"()": PeersMistakes}},
         "formatters": {"line": {"()": formatters[form]}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["origin"]}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django.request": {"level": "ERROR"},
-            "uvicorn.error": {"level": "WARNING"},
+            "uvicorn.error": {"level": "WARNING", "filters": ["peers"]},
             "daphne": {"level": "WARNING"},
             "axes": {"level": "WARNING"},
         },

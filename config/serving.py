@@ -21,6 +21,9 @@ BACKLOG = 2048
 GRACEFUL_STOP_SECONDS = 5
 KEEP_ALIVE_SECONDS = 65  # longer than the usual proxy keeps its own side open
 LARGEST_SOCKET_MESSAGE_BYTES = 256 * 1024
+#: What the kernel may hold for a peer that does not read (it takes twice that for its own needs). Left to itself it
+#: takes megabytes, and a reader that has fallen behind is noticed minutes late.
+SEND_BUFFER_BYTES = 128 * 1024
 
 
 class PortError(Exception):
@@ -38,6 +41,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise PortError(f"cannot listen on HOST {host!r}: {error.strerror}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:

@@ -175,9 +175,10 @@ def by_symbol(symbol: str) -> MarketSpec:
 
 def cached(symbol: str) -> MarketSpec | None:
     """The market if the cache knows it and is fresh, else None: for callers that must not touch the database."""
-    if time.monotonic() - _directory.loaded_at > CACHE_SECONDS:
+    try:
+        return _directory.find(symbol.upper())
+    except SynchronousOnlyOperation:
         return None
-    return _directory.by_name.get(symbol.upper())
 
 
 def active() -> list[MarketSpec]:

@@ -61,6 +61,8 @@ class MarketFeed:
         self.followers: set[Member] = set()
         self.watchers: dict[int, set[Member]] = {}
         self.tapes: set[Member] = set()
+        #: Those that hear nothing until they have read what is queued; the feed lives on for them.
+        self.behind: set[Member] = set()
         self._arriving = 0
         self._joining: dict[Member, int] = {}
         self._joining_tapes: dict[Member, int] = {}
@@ -95,11 +97,13 @@ class MarketFeed:
     def rejoin(self, member: Member) -> None:
         """A fresh snapshot for a member of the book."""
         self._remove_from_book(member)
+        self.behind.discard(member)
         self._joining[member] = self.shown.sequence
         self._schedule()
 
     def leave(self, member: Member) -> None:
         self._remove_from_book(member)
+        self.behind.discard(member)
         self.tapes.discard(member)
         self._joining_tapes.pop(member, None)
 
@@ -110,8 +114,8 @@ class MarketFeed:
             members.discard(member)
 
     def is_empty(self) -> bool:
-        members = self.followers or self.tapes or self._joining or self._joining_tapes or any(self.watchers.values())
-        return not members and not self._arriving
+        members = self.followers or self.tapes or any(self.watchers.values())
+        return not (members or self.behind or self._joining or self._joining_tapes or self._arriving)
 
     async def _reach(self) -> int:
         """How far the database is now; the feed will be there soon."""
@@ -293,7 +297,7 @@ class MarketFeed:
                 member.told_trade = last
             else:
                 self.tapes.discard(member)
-                member.outbox.when_drained(lambda member=member: self._rejoin_tape(member))
+                self._wait_for_tape(member)
 
     def _tape(self, trades: list[dict]) -> dict:
         content = {"type": "trades", "symbol": self.spec.symbol, "sequence": self.shown.sequence, "trades": trades}
@@ -302,10 +306,16 @@ class MarketFeed:
     def _drop_behind(self, member: Member) -> None:
         """It has more unread than its queue holds: one snapshot will do for all of that."""
         self.followers.discard(member)
+        self.behind.add(member)
         member.outbox.clear()
         member.outbox.when_drained(lambda: self.rejoin(member))
 
+    def _wait_for_tape(self, member: Member) -> None:
+        self.behind.add(member)
+        member.outbox.when_drained(lambda: self._rejoin_tape(member))
+
     def _rejoin_tape(self, member: Member) -> None:
+        self.behind.discard(member)
         self._joining_tapes[member] = self.shown.sequence
         self._schedule()
 
@@ -343,8 +353,7 @@ class MarketFeed:
         """The last trades that it does not have yet; a newcomer hears of an empty tape too."""
         trades = [trade for trade in self._recent if trade["trade_id"] > member.told_trade]
         if (trades or not member.told_trade) and not member.outbox.offer(self._tape(trades)):
-            member.outbox.when_drained(lambda: self._rejoin_tape(member))
-            return
+            return self._wait_for_tape(member)
         member.told_trade = self._last_trade()
         self.tapes.add(member)
 

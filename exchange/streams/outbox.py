@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 MAX_FRAMES = 1_000
 MAX_CHARACTERS = 1_000_000
-PARTING_SECONDS = 5.0
+PARTING_SECONDS = 3.0
 LINGERING_SECONDS = 15.0
 TRY_AGAIN_LATER = 1013
 
@@ -38,9 +38,18 @@ TRY_AGAIN_LATER = 1013
 running: weakref.WeakSet["Outbox"] = weakref.WeakSet()
 
 
+class Reply(dict):
+    """A frame that answers what its peer has sent: nothing newer stands for it, so it is never dropped for that."""
+
+
 def frame(content: dict) -> dict:
     """The ASGI message that sends the content as JSON text."""
     return {"type": "websocket.send", "text": orjson.dumps(content).decode()}
+
+
+def reply(content: dict) -> Reply:
+    """The same, as an answer."""
+    return Reply(frame(content))
 
 
 def closing(code: int) -> dict:
@@ -93,22 +102,33 @@ class Outbox:
         is_full = len(self._frames) >= MAX_FRAMES or self._characters + size > MAX_CHARACTERS
         if self.is_ending or (is_full and self._frames):
             return False
-        self._frames.append(message)
-        self._characters += size
-        self._wake()
+        self._queue(message)
         return True
 
+    def _queue(self, message: dict) -> None:
+        self._frames.append(message)
+        self._characters += len(message["text"])
+        self._wake()
+
     def replace(self, message: dict) -> bool:
-        """Queue a frame in the place of all that wait: for frames of which only the newest matters."""
+        """Queue a frame in the place of all that wait but replies: for frames of which only the newest matters, which
+        is why even a queue full of replies takes it.
+        """
+        if self.is_ending:
+            return False
         self.clear()
-        return self.offer(message)
+        self._queue(message)
+        return True
 
     def clear(self) -> None:
-        """Forget what waits (what is being written now still arrives). A socket that is ending keeps its last
-        words.
+        """Forget what waits but replies (what is being written now still arrives). A socket that is ending keeps its
+        last words.
         """
         if not self.is_ending:
+            replies = [message for message in self._frames if type(message) is Reply]
             self._drop()
+            for message in replies:
+                self._queue(message)
 
     def _drop(self) -> None:
         self._frames.clear()

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from exchange.streams import lifecycle
-from exchange.streams.outbox import TRY_AGAIN_LATER, Outbox, closing, frame
+from exchange.streams.outbox import TRY_AGAIN_LATER, Outbox, closing, reply
 from marketdata import exact_json, markets, metrics, tracing
 from marketdata.api.problems import problem_of
 from marketdata.markets import MarketSpec
@@ -106,7 +106,7 @@ class StreamConsumer(AsyncConsumer):
     # What they use
 
     def tell(self, content: dict) -> None:
-        self.outbox.offer(frame(content))
+        self.outbox.offer(reply(content))
 
     def tell_error(self, error: Exception) -> None:
         body = problem_of(error, self.name).body
@@ -127,9 +127,9 @@ class StreamConsumer(AsyncConsumer):
         if not _origin_is_allowed(self.scope):
             await self.send(closing(1000))  # before the handshake is answered, this is an HTTP 403
             raise StopConsumer
-        await lifecycle.ensure_started()
         await self.send({"type": "websocket.accept", "headers": [(b"x-request-id", self.name.encode())]})
-        self.outbox.start()
+        self.outbox.start()  # from here on whatever fails can be told
+        await lifecycle.ensure_started()
         if not self._count_in():
             return self.fail(TooMany(f"At most {settings.SOCKETS_PER_ADDRESS} sockets from one address."), TOO_MANY)
         await self.opened()
@@ -210,5 +210,8 @@ def _origin_is_allowed(scope: dict) -> bool:
     origin = header(scope, b"origin")
     if origin is None or origin in settings.CORS_ALLOWED_ORIGINS:
         return True
-    domain, _ = split_domain_port(urlsplit(origin).netloc)
+    try:
+        domain, _ = split_domain_port(urlsplit(origin).netloc)
+    except ValueError:  # not even an address
+        return False
     return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)

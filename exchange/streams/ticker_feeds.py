@@ -58,7 +58,6 @@ class Subscription:
 
     def leave(self) -> None:
         self.feed.leave(self)
-        self.feed.behind.discard(self)
 
     def begin(self) -> None:
         """Trades from now on are its; older ones are not."""
@@ -82,14 +81,13 @@ class TickerFeed(MarketFeed):
     def __init__(self, spec: MarketSpec):
         super().__init__(spec)
         self._recent = deque(maxlen=KEPT_TRADES)
-        self.behind: set[Subscription] = set()
         self.listeners: set[Callable[[TickerFeed], None]] = set()
         self._told_figures: dict | None = None
         self._told_ticker = -1
         self._told_levels: tuple | None = None
 
     def is_empty(self) -> bool:
-        return super().is_empty() and not self.behind and not self.listeners
+        return super().is_empty() and not self.listeners
 
     async def reach(self) -> int:
         """How far the database is; the feed will be there soon. Unavailable when that cannot be known."""

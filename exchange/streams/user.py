@@ -9,6 +9,7 @@ trade here.
     → {"type": "amend", "id": 2, "order_id": …, "price": …} ← {"type": "result", "id": 2, "status": 422, "error": {…}}
     → {"type": "cancel", "id": 3, "order_id": …}
 
+An order's own type goes by the name order_type here: {"type": "place", "order_type": "MARKET", …}.
 Orders, amendments and cancellations go through the same definitions and the same door as over REST, in the
 order they came; up to MAX_IN_FLIGHT of them wait for their commit at the same time, and results come as they
 are ready. They count for the user's rate limit, or the key's. `account` in the authenticate message names another
@@ -86,7 +87,7 @@ class UserConsumer(StreamConsumer):
             raise NotAuthenticated('First send {"type": "authenticate", "token": "<access>"}.')
         if kind == "resume":
             return await self.member.resume(_after(message))
-        if kind not in COMMANDS:
+        if not isinstance(kind, str) or kind not in COMMANDS:
             raise BadMessage("Send authenticate, resume, place, amend, cancel or ping.")
         await self._command(kind, message)
 
@@ -140,6 +141,8 @@ class UserConsumer(StreamConsumer):
 
     async def _place(self, terms: dict) -> Coroutine:
         account_id, symbol = self.principal.account_id, terms.get("symbol")
+        if "order_type" in terms:
+            terms["type"] = terms.pop("order_type")
         if isinstance(symbol, str) and markets.cached(symbol) is not None:
             return _placed(place_command(account_id, terms))
         return _placed(await in_thread(place_command, account_id, terms))

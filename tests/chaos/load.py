@@ -26,7 +26,11 @@ class Result:
 
 def trade(venue: PrivateVenue, *, clients: int, seconds: float, seed: int) -> Result:
     """Let the clients trade, then hold everything against everything."""
-    crowd = asyncio.run(_trade(venue, clients, seconds, seed))
+    return checked(venue, asyncio.run(traded(venue, clients, seconds, seed)), seconds)
+
+
+def checked(venue: PrivateVenue, crowd: Crowd, seconds: float) -> Result:
+    """Everything against everything, after the clients have traded."""
     problems = list(crowd.faults)
     problems += [
         f"{count} answers with status {status}"
@@ -41,7 +45,8 @@ def trade(venue: PrivateVenue, *, clients: int, seconds: float, seed: int) -> Re
     return Result(crowd, seconds, problems)
 
 
-async def _trade(venue: PrivateVenue, clients: int, seconds: float, seed: int) -> Crowd:
+async def traded(venue: PrivateVenue, clients: int, seconds: float, seed: int) -> Crowd:
+    """The clients, after that time and with nothing under way."""
     crowd = Crowd(venue.url, venue.users, venue.markets, clients, seed)
     async with crowd.open():
         await asyncio.sleep(seconds)

@@ -211,6 +211,7 @@ ORIGINS = [
     ("https://evil.example", False),
     ("https://localhost.evil.example", False),
     ("null", False),
+    ("http://[", False),
 ]
 
 

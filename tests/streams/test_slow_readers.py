@@ -13,8 +13,9 @@ import time
 import pytest
 
 from exchange import orders
-from exchange.streams import outbox
+from exchange.streams import lifecycle, outbox
 from exchange.streams.consumers import OrderBookConsumer
+from exchange.streams.feeds import feeds
 from tests.streams.support import LiveServer, Mirror, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -150,6 +151,39 @@ def test_a_peer_that_falls_behind_and_catches_up_stays_consistent(venue, slow_se
     assert behind.sides == mirror.sides
     assert kinds.count("update") <= 5
     client.socket.close()
+
+
+def test_a_feed_lives_on_for_the_one_who_fell_behind(venue, slow_server, deep_book, settings, monkeypatch):
+    """Nobody else listens while it reads what was queued: the feed that it comes back to still moves."""
+    settings.SOCKET_STALL_SECONDS = 30
+    monkeypatch.setattr(lifecycle, "CHECK_SECONDS", 0.01)
+    client = RawClient(slow_server, "/ws/orderbook/AAPL/")
+    resync_until_stuck(client)
+    (feed,) = feeds.by_market.values()
+    while not feed.behind:
+        venue.order("ann BUY 1 AAPL @ 50")
+        wait_until(lambda: feed._told == feed.shown.sequence, "the update to be told")
+    passes = count_passes(monkeypatch)
+    wait_until(lambda: passes[0] > 1, "the safety net to look at all feeds")
+    behind = Mirror()
+    while behind.sequence != feed.shown.sequence:
+        behind.take(json.loads(client.frame()[1]))
+    venue.order("ann BUY 1 AAPL @ 49")
+    behind.take(json.loads(client.frame()[1]))
+    assert behind.sides["bids"]["49"] == "1"
+    client.socket.close()
+
+
+def count_passes(monkeypatch) -> list[int]:
+    """How often the safety net has looked at the feeds from now on."""
+    passes, check = [0], feeds.check
+
+    async def counted():
+        await check()
+        passes[0] += 1
+
+    monkeypatch.setattr(feeds, "check", counted)
+    return passes
 
 
 def test_others_are_not_held_up(venue, slow_server, deep_book):

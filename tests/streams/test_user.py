@@ -207,6 +207,8 @@ BAD_MESSAGES = [
     ({"type": "resume", "after": 1_000_000}, "bad_sequence"),
     ({"type": "authenticate", "token": "again"}, "bad_message"),
     ({"type": "unheard-of"}, "bad_message"),
+    ({"type": ["place"]}, "bad_message"),
+    ({"type": {}}, "bad_message"),
     ({"type": "place", "id": {}}, "bad_message"),
     ({"type": "place", "id": "x" * 65}, "bad_message"),
 ]
@@ -241,6 +243,16 @@ def test_place_amend_cancel_over_the_socket(venue, connect):
     cancelled = result_of(client)
     assert (cancelled["id"], cancelled["status"], cancelled["order"]["status"]) == (None, 200, "CANCELLED")
     assert venue.funds("ann", "USD") == "1000+0"
+
+
+def test_an_order_of_another_type_over_the_socket(venue, connect):
+    venue.trader("ann", USD=1000)
+    venue.trader("bob", AAPL=5)
+    venue.order("bob SELL 5 AAPL @ 100")
+    client, _ = connect("ann")
+    client.send({"type": "place", "order_type": "market", "symbol": "AAPL", "side": "BUY", "quantity": 2})
+    order = result_of(client)["order"]
+    assert (order["type"], order["status"], order["average_price"]) == ("MARKET", "FILLED", "100")
 
 
 def test_orders_keep_their_order_and_many_wait_for_one_commit(venue, connect):

@@ -1,0 +1,64 @@
+"""One socket's queue: what is dropped for something newer, and what never is."""
+
+import asyncio
+
+import orjson
+
+from exchange.streams.outbox import Outbox, frame, reply
+
+
+class Peer:
+    """A peer that reads only when told to."""
+
+    def __init__(self):
+        self.reads, self.got = asyncio.Event(), []
+        self.outbox = Outbox(self.send, lambda: None)
+        self.outbox.start()
+
+    async def send(self, message: dict) -> None:
+        await self.reads.wait()
+        self.got.append(orjson.loads(message["text"])["n"])
+
+    async def read_all(self) -> list[int]:
+        self.reads.set()
+        await self.outbox.drained()
+        self.outbox.cancel()
+        return self.got
+
+
+async def stuck(*waiting: dict) -> Peer:
+    """A peer with one frame in hand that it does not take, and these in its queue."""
+    peer = Peer()
+    peer.outbox.offer(frame({"n": 0}))
+    while peer.outbox._sending_since is None:
+        await asyncio.sleep(0)
+    for message in waiting:
+        assert peer.outbox.offer(message)
+    return peer
+
+
+async def test_only_the_newest_of_what_replaces():
+    peer = await stuck()
+    for number in (1, 2, 3):
+        assert peer.outbox.replace(frame({"n": number}))
+    assert await peer.read_all() == [0, 3]
+
+
+async def test_replies_outlive_what_replaces_the_rest():
+    peer = await stuck(frame({"n": 1}), reply({"n": 2}), frame({"n": 3}), reply({"n": 4}))
+    assert peer.outbox.replace(frame({"n": 5}))
+    assert await peer.read_all() == [0, 2, 4, 5]
+
+
+async def test_replies_outlive_falling_behind():
+    peer = await stuck(frame({"n": 1}), reply({"n": 2}))
+    peer.outbox.clear()
+    assert await peer.read_all() == [0, 2]
+
+
+async def test_a_queue_full_of_replies_still_takes_the_newest(monkeypatch):
+    monkeypatch.setattr("exchange.streams.outbox.MAX_FRAMES", 2)
+    peer = await stuck(reply({"n": 1}), reply({"n": 2}))
+    assert not peer.outbox.offer(frame({"n": 3}))
+    assert peer.outbox.replace(frame({"n": 4})) and peer.outbox.replace(frame({"n": 5}))
+    assert await peer.read_all() == [0, 1, 2, 5]
