@@ -8,7 +8,7 @@ from django.conf import settings
 
 from accounts import equity
 from config import stock
-from exchange import barrier, closing
+from exchange import barrier, clockwork, closing
 from exchange.sequencer import sequencer
 from marketdata import feed, metrics, threads
 
@@ -30,6 +30,7 @@ async def startup() -> None:
     _tasks.append(asyncio.create_task(feed.run(), name="feed"))
     _tasks.append(asyncio.create_task(equity.run_snapshots(), name="equity"))
     _tasks.append(asyncio.create_task(closing.run(), name="competitions"))
+    _tasks.append(asyncio.create_task(clockwork.run(), name="clockwork"))
     if settings.SIMULATOR:
         _tasks.append(asyncio.create_task(run_as_leader(), name="simulator"))
     metrics.WORKERS.set(1)

@@ -220,7 +220,12 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.openapi.describe_problems",
     ],
-    "ENUM_NAME_OVERRIDES": {"WithdrawalStatus": "accounts.models.Withdrawal.Status"},
+    "ENUM_NAME_OVERRIDES": {
+        "WithdrawalStatus": "accounts.models.Withdrawal.Status",
+        "OrderListKind": "exchange.models.ListKind",
+        "OrderType": "exchange.models.OrderType",
+        "TimeInForce": "exchange.models.TimeInForce",
+    },
     "COMPONENT_SPLIT_REQUEST": True,
 }
 UNFOLD = {

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import orjson
 
-from exchange import store
+from exchange import loading, store
 from exchange.books import LiveBook
 from exchange.engine.book import BUY, SELL
 from marketdata import bulk, clock
@@ -21,13 +21,15 @@ ROWS = """
 WHERE c.market_id = %s AND c.sequence = %s) AS exchange_order
 """
 NEWEST = """
-SELECT sequence, state_hash, last_price, last_trade_id FROM exchange_bookcheckpoint
+SELECT sequence, state_hash, last_price, last_trade_id, session::json, due::json FROM exchange_bookcheckpoint
 WHERE market_id = %s AND (%s::bigint IS NULL OR sequence <= %s) ORDER BY sequence DESC LIMIT 1
 """
 INSERT = """
-INSERT INTO exchange_bookcheckpoint (market_id, sequence, state_hash, last_price, last_trade_id, orders, taken_at)
+INSERT INTO exchange_bookcheckpoint
+    (market_id, sequence, state_hash, last_price, last_trade_id, orders, session, due, taken_at)
 VALUES (%s, %s, %s, %s, COALESCE(
-    (SELECT id FROM exchange_trade WHERE market_id = %s AND sequence <= %s ORDER BY id DESC LIMIT 1), 0), %s, %s)
+    (SELECT id FROM exchange_trade WHERE market_id = %s AND sequence <= %s ORDER BY id DESC LIMIT 1), 0),
+    %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
 """
 
@@ -44,6 +46,8 @@ class Checkpoint:
     state_hash: str = ""
     last_price: Decimal | None = None
     last_trade_id: int = 0
+    session: dict | None = None
+    due: list[list] | None = None
 
 
 def newest(cursor, market_id: int, until: int | None = None) -> Checkpoint:
@@ -57,8 +61,12 @@ def load(cursor, live: LiveBook, found: Checkpoint) -> None:
     """Bring a fresh book to the checkpoint. ValueError when what was kept is not the book that it says."""
     if not found.sequence:
         return
-    rows = (ROWS, [live.spec.id, found.sequence])
-    live.load(cursor, found.sequence, found.last_price, rows=rows)
+    kept = loading.Kept(
+        rows=(ROWS, [live.spec.id, found.sequence]),
+        session=found.session,
+        due={order_id: (kind, reason) for order_id, kind, reason in found.due},
+    )
+    live.load(cursor, found.sequence, found.last_price, kept=kept)
     if live.book.state_hash() != found.state_hash:
         raise ValueError(f"its orders hash to {live.book.state_hash()}, not to {found.state_hash}")
 
@@ -67,14 +75,16 @@ def write(cursor, live: LiveBook) -> int:
     """Keep the book as it is now; returns how many orders are in it."""
     rows = order_rows(live)
     place = [live.spec.id, live.sequence]
-    written = orjson.dumps(rows).decode()
-    cursor.execute(INSERT, [*place, live.book.state_hash(), live.last_price, *place, written, clock.now()])
+    due = [[order_id, *step] for order_id, step in live.waiting.due.items()]
+    written = [orjson.dumps(each).decode() for each in (rows, live.session.row(), due)]
+    cursor.execute(INSERT, [*place, live.book.state_hash(), live.last_price, *place, *written, clock.now()])
     return len(rows)
 
 
 def order_rows(live: LiveBook) -> list[dict]:
-    """The open orders as rows of exchange_order."""
-    pairs = [(live, order) for side in (BUY, SELL) for order in live.book.reachable(-side, price=None)]
+    """The orders that rest or wait as rows of exchange_order."""
+    resting = [order for side in (BUY, SELL) for order in live.book.reachable(-side, price=None)]
+    pairs = [(live, order) for order in (*resting, *live.waiting.orders.values())]
     return _as_rows(store.order_columns(pairs)) if pairs else []
 
 

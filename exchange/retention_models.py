@@ -19,7 +19,9 @@ class BookCheckpoint(models.Model):
     state_hash = models.CharField(max_length=32)
     last_price = MoneyField(null=True)
     last_trade_id = models.BigIntegerField(help_text="Of the market's trades up to then; 0 for none.")
-    orders = models.JSONField(help_text="Rows of exchange_order, in queue order.")
+    orders = models.JSONField(help_text="Rows of exchange_order: those that rest in queue order, then those that wait.")
+    session = models.JSONField(null=True, help_text="Where the market stood in its session (exchange.phases.State).")
+    due = models.JSONField(help_text="What was next for orders that wait: [order, kind, reason], in this order.")
     taken_at = models.DateTimeField()
 
 

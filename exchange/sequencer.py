@@ -25,7 +25,7 @@ from concurrent.futures import Future
 
 from exchange import reading, transaction
 from exchange.batch import Batch, Outcome
-from exchange.commands import Command, Place
+from exchange.commands import Command, Place, Refresh
 from exchange.registry import Registry
 from exchange.transaction import PASSING_ERRORS, OutcomeUnknown
 from marketdata import hub, metrics
@@ -67,6 +67,7 @@ class Sequencer:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._extra_accounts: frozenset[int] = frozenset()
+        self._unfinished: set[int] = set()
         self._held = Held()
 
     # Callers' side
@@ -161,6 +162,8 @@ class Sequencer:
             else:
                 with self._arrived:
                     self._queue.extendleft(reversed(waiting[done:]))
+                    # What a batch has left is done first of all, even if nobody asks for anything.
+                    self._queue.extendleft(Waiting(Refresh(one), Future(), None) for one in self._unfinished)
                 return None
         refusal = NotAccepting("The database does not answer; nothing was done. Try again.")
         return self._answer([(one, refusal) for one in waiting])
@@ -194,7 +197,7 @@ class Sequencer:
             self._held.release()
         # From here on everything is committed: an error may be logged, never retried.
         committed_at = time.time()
-        self._extra_accounts = frozenset(batch.unlocked)
+        self._extra_accounts, self._unfinished = frozenset(batch.unlocked), batch.unfinished
         self._update_views(batch)
         answers = list(zip(waiting, batch.outcomes, strict=False))
         self._held.hold(lambda: self._tell(batch, answers, committed_at))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from accounts import opening
 from accounts.ledger import AssetScale, Sheet
-from exchange import journal
+from exchange import journal, special_orders
 from exchange.books import SIDE_NAMES, LiveBook
 from exchange.live import LiveOrder, reserved
 from marketdata import bulk, clock, units
@@ -129,7 +129,7 @@ def find_orders(cursor, ids: Collection[int]) -> dict[int, Found]:
     if not ids:
         return {}
     cursor.execute(
-        "SELECT id, market_id, account_id, status IN ('OPEN', 'PARTIALLY_FILLED')"
+        "SELECT id, market_id, account_id, status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED')"
         " FROM exchange_order WHERE id = ANY(%s::bigint[])",
         [bulk.array(ids, "bigint")],
     )
@@ -140,7 +140,7 @@ def markets_of(cursor, account: int) -> list[int]:
     """The markets in which the account has open orders."""
     cursor.execute(
         "SELECT DISTINCT market_id FROM exchange_order"
-        " WHERE account_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED')",
+        " WHERE account_id = %s AND status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED')",
         [account],
     )
     return [row[0] for row in cursor.fetchall()]
@@ -155,10 +155,12 @@ def order_statements(
         pairs = [(live, order) for live, order, _ in new]
         fixed = _fixed_columns(pairs, [fingerprint for _, _, fingerprint in new])
         statements.append(bulk.insert("exchange_order", [*fixed, *_state_columns(pairs)]))
+        statements += special_orders.statements(pairs)
     if touched:
         pairs = list(touched)
         keys = [("id", "bigint", [order.id for _, order in pairs])]
         statements.append(bulk.update("exchange_order", keys, _state_columns(pairs)))
+        statements += special_orders.statements(pairs)
     return statements
 
 
@@ -199,6 +201,7 @@ def _state_columns(pairs: list[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]
         ("fee", "numeric", [live.spec.quote_text(o.fee) for live, o in pairs]),
         ("reserved", "numeric", [_reserved_text(live, o) for live, o in pairs]),
         ("status", "text", [o.status.value for _, o in pairs]),
+        ("reason", "text", [o.reason for _, o in pairs]),
         ("priority", "bigint", [o.priority for _, o in pairs]),
         ("updated_at", "timestamptz", [clock.text(o.updated_at) for _, o in pairs]),
     ]

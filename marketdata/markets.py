@@ -14,6 +14,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from marketdata import threads, units
 from marketdata.models import Market
 from marketdata.refusals import UnknownMarket
+from marketdata.rules import NO_RULES, Rules, rules_of
 
 RATE_DECIMALS = 8
 CACHE_SECONDS = 1.0
@@ -47,6 +48,8 @@ class MarketSpec:
     taker_rate: int
     max_open_orders: int
     reference_price: Decimal | None
+    trigger_by: str = "LAST"
+    rules: Rules = NO_RULES
 
     def price_text(self, ticks: int) -> str:
         return units.text(ticks * self.tick_units, self.price_decimals)
@@ -104,6 +107,8 @@ def spec_of(market: Market) -> MarketSpec:
         taker_rate=units.to_units(market.taker_fee, RATE_DECIMALS),
         max_open_orders=market.max_open_orders,
         reference_price=market.reference_price,
+        trigger_by=market.trigger_by,
+        rules=rules_of(market),
     )
 
 

@@ -5,7 +5,7 @@ test compares.
 from rest_framework import serializers
 
 from exchange.api.serializers import DEFAULT_DEPTH, MAX_DEPTH
-from exchange.models import Fill, Order, OrderType, SelfTradePrevention, Side, TimeInForce
+from exchange.models import Fill, ListRole, Order, OrderType, SelfTradePrevention, Side, TimeInForce
 from marketdata.api.fields import Whole
 from marketdata.api.shapes import AmountField, ProblemShape
 
@@ -33,16 +33,26 @@ class OrderShape(serializers.Serializer):
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices)
     post_only = serializers.BooleanField()
     self_trade_prevention = serializers.ChoiceField(choices=SelfTradePrevention.choices)
-    price = AmountField(allow_null=True)
-    stop_price = AmountField(allow_null=True)
+    price = AmountField(
+        allow_null=True, help_text="Of STOP_LOSS, TAKE_PROFIT and TRAILING_STOP: the worst price they trade at."
+    )
+    stop_price = AmountField(allow_null=True, help_text="A trailing stop's follows the price.")
+    trail_amount = AmountField(allow_null=True)
+    trail_percent = AmountField(allow_null=True)
     quantity = AmountField()
     quote_quantity = AmountField(allow_null=True)
     filled_quantity = AmountField()
     remaining_quantity = AmountField()
+    displayed_quantity = AmountField(allow_null=True)
     average_price = AmountField(allow_null=True)
     status = serializers.ChoiceField(choices=Order.Status.choices)
+    reason = serializers.CharField(allow_null=True, help_text="Why the venue ended it.")
     reserved = AmountField(help_text="Still set aside: quote asset for a buy, base asset for a sell.")
     fee = AmountField(help_text="Paid so far, in the quote asset.")
+    list_id = serializers.IntegerField(allow_null=True)
+    list_role = serializers.ChoiceField(choices=ListRole.choices, allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    triggered_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
     fills = OrderFillShape(many=True)

@@ -32,7 +32,7 @@ JOURNAL_CHECKS = [
     Check(
         11,
         "trade_hangs_on_its_command",
-        "a trade's sequence is that of the command that brought its taker",
+        "a trade's sequence is that of the command that brought its taker, or of its auction",
         "exchange_trade",
         f"""
         SELECT t.id AS trade_id, t.market_id, t.sequence, t.taker_order_id, j.kind, j.order_id
@@ -40,7 +40,8 @@ JOURNAL_CHECKS = [
         LEFT JOIN {FLOORS} f ON f.market_id = t.market_id
         LEFT JOIN exchange_bookcommand j ON j.market_id = t.market_id AND j.sequence = t.sequence
         WHERE t.sequence > COALESCE(f.sequence, 0)
-          AND (j.sequence IS NULL OR j.kind = 'CANCEL' OR j.order_id <> t.taker_order_id)
+          AND (j.sequence IS NULL OR j.kind NOT IN ('PLACE', 'AMEND', 'TRIGGER', 'UNCROSS')
+               OR (j.kind <> 'UNCROSS' AND j.order_id <> t.taker_order_id))
         ORDER BY t.id
         """,
         "replay of the market up to that sequence",

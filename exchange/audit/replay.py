@@ -21,9 +21,11 @@ from django.db import connection
 
 from exchange import checkpoints, journal
 from exchange.audit import snapshot
-from exchange.books import SIDE_NAMES, LiveBook, Match, load_open_orders
+from exchange.books import SIDE_NAMES, LiveBook, Match
 from exchange.engine.book import BUY, SELL
-from exchange.live import LiveOrder
+from exchange.live import LiveOrder, Status
+from exchange.loading import live_orders
+from exchange.phases import State
 from marketdata import markets
 from marketdata.models import Market
 from marketdata.units import plain
@@ -33,7 +35,9 @@ CHUNK_ROWS = 5_000
 PROGRESS_COMMANDS = 2_000
 #: What two books must agree on for each open order; side, price and quantities are in the hash already.
 COMPARED = ("side", "price", "quantity", "remaining", "status", "priority", "filled_notional", "fee", "account",
-            "client_order_id", "maker_rate", "taker_rate", "post_only", "prevention")  # fmt: skip
+            "client_order_id", "maker_rate", "taker_rate", "post_only", "prevention", "type", "stop", "direction",
+            "trail", "trail_rate", "display", "hidden", "place", "list_id", "list_role", "waits_for", "shared",
+            "expires_at")  # fmt: skip
 
 Progress = Callable[[int, int], None]
 
@@ -195,10 +199,13 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
     """The replayed book against the open orders in the database."""
     live = result.live
     try:
-        stored = list(load_open_orders(cursor, live.spec))
+        stored = list(live_orders(cursor, live.spec))
         head = LiveBook(live.spec, fees=0)
         for order in stored:
-            head.book.restore(order)
+            if order.status == Status.PENDING:
+                head.waiting.enter(order)
+            else:
+                head.book.restore(order, may_cross=live.collecting)
     except Exception as error:
         # Rows that make no book (crossed, off the tick, doubled) are the finding.
         return Difference(result.until, f"the database's open orders are no book: {type(error).__name__}: {error}")
@@ -207,6 +214,8 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
         return difference
     if result.stored_hash != result.state_hash:
         return _first_place_that_differs(result, head)
+    if live.session != State.of(market.session):
+        return Difference(result.until, f"replayed session {live.session}, stored {market.session}")
     if live.last_price != market.last_price:
         return Difference(result.until, f"replayed last price {live.last_price}, stored {market.last_price}")
     return None
@@ -214,7 +223,7 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
 
 def _first_order_that_differs(result: Replayed, head: LiveBook) -> Difference | None:
     """Of the orders that are not the same in both books, the one with the lowest sequence."""
-    replayed, stored = result.live.book.orders, head.book.orders
+    replayed, stored = ({**live.book.orders, **live.waiting.orders} for live in (result.live, head))
     found = []
     for order_id in replayed.keys() | stored.keys():
         text = _order_difference(replayed.get(order_id), stored.get(order_id))

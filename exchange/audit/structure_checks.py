@@ -57,7 +57,7 @@ REFERENCES = [
     ("exchange_fill", "id", "account_id", "accounts_account", ""),
     ("exchange_fill", "id", "market_id", "marketdata_market", ""),
     ("exchange_bookcommand", "sequence", "market_id", "marketdata_market", ""),
-    ("exchange_bookcommand", "sequence", "order_id", "exchange_order", ""),
+    ("exchange_bookcommand", "sequence", "order_id", "exchange_order", "AND r.order_id <> 0"),
 ]
 
 

@@ -7,7 +7,7 @@ valid.
 """
 
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from difflib import get_close_matches
 
@@ -161,6 +161,22 @@ class Moment(serializers.DateTimeField):
             return super().to_internal_value(value)
         except OverflowError:
             self.fail("invalid", format="RFC 3339")
+
+
+class Instant(Reading, serializers.DateTimeField):
+    """RFC 3339 in a request body; no offset means UTC."""
+
+    def read(self, value) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value) if type(value) is str and "T" in value else None
+        except ValueError:
+            moment = None
+        if moment is None:
+            raise Unreadable("invalid", "Must be a time as in RFC 3339: 2030-01-31T16:00:00Z.")
+        try:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except OverflowError:
+            raise Unreadable("invalid", "Out of range.") from None
 
 
 class StrictSerializer(serializers.Serializer):

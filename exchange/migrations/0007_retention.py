@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0005_json_as_written'),
-        ("exchange", "0004_ids_in_blocks"),
+        ("exchange", "0006_settlement"),
         ('marketdata', '0004_scheduled_status'),
     ]
 
@@ -74,7 +74,9 @@ class Migration(migrations.Migration):
                 ('state_hash', models.CharField(max_length=32)),
                 ('last_price', marketdata.models.MoneyField(decimal_places=18, max_digits=38, null=True)),
                 ('last_trade_id', models.BigIntegerField(help_text="Of the market's trades up to then; 0 for none.")),
-                ('orders', models.JSONField(help_text='Rows of exchange_order, in queue order.')),
+                ('orders', models.JSONField(help_text='Rows of exchange_order: those that rest in queue order, then those that wait.')),
+                ('session', models.JSONField(help_text='Where the market stood in its session (exchange.phases.State).', null=True)),
+                ('due', models.JSONField(help_text='What was next for orders that wait: [order, kind, reason], in this order.')),
                 ('taken_at', models.DateTimeField()),
                 ('market', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.market')),
             ],
