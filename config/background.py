@@ -41,13 +41,14 @@ async def startup() -> None:
 
 async def shutdown() -> None:
     """Stop it: first what sends commands, then the matcher, so that nothing is left half done."""
-    from exchange.streams import lifecycle
+    from exchange.streams import last_wishes, lifecycle
 
     metrics.WORKERS.set(0)
     for task in _tasks:
         task.cancel()
     await asyncio.gather(*_tasks, return_exceptions=True)
     _tasks.clear()
+    await last_wishes.finish()
     await asyncio.to_thread(sequencer.stop)
     await lifecycle.stop()
     await asyncio.to_thread(barrier.stop)

@@ -223,6 +223,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "WithdrawalStatus": "accounts.models.Withdrawal.Status",
         "OrderListKind": "exchange.models.ListKind",
+        "MarketPhase": "marketdata.api.shapes.PHASES",
         "OrderType": "exchange.models.OrderType",
         "TimeInForce": "exchange.models.TimeInForce",
     },

@@ -246,6 +246,17 @@ class LiveBook:
 
     # Auctions
 
+    def reference(self) -> int | None:
+        """The price that decides between several, in ticks: the last one, or the market's reference price."""
+        price = self.last_price or self.spec.reference_price
+        return None if price is None else max(1, int(price / self.spec.tick_size))
+
+    def shown_session(self) -> dict | None:
+        """What readers of the book need to know of the session; None in a market that never had one."""
+        if self.session is ALWAYS_OPEN:
+            return None
+        return {"phase": self.session.phase, "until": self.session.until, "reference": self.reference()}
+
     def plan_amend(self, order_id: int, price: int, quantity: int, prevention: str, post_only: bool = False) -> Plan:
         """What would happen if a resting order got these terms now."""
         if self.collecting:

@@ -193,6 +193,12 @@ def settle_due(now: datetime) -> tuple[int, int]:
     return settled, failed
 
 
+def unsettled_bases(account_id: int) -> set[int]:
+    """The assets that an account has bought and not received."""
+    rows = Settlement.objects.filter(settled_at=None, buyer_id=account_id)
+    return set(rows.values_list("market__base_id", flat=True))
+
+
 def unsettled(account_id: int) -> dict[int, dict[str, int]]:
     """What an account is still to receive and to deliver, as decimals by asset."""
     sums: dict[int, dict] = {}

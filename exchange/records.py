@@ -175,5 +175,9 @@ class Records:
         for market_id, first in self.first_sequences.items():
             live = books[market_id]
             changes = live.book.drain_changes()
-            deltas.append(Delta(market_id, live.spec.symbol, first, live.sequence, changes, tape[market_id]))
+            session = live.shown_session()
+            delta = Delta(
+                market_id, live.spec.symbol, first, live.sequence, changes, tape[market_id], session=session
+            )
+            deltas.append(delta)
         return deltas

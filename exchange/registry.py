@@ -15,6 +15,12 @@ from exchange.store import MarketRow
 from marketdata import markets
 
 
+def whole_book(live: LiveBook) -> Delta:
+    """All that readers see of a live book, as a change to nothing."""
+    levels, session = live.levels(), live.shown_session()
+    return Delta(live.spec.id, live.spec.symbol, 0, live.sequence, levels, whole=True, session=session)
+
+
 class Registry:
     """Live books, and the deltas that keeping them up to date has made for the views."""
 
@@ -66,7 +72,8 @@ class Registry:
             live.catch_up(cursor, row.sequence)
         except JournalGone:
             return self._load(cursor, row)
-        self.deltas.append(Delta(row.id, live.spec.symbol, first, row.sequence, live.book.drain_changes()))
+        changes, session = live.book.drain_changes(), live.shown_session()
+        self.deltas.append(Delta(row.id, live.spec.symbol, first, row.sequence, changes, session=session))
         return live
 
     def _load(self, cursor, row: MarketRow) -> LiveBook:
@@ -74,7 +81,7 @@ class Registry:
         live = LiveBook(markets.load_spec(row.id), self._fees[row.id])
         live.load(cursor, row.sequence, row.last_price)
         self.books[row.id] = live
-        self.deltas.append(Delta(row.id, live.spec.symbol, 0, row.sequence, live.levels(), whole=True))
+        self.deltas.append(whole_book(live))
         return live
 
     def _change_filters(self, cursor, live: LiveBook, row: MarketRow) -> LiveBook:

@@ -5,11 +5,12 @@
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 
-from marketdata import units
-from marketdata.calendar import Calendar, Hours
+from marketdata import clock, units
+from marketdata.calendar import CONTINUOUS, Calendar, Hours
 from marketdata.models import Market
 from marketdata.session_models import TradingCalendar
 
@@ -43,6 +44,19 @@ def rules_of(market: Market) -> Rules:
         max_interruptions=market.max_interruptions,
     )
     return NO_RULES if rules == NO_RULES else rules
+
+
+def session_row(market: Market, now: datetime) -> dict:
+    """The phase of a market as the wire shows it, and what the calendar has next."""
+    state = market.session or {}
+    calendar = None if market.calendar_id is None else calendar_of(market.calendar_id, market.version)
+    change = calendar.next_change(now) if calendar else None
+    return {
+        "phase": state.get("phase", CONTINUOUS),
+        "until": state.get("until"),
+        "next_phase": change and change.phase,
+        "next_change_at": change and clock.text(change.at),
+    }
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from exchange.api.serializers import DEFAULT_DEPTH, MAX_DEPTH
 from exchange.models import Fill, ListRole, Order, OrderType, SelfTradePrevention, Side, TimeInForce
 from marketdata.api.fields import Whole
-from marketdata.api.shapes import AmountField, ProblemShape
+from marketdata.api.shapes import PHASES, AmountField, ProblemShape
 
 
 class OrderFillShape(serializers.Serializer):
@@ -79,6 +79,16 @@ class BatchShape(serializers.Serializer):
     results = BatchResultShape(many=True)
 
 
+class AuctionShape(serializers.Serializer):
+    """What the auction would come to now, by the quantity that is shown."""
+
+    phase = serializers.ChoiceField(choices=PHASES, help_text="PRE_OPEN, AUCTION or CLOSING.")
+    until = serializers.DateTimeField(allow_null=True)
+    price = AmountField(allow_null=True)
+    quantity = AmountField()
+    surplus = AmountField(help_text="Left over at that price: positive on the bid side, negative on the ask side.")
+
+
 class BookShape(serializers.Serializer):
     """Levels of [price, quantity], best first."""
 
@@ -86,6 +96,7 @@ class BookShape(serializers.Serializer):
     sequence = serializers.IntegerField(help_text="Counts the commands that changed this market's book.")
     bids = serializers.ListField(child=serializers.ListField(child=AmountField(), min_length=2, max_length=2))
     asks = serializers.ListField(child=serializers.ListField(child=AmountField(), min_length=2, max_length=2))
+    auction = AuctionShape(required=False, help_text="While orders are collected for an auction.")
 
 
 class DepthQuery(serializers.Serializer):
@@ -103,6 +114,8 @@ class TradeShape(serializers.Serializer):
     quantity = AmountField()
     side = serializers.ChoiceField(choices=Side.choices)
     executed_at = serializers.DateTimeField()
+    is_settled = serializers.BooleanField(help_text="False while a market with deferred settlement has not delivered.")
+    settled_at = serializers.DateTimeField(allow_null=True)
 
 
 class FillShape(OrderFillShape):

@@ -105,12 +105,6 @@ def crossing(book: Book) -> tuple[list[Order], list[Order]]:
     return list(book.reachable(SELL, price=ask)), list(book.reachable(BUY, price=bid))
 
 
-def indicative(book: Book, reference: int | None) -> Call | None:
-    """What the auction would come to if it were held now."""
-    bids, asks = crossing(book)
-    return call(_levels(bids), _levels(asks), reference)
-
-
 def plan(book: Book, reference: int | None) -> Uncross | None:
     """Who would trade with whom, and at which price; None when nobody would. Changes nothing."""
     bids, asks = crossing(book)

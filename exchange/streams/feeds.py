@@ -189,23 +189,25 @@ class MarketFeed:
 
     async def _catch_up(self) -> None:
         """Take the process's view, and the trades up to it; members are told the difference at the next tick."""
-        sequence, levels = (await _view(self.spec)).levels()
+        view = await _view(self.spec)
+        session = view.session
+        sequence, levels = view.levels()
         if self.shown.sequence < 0:
             trades = await in_thread(queries.last_trades, self.spec.id, sequence)
         else:
             trades = await in_thread(queries.trades_between, self.spec.id, self._last_trade(), sequence)
         if sequence <= self.shown.sequence:
             return
-        self._adopt(sequence, levels)
+        self._adopt(sequence, levels, session)
         self._add_trades(trades)
         for first in sorted(self._held):
             self._take_held(first)
         self._schedule()
 
-    def _adopt(self, sequence: int, levels: list[tuple[int, int, int]]) -> None:
+    def _adopt(self, sequence: int, levels: list[tuple[int, int, int]], session: dict | None) -> None:
         before = {(side, price): total for side, price, total in self.shown.levels()[1]}
         after = {(side, price): total for side, price, total in levels}
-        self.shown.apply(Delta(self.spec.id, self.spec.symbol, 0, sequence, levels, whole=True))
+        self.shown.apply(Delta(self.spec.id, self.spec.symbol, 0, sequence, levels, whole=True, session=session))
         self._changed.update((key, 0) for key in before if key not in after)
         self._changed.update((key, total) for key, total in after.items() if before.get(key) != total)
 
@@ -262,16 +264,17 @@ class MarketFeed:
         if not self.followers:
             return
         changes = sorted((side, price, total) for (side, price), total in self._changed.items())
-        update = frame(
-            {
-                "type": "update",
-                "symbol": self.spec.symbol,
-                "first_sequence": self._told + 1,
-                "sequence": self.shown.sequence,
-                "bids": self.shown.texts(changes[::-1], BUY),
-                "asks": self.shown.texts(changes, SELL),
-            }
-        )
+        content = {
+            "type": "update",
+            "symbol": self.spec.symbol,
+            "first_sequence": self._told + 1,
+            "sequence": self.shown.sequence,
+            "bids": self.shown.texts(changes[::-1], BUY),
+            "asks": self.shown.texts(changes, SELL),
+        }
+        if (auction := self.shown.auction()) is not None:
+            content["auction"] = auction
+        update = frame(content)
         for member in [member for member in self.followers if not member.outbox.offer(update)]:
             self._drop_behind(member)
 
@@ -279,7 +282,7 @@ class MarketFeed:
         """Only depths whose levels changed, and only the newest snapshot for those that are slow."""
         for depth, members in self.watchers.items():
             book = self.shown.snapshot(depth)
-            levels = (book["bids"], book["asks"])
+            levels = (book["bids"], book["asks"], book.get("auction"))
             if not members or self._depth_levels.get(depth) == levels:
                 continue
             self._depth_levels[depth] = levels
@@ -340,7 +343,7 @@ class MarketFeed:
             return
         book = self.shown.snapshot(member.depth)
         self.watchers.setdefault(member.depth, set()).add(member)
-        self._depth_levels[member.depth] = (book["bids"], book["asks"])
+        self._depth_levels[member.depth] = (book["bids"], book["asks"], book.get("auction"))
         member.outbox.replace(frame({"type": "snapshot", **book}))
 
     def _whole_snapshot(self) -> dict:

@@ -15,6 +15,11 @@ order they came; up to MAX_IN_FLIGHT of them wait for their commit at the same t
 are ready. They count for the user's rate limit, or the key's. `account` in the authenticate message names another
 of the user's own accounts, as X-Account does. A key signs timestamp + "GET/ws/user/". A socket outlives its token,
 but neither its user nor its key: once that is deactivated or revoked, it is closed with 4401 within about a second.
+
+    → {"type": "cancel_on_disconnect", "on": true}          ← {"type": "cancel_on_disconnect", "on": true}
+
+Once that is on (it needs TRADE), all open orders of the account are cancelled when this socket ends, whatever the
+reason, but for those in halted markets. Known limit: a server that is killed cancels nothing.
 """
 
 import asyncio
@@ -37,6 +42,7 @@ from accounts.authentication import (
 from accounts.callers import principal_for_signed
 from exchange import orders
 from exchange.api.doors import amend_command, known_id, place_command
+from exchange.streams import last_wishes
 from exchange.streams.account_feeds import AccountMember, account_feeds
 from exchange.streams.sockets import NOT_AUTHENTICATED, BadMessage, StreamConsumer, header
 from marketdata import markets
@@ -63,6 +69,7 @@ class UserConsumer(StreamConsumer):
         self.member: AccountMember | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._commands: set[asyncio.Task] = set()
+        self._cancels_on_disconnect = False
 
     async def opened(self) -> None:
         self._deadline = asyncio.get_running_loop().call_later(AUTHENTICATE_SECONDS, self._is_late)
@@ -76,6 +83,8 @@ class UserConsumer(StreamConsumer):
             self._deadline.cancel()
         if self.member is not None:
             account_feeds.leave(self.member)
+        if self._cancels_on_disconnect:
+            last_wishes.cancel_all(self.principal.account_id, self._commands)
 
     async def received(self, message: dict) -> None:
         kind = message.get("type")
@@ -87,8 +96,10 @@ class UserConsumer(StreamConsumer):
             raise NotAuthenticated('First send {"type": "authenticate", "token": "<access>"}.')
         if kind == "resume":
             return await self.member.resume(_after(message))
+        if kind == "cancel_on_disconnect":
+            return self._take_last_wish(message)
         if not isinstance(kind, str) or kind not in COMMANDS:
-            raise BadMessage("Send authenticate, resume, place, amend, cancel or ping.")
+            raise BadMessage("Send authenticate, resume, place, amend, cancel, cancel_on_disconnect or ping.")
         await self._command(kind, message)
 
     # Who it is
@@ -110,6 +121,14 @@ class UserConsumer(StreamConsumer):
 
     def _deactivated(self) -> None:
         self.fail(TokenInvalid("The user cannot log in any more, or the API key was revoked."), NOT_AUTHENTICATED)
+
+    def _take_last_wish(self, message: dict) -> None:
+        self.principal.require(TRADE)
+        on = message.get("on")
+        if type(on) is not bool:
+            raise BadMessage("on is true or false.")
+        self._cancels_on_disconnect = on
+        self.tell({"type": "cancel_on_disconnect", "on": on})
 
     # Trading
 

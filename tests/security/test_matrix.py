@@ -33,6 +33,7 @@ RULES = {
     "own, withdraw": (401, 401, 404, 404, 403, 403, 200, 200),
     "entrants and staff, read": (401, 401, 404, 200, 200, 403, 403, 200),
     "entrants and staff, person": (401, 401, 404, 200, 403, 403, 403, 200),
+    "staff": (401, 401, 403, 200, 403, 403, 403, 403),
     "nowhere": (404, 401, 404, 404, 404, 404, 404, 404),
 }
 LISTED = {"GET": "public"}
@@ -92,6 +93,7 @@ ROUTES = {
     V1 + "orderbook/<str:symbol>/": LISTED,
     V1 + "trades/": LISTED,
     V1 + "trades/<int:trade_id>/": LISTED,
+    V1 + "trades/<int:trade_id>/settle/": {"POST": "staff"},
     V1 + "fills/": READ,
     V1 + "kill-switch/": {"GET": "read", "POST": "trade", "DELETE": "person"},
 }  # fmt: skip
