@@ -62,7 +62,7 @@ TRADE_CHECKS = [
         "a fill has its order's account, market and side, and a fee of notional × rate, rounded down; a rebate is at"
         " most what the taker pays",
         "exchange_fill",
-        """
+        f"""
         SELECT f.id AS fill_id, f.trade_id, f.order_id, f.account_id, o.account_id AS order_account_id, f.side,
             o.side AS order_side,
                f.role, f.price, f.quantity, f.fee
@@ -73,8 +73,9 @@ TRADE_CHECKS = [
         LEFT JOIN marketdata_contract c ON c.market_id = m.id
         WHERE f.account_id <> o.account_id OR f.market_id <> o.market_id OR f.side <> o.side
            OR (o.post_only AND f.role = 'TAKER' AND NOT EXISTS (
-               SELECT FROM exchange_trade t JOIN exchange_bookcommand j ON j.market_id = t.market_id
-                   AND j.sequence = t.sequence AND j.kind = 'UNCROSS' WHERE t.id = f.trade_id))
+               SELECT FROM exchange_trade t LEFT JOIN {FLOORS} k ON k.market_id = t.market_id
+               LEFT JOIN exchange_bookcommand j ON j.market_id = t.market_id AND j.sequence = t.sequence
+               WHERE t.id = f.trade_id AND (j.kind = 'UNCROSS' OR t.sequence <= k.sequence)))
            OR f.fee * ('1e' || q.decimals)::numeric <> greatest(
                floor(f.price * f.quantity * COALESCE(c.contract_size, 1)
                    * CASE f.role WHEN 'MAKER' THEN o.maker_rate ELSE o.taker_rate END
