@@ -25,7 +25,7 @@ LEFT JOIN accounts_balance b ON b.account_id = p.account_id AND b.asset_id = c.s
 LEFT JOIN (
     SELECT o.account_id, oc.settlement_id, sum(o.reserved) AS reserved, array_agg(o.id) AS ids
     FROM exchange_order o JOIN marketdata_contract oc ON oc.market_id = o.market_id
-    WHERE o.status IN ('OPEN', 'PARTIALLY_FILLED') {of_order} GROUP BY o.account_id, oc.settlement_id
+    WHERE o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') {of_order} GROUP BY o.account_id, oc.settlement_id
 ) o ON o.account_id = p.account_id AND o.settlement_id = c.settlement_id
 WHERE p.closed_at IS NULL {of_position}
 """
