@@ -275,7 +275,8 @@ class Batch:
         answer["fills"] = []
         for match in matches:
             maker = match.maker
-            spot.free_filled(sheet, spec, maker, match.lots)
+            lots = _lots_met(matches, match) if maker.display else match.lots
+            spot.free_filled(sheet, spec, maker, lots)
             paying.pay(self, live, match)
             self.records.touch(live, maker)
             self.records.trade(live, match, answer["fills"])
@@ -397,3 +398,10 @@ class Batch:
         statements = self.records.statements(cursor, self.registry.ids, self.sheet, self.books)
         self.deltas = self.records.deltas(self.books)
         return statements
+
+
+def _lots_met(matches, match) -> int:
+    """All lots of an iceberg at the first time that it is met: its parts are freed together, so that no fee rounds."""
+    lots = [one.lots for one in matches if one.maker is match.maker]
+    first = next(one for one in matches if one.maker is match.maker)
+    return sum(lots) if first is match else 0

@@ -56,7 +56,10 @@ def complete(cmd: c.Place, live: LiveBook) -> None:
 
 
 def market_price(live: LiveBook) -> int | None:
-    """The price that triggers, in ticks: the last one, or the reference price until the first trade."""
+    """The price that triggers, in ticks: the mark price or the last one, or the reference price until the first trade.
+    """
+    if live.waiting.mark is not None:
+        return live.waiting.mark
     price = live.last_price or live.spec.reference_price
     return None if price is None else max(1, int(price / live.spec.tick_size))
 
