@@ -23,7 +23,7 @@ COMPARE_EVERY = 400
 
 
 def random_operations(operations: int, seed: int) -> None:
-    """World after world, each with its own seed: one of plain orders, auctions and time, one of every order type."""
+    """World after world, each with its own seed: plain orders, auctions and time in one, every type in the next."""
     from tests.model.dice import Dice
     from tests.model.lockstep import Lockstep
     from tests.model.special_dice import SpecialDice, SpecialLockstep
