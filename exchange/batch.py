@@ -199,10 +199,10 @@ class Batch:
         elif not cmd.is_liquidation:
             admission.check_band(live, cmd.price)
         if cmd.time_in_force not in ("IOC", "FOK") and live.open_orders[cmd.account] >= live.spec.max_open_orders:
-            raise c.TooManyOpenOrders(
-                f"At most {live.spec.max_open_orders} open orders in {live.spec.symbol}; cancel some."
-            )
+            raise c.TooManyOpenOrders(f"{live.spec.symbol} takes at most {live.spec.max_open_orders}; cancel some.")
         order = self._order(cmd, live)
+        if not cmd.is_liquidation:
+            limits.check_terms(live, order.price, order.quantity, order.budget)
         if live.spec.contract is not None:
             self.margin_desk.check(self.sheet, live, order, cmd)
         return order
