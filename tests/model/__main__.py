@@ -86,8 +86,8 @@ def state_machine(examples: int, steps: int, seed: int) -> None:
     from tests.model.special_machine import SpecialMachine
 
     settings = hypothesis.settings(
-        max_examples=(examples + 1) // 2, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck),
-        database=None, print_blob=True,
+        max_examples=(examples + 1) // 2, stateful_step_count=steps, deadline=None,
+        suppress_health_check=list(HealthCheck), database=None, print_blob=True,
     )  # fmt: skip
     for machine in (VenueMachine, SpecialMachine):
         run_state_machine_as_test(hypothesis.seed(seed)(machine), settings=settings)
