@@ -122,7 +122,7 @@ class Batch:
             try:
                 self.outcomes.append(handlers[type(cmd)](cmd))
             except Refusal as refusal:
-                self.outcomes.append(refusal)
+                self.outcomes.append(refusal.with_traceback(None))  # it leads back to this batch
             except Unlocked as reached:
                 assert reached.accounts - self.extra_accounts, "an account that was asked for could not be locked"
                 self.unlocked = reached.accounts
@@ -299,7 +299,7 @@ class Batch:
 
     def _check_plan(self, plan) -> None:
         if plan.refusal:
-            raise c.ENGINE_REFUSALS[plan.refusal]
+            raise c.engine_refusal(plan.refusal)
         reached = {maker.account for maker, _ in plan.matches}
         if not reached <= self.sheet.holders.keys():
             raise Unlocked(reached)
