@@ -48,7 +48,7 @@ PROOFS = {
     "backup and restore": (["tests.chaos.restore"], ["tests.chaos.restore", "--seconds", "120", "--clients", "32"]),
 }
 #: The harness must be able to fail: here it has to find losses.
-CARELESS = ["tests.chaos.crash", "--cycles", "1", "--workers", "1", "--faults", "kill_postmaster"]
+CARELESS = ["tests.chaos.crash", "--cycles", "5", "--workers", "1", "--faults", "kill_postmaster"]
 MUST_FAIL = {"losses are found": [*CARELESS, "--synchronous-commit", "off"]}
 
 

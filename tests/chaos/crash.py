@@ -1,7 +1,7 @@
 """Faults under load, again and again: nothing acknowledged is lost, nothing is doubled, the audits are clean.
 
     python -m tests.chaos.crash [--cycles 12] [--clients 32] [--workers 3] [--seed 1] [--faults kill_server,…]
-    python -m tests.chaos.crash --cycles 1 --faults kill_postmaster --synchronous-commit off     # must find losses
+    python -m tests.chaos.crash --cycles 5 --faults kill_postmaster --synchronous-commit off     # must find losses
 
 Every cycle: clients trade, one fault strikes (see tests.chaos.faults), the venue recovers, the clients find out what
 they do not know, stop, and everything they were ever told is held against the database; then `audit` and `replay`.
