@@ -30,6 +30,7 @@ lint: $(DEV_STAMP) ## check the style, the settings, and that no migration is mi
 	@PYTHONWARNINGS=ignore::RuntimeWarning $(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: $(DEV_STAMP) ## measure what is claimed about speed (ARGS="engine http fanout candles --quick")
+	@$(PIP) --no-deps -r requirements-bench.txt
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 prove: $(DEV_STAMP) ## run the proofs that take too long for the suite: load, crashes, models (ten minutes)

@@ -1,13 +1,22 @@
 """Reading an account's events: every order, fill, balance and position event, numbered without a gap."""
 
 from accounts.models import AccountEvent
+from marketdata.refusals import Refusal
 
 #: Rows read at once; a row holds what one transaction did to the account.
 ROWS = 200
 
 
+class EventsGone(Refusal):
+    """Events that were asked for are no longer kept."""
+
+    code, status, title = "events_gone", 410, "Events are no longer kept"
+
+
 def after(*, account_id: int, sequence: int, limit: int) -> tuple[list[dict], bool]:
-    """Up to `limit` events with a higher sequence, in order, and whether there are more."""
+    """Up to `limit` events with a higher sequence, in order, and whether there are more; EventsGone when the first of
+    them is older than what is kept.
+    """
     found: list[dict] = []
     while len(found) <= limit:
         last = found[-1]["sequence"] if found else sequence
@@ -16,4 +25,10 @@ def after(*, account_id: int, sequence: int, limit: int) -> tuple[list[dict], bo
         found += [event for events in batch for event in events if event["sequence"] > last]
         if len(batch) < ROWS:
             break
+    if found and found[0]["sequence"] != sequence + 1:
+        kept_after = found[0]["sequence"] - 1
+        raise EventsGone(
+            f"Events up to {kept_after} are no longer kept: read your open orders, balances and positions,"
+            f" then ask for events after {kept_after}."
+        )
     return found[:limit], len(found) > limit

@@ -305,7 +305,7 @@ def _moved(purse: Purse) -> bool:
 
 LOCK = "SELECT 1 FROM accounts_account WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE"
 READ = """
-SELECT a.id, a.event_sequence, a.is_active AND COALESCE(u.is_active, TRUE), a.user_id IS NOT NULL,
+SELECT a.id, a.event_sequence, a.is_active AND a.stopped_by = '' AND COALESCE(u.is_active, TRUE), a.user_id IS NOT NULL,
        b.asset_id, b.available, b.reserved, pg_current_xact_id()::text, a.opens_at, a.closes_at, a.market_ids
 FROM accounts_account a
 LEFT JOIN accounts_user u ON u.id = a.user_id

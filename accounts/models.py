@@ -54,6 +54,15 @@ class Account(models.Model):
     is_active = models.BooleanField(
         default=True, help_text="An inactive account places no orders; it can still cancel."
     )
+    stopped_by = models.CharField(
+        max_length=8,
+        choices=[("OWNER", "Owner"), ("OPERATOR", "Operator")],
+        default="",
+        db_default="",
+        blank=True,
+        editable=False,
+        help_text="Who has pulled the kill switch, see exchange.kill_switch; empty: nobody.",
+    )
     event_sequence = models.BigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     # A competition entry's terms, kept here by accounts.competitions so that the matcher reads them with the lock.
@@ -326,8 +335,9 @@ class EquitySnapshot(models.Model):
 # Models of their own files, found by Django here.
 from accounts.access_models import ApiKey  # noqa: E402
 from accounts.competition_models import Competition, CompetitionEntry  # noqa: E402
+from accounts.fee_models import FeeRate, FeeTier  # noqa: E402
 
 __all__ = [
     "Account", "AccountEvent", "ApiKey", "Balance", "Competition", "CompetitionEntry", "Entry", "EquitySnapshot",
-    "Holding", "IdempotentRequest", "Journal", "Movement", "Realization", "User", "Withdrawal",
+    "FeeRate", "FeeTier", "Holding", "IdempotentRequest", "Journal", "Movement", "Realization", "User", "Withdrawal",
 ]  # fmt: skip

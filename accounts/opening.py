@@ -25,7 +25,8 @@ ACCOUNTS, HOLDINGS = 0, 1
 OTHERS = 2
 
 ACCOUNT_PART = f"""
-SELECT {ACCOUNTS}::smallint, a.id, a.event_sequence, a.is_active AND COALESCE(u.is_active, TRUE), a.user_id IS NOT NULL,
+SELECT {ACCOUNTS}::smallint, a.id, a.event_sequence,
+       a.is_active AND a.stopped_by = '' AND COALESCE(u.is_active, TRUE), a.user_id IS NOT NULL,
        b.asset_id, b.available, b.reserved, pg_current_xact_id()::text, a.opens_at, a.closes_at, a.market_ids,
        NULL::numeric, NULL::bigint, NULL::bigint
 FROM accounts_account a

@@ -13,8 +13,8 @@ The operations are made beforehand against a live book, so that each cancel hits
 batch.
 
 The reference book is timed on a tenth of the full mix: its commands cost more the deeper the book is. The
-garbage collector has the thresholds that the server sets. The best of five runs counts: the others measure
-the machine.
+garbage collector has the thresholds that the server sets. The best of a few runs counts: the others measure
+the machine. Other engines run the plain mix in the same run (see benchmarks.peers).
 """
 
 import argparse
@@ -24,6 +24,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
+from benchmarks import peers
 from benchmarks.lockstep import Amend, Cancel, Operation, Place, plan_of
 from exchange.engine.book import (
     BUY,
@@ -210,11 +211,19 @@ def main() -> None:
     base = measure(ReferenceBook, full[: options.operations // 10])
     _row("reference book, full mix", base, base)
     _row("book, full mix (all order types)", measure(Book, full), base)
-    _row("book, plain mix (limit orders and cancels)", measure(Book, plain), base)
+    ours = measure(Book, plain)
+    _row("book, plain mix (limit orders and cancels)", ours, base)
+    others = peers.rates([call for batch in in_batches(plain) for call in batch])
+    for name, rate in others.items():
+        _row(f"{name}, plain mix", rate, base)
     for orders in (1_000, 1_000_000):
         rate = measure(lambda orders=orders: filled_book(orders, orders // 20), full)
         _row(f"book, full mix, above {orders:,} resting orders", rate, base)
     print(f"{'bytes per resting order':<58} {bytes_per_order(100_000):>12,.0f}")
+    if others:
+        print(f"{'plain mix, against the best of the other engines':<58} {'':>12} {ours / max(others.values()):>8.2f}×")
+    else:
+        print("No other engines to compare with: pip install -r requirements-bench.txt")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ its own share (a few µs a message, on the same machine) stays small; it is part
 
 import argparse
 import asyncio
-import base64
 import json
 import os
 import time
 from dataclasses import dataclass, field
 
+from benchmarks.frames import handshake, masked, take_frames
 from benchmarks.report import machine, table
 from benchmarks.server import PrivateVenue
 
@@ -50,11 +50,7 @@ class SocketClient(asyncio.Protocol):
 
     def connection_made(self, transport) -> None:
         self.transport = transport
-        key = base64.b64encode(os.urandom(16)).decode()
-        transport.write(
-            f"GET {self.path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        transport.write(handshake(self.path))
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter()
@@ -68,13 +64,11 @@ class SocketClient(asyncio.Protocol):
             self._is_websocket = True
             if self.first_message is not None:
                 self.transport.write(masked(self.first_message))
-        while (size := frame_size(self._received)) is not None:
-            self._take(self._received[: size[1]], size[0], now)
-            del self._received[: size[1]]
+        for opcode, payload in take_frames(self._received):
+            self._take(opcode, payload, now)
 
-    def _take(self, frame: bytearray, start: int, now: float) -> None:
-        if frame[0] & 15 == 9:
-            payload = bytes(frame[start:])  # short, as that of every control frame
+    def _take(self, opcode: int, payload: bytes, now: float) -> None:
+        if opcode == 9:
             self.transport.write(bytes([0x8A, 0x80 | len(payload)]) + b"\x00\x00\x00\x00" + payload)
             return
         if not self.is_open.done():
@@ -82,8 +76,8 @@ class SocketClient(asyncio.Protocol):
             return
         current = self.current[0]
         current.messages += 1
-        current.characters += len(frame) - start
-        sent_at = current.sent_at.get(sequence_in(frame))
+        current.characters += len(payload)
+        sent_at = current.sent_at.get(sequence_in(payload))
         if sent_at is not None:
             current.delays.append(now - sent_at)
 
@@ -92,26 +86,7 @@ class SocketClient(asyncio.Protocol):
             self.is_open.set_exception(ConnectionError("the server closed a socket before its snapshot"))
 
 
-def masked(text: str) -> bytes:
-    """A client's text frame, masked with zeros."""
-    payload = text.encode()
-    size = len(payload)
-    head = bytes([0x81, 0x80 | size]) if size < 126 else bytes([0x81, 0xFE]) + size.to_bytes(2, "big")
-    return head + b"\x00\x00\x00\x00" + payload
-
-
-def frame_size(data: bytearray) -> tuple[int, int] | None:
-    """(where the payload begins, where the frame ends), None while the frame is not complete."""
-    if len(data) < 2:
-        return None
-    size, start = data[1] & 127, 2
-    if size > 125:
-        start = 4 if size == 126 else 10
-        size = int.from_bytes(data[2:start], "big")
-    return (start, start + size) if len(data) >= start + size else None
-
-
-def sequence_in(frame: bytearray) -> int:
+def sequence_in(frame: bytes) -> int:
     """The number after the last "sequence": of a message."""
     begin = frame.find(b'"sequence":') + 11
     end = begin

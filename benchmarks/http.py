@@ -41,6 +41,7 @@ CASES = (
     Case("POST orders, all rest", "resting", 64, True),
     Case("POST orders, then DELETE each", "cancel", 64),
     Case("POST batches of 20, half trade", "batch", 16),
+    Case("socket: place, amend, cancel", "socket", 64),
     Case("GET orderbook (reads/s)", "book", 64),
 )
 

@@ -28,6 +28,8 @@ from pathlib import Path
 import httptools
 import uvloop
 
+from benchmarks.load_sockets import SocketConnection
+
 ROOT = Path(__file__).resolve().parent.parent
 BATCH_ORDERS = 20
 CONNECTIONS_PER_PROCESS = 32
@@ -150,7 +152,13 @@ class Book(Mix):
         return encoded("GET", f"/api/v1/orderbook/?symbol={self.symbol}&depth=20", None)
 
 
-MIXES = {"resting": Resting, "crossing": Crossing, "cancel": PlaceAndCancel, "batch": Batch, "book": Book}
+class Socket(Resting):
+    """Orders over a private socket: placed, amended, cancelled (see benchmarks.load_sockets)."""
+
+
+MIXES = {
+    "resting": Resting, "crossing": Crossing, "cancel": PlaceAndCancel, "batch": Batch, "book": Book, "socket": Socket,
+}  # fmt: skip
 
 
 def post(path: str, token: str, body: dict) -> bytes:
@@ -174,10 +182,11 @@ class Connection(asyncio.Protocol):
     def __init__(self, mix: Mix, result: Measured):
         self.mix, self.result = mix, result
         self.measuring = self.stopping = False
-        self.ended = asyncio.get_running_loop().create_future()
+        self.is_open, self.ended = (asyncio.get_running_loop().create_future() for _ in range(2))
 
     def connection_made(self, transport) -> None:
         self.transport = transport
+        self.is_open.set_result(None)
 
     def send(self) -> None:
         """Write the next request."""
@@ -216,8 +225,10 @@ async def _generate(load: Load) -> Measured:
     connections = []
     for number in range(load.first, load.first + load.connections):
         mix = MIXES[load.mix](load.users, load.symbols, number, random.Random(f"{load.seed} {number}"))
-        make = lambda mix=mix: Connection(mix, result)  # noqa: E731
+        kind = SocketConnection if load.mix == "socket" else Connection
+        make = lambda mix=mix, kind=kind: kind(mix, result)  # noqa: E731
         connections.append((await loop.create_connection(make, "127.0.0.1", load.port))[1])
+        await connections[-1].is_open
     print("ready", flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)
     for one in connections:

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -158,7 +158,9 @@ class PrivateVenue:
         server: str = "uvicorn",
         database_settings: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        history: Sequence[str] = (),
     ):
+        self.history = history
         self.counts = ["--users", str(users), "--markets", str(markets)]
         self.workers, self.server_name = workers, server
         self.database = PrivateDatabase(database_settings)
@@ -180,6 +182,8 @@ class PrivateVenue:
                 self.redis.start()
             filled = json.loads(self.run("benchmarks.population", *self.counts).stdout.splitlines()[-1])
             self.users, self.markets = filled["users"], filled["markets"]
+            if self.history:
+                self.run("benchmarks.history", *self.history)
             command = [sys.executable, "manage.py", "serve", "--port", str(self.port), "--server", self.server_name]
             command += ["--workers", str(self.workers), "--no-seed", "--no-simulator"]
             self.server = Process(

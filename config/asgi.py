@@ -14,14 +14,21 @@ django.setup(set_prefix=False)
 
 # These need the apps to be loaded.
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.conf import settings  # noqa: E402
 
 from config.background import lifespan, shutdown, startup  # noqa: E402
 from config.lean import HttpDoor  # noqa: E402
+from config.logs import RequestLog  # noqa: E402
 from config.stock import ThreadedHandler  # noqa: E402
 from exchange.streams.routing import websocket_urlpatterns  # noqa: E402
 
 __all__ = ["application", "shutdown", "startup"]
 
+http = HttpDoor(ThreadedHandler())
 application = ProtocolTypeRouter(
-    {"http": HttpDoor(ThreadedHandler()), "websocket": URLRouter(websocket_urlpatterns), "lifespan": lifespan}
+    {
+        "http": RequestLog(http) if settings.LOG_REQUESTS else http,
+        "websocket": URLRouter(websocket_urlpatterns),
+        "lifespan": lifespan,
+    }
 )

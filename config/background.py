@@ -8,9 +8,9 @@ from django.conf import settings
 
 from accounts import equity
 from config import stock
-from exchange import barrier, closing
+from exchange import barrier, clockwork, closing
 from exchange.sequencer import sequencer
-from marketdata import feed, threads
+from marketdata import feed, metrics, threads
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,10 @@ async def startup() -> None:
     _tasks.append(asyncio.create_task(feed.run(), name="feed"))
     _tasks.append(asyncio.create_task(equity.run_snapshots(), name="equity"))
     _tasks.append(asyncio.create_task(closing.run(), name="competitions"))
+    _tasks.append(asyncio.create_task(clockwork.run(), name="clockwork"))
     if settings.SIMULATOR:
         _tasks.append(asyncio.create_task(run_as_leader(), name="simulator"))
+    metrics.WORKERS.set(1)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -39,12 +41,14 @@ async def startup() -> None:
 
 async def shutdown() -> None:
     """Stop it: first what sends commands, then the matcher, so that nothing is left half done."""
-    from exchange.streams import lifecycle
+    from exchange.streams import last_wishes, lifecycle
 
+    metrics.WORKERS.set(0)
     for task in _tasks:
         task.cancel()
     await asyncio.gather(*_tasks, return_exceptions=True)
     _tasks.clear()
+    await last_wishes.finish()
     await asyncio.to_thread(sequencer.stop)
     await lifecycle.stop()
     await asyncio.to_thread(barrier.stop)

@@ -33,15 +33,18 @@ from accounts.authentication import (
 )
 from accounts.callers import principal_for_key, principal_for_signed, raw_path_of, signed_request
 from config import rendering
-from config.middleware import API_HEADERS, BodyTooLarge, request_id_for
+from config.middleware import API_HEADERS, BodyTooLarge
+from config.one_write import answer_whole
 from config.paths import VERSIONED, canonical, is_api
 from exchange.api import doors, views
+from marketdata import tracing
 from marketdata.api.doors import Answer, Call, Door
 from marketdata.api.problems import CONTENT_TYPE as PROBLEM
 from marketdata.api.problems import problem_of
 from marketdata.refusals import Refusal
 from marketdata.threads import in_thread
 from marketdata.throttling import Charge, address_of, charge_request
+from marketdata.tracing import request_id_for
 
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
@@ -99,6 +102,7 @@ class HttpDoor:
         self.django = django
         self.common = _common_headers()
         self.allow = {hot.view: _allowed_methods(hot.view) for hot in ROUTES.values()}
+        self.fixed_lines = {view: _lines([*self.common, (b"allow", allow)]) for view, allow in self.allow.items()}
         self.hosts: dict[bytes, bool] = {}
 
     async def __call__(self, scope, receive, send):
@@ -131,6 +135,7 @@ class HttpDoor:
         if principal is None and not hot.is_public:
             return False
         request_id = request_id_for(_text(headers, b"x-request-id"))
+        tracing.request_id.set(request_id)
         charge = charge_request(principal and principal.limited_as, _address(scope, headers))
         content_type = rendering.JSON
         try:
@@ -192,19 +197,22 @@ class HttpDoor:
     async def _send(
         self, send, hot: Hot | None, answer: Answer, content_type: str, request_id: str, charge: Charge | None
     ):
-        payload = rendering.render(answer.payload)
-        headers = [
-            (b"Content-Type", content_type.encode()),
-            (b"Content-Length", b"%d" % len(payload)),
-            (b"X-Request-ID", request_id.encode()),
-            *self.common,
+        body = rendering.render(answer.payload)
+        extra = answer.headers if charge is None else {**answer.headers, **charge.headers()}
+        varying = [
+            ("content-type", content_type),
+            ("content-length", str(len(body))),
+            ("x-request-id", request_id),
+            *((name.lower(), value) for name, value in extra.items()),
         ]
         if hot is not None:
-            headers.append((b"Allow", self.allow[hot.view]))
-        extra = answer.headers if charge is None else {**answer.headers, **charge.headers()}
-        headers += [(name.encode(), value.encode()) for name, value in extra.items()]
+            lines = "".join([f"{name}: {value}\r\n" for name, value in varying]).encode()
+            if answer_whole(send, answer.status, lines + self.fixed_lines[hot.view], body):
+                return
+        fixed = self.common if hot is None else [*self.common, (b"allow", self.allow[hot.view])]
+        headers = [*((name.encode(), value.encode()) for name, value in varying), *fixed]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": payload})
+        await send({"type": "http.response.body", "body": body})
 
     # Bodies
 
@@ -234,7 +242,12 @@ def _common_headers() -> list[tuple[bytes, bytes]]:
     dummy.path = dummy.path_info = VERSIONED
     response = SecurityMiddleware(CorsMiddleware(XFrameOptionsMiddleware(lambda request: HttpResponse())))(dummy)
     headers = {**dict(response.items()), **API_HEADERS}
-    return [(name.encode(), value.encode()) for name, value in headers.items() if name != "Content-Type"]
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items() if name != "Content-Type"]
+
+
+def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they stand in an answer."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 def _allowed_methods(view: type) -> bytes:

@@ -2,16 +2,13 @@
 about safety and rate limits.
 """
 
-import itertools
-import re
-import secrets
-
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 
 from config.paths import VERSIONED, canonical, is_api
 from config.problems import counted, response_of
 from config.throttles import charge_of
+from marketdata import tracing
 from marketdata.refusals import Refusal
 
 #: On every answer of the API: private, and no page.
@@ -20,9 +17,6 @@ API_HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": "default-
 PAGE_HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'; object-src 'none'; base-uri 'self'; form-action 'self'"
 }
-SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
-_process = secrets.token_hex(6)
-_numbers = itertools.count(1)
 
 
 class BodyTooLarge(Refusal):
@@ -32,11 +26,6 @@ class BodyTooLarge(Refusal):
 
     def __init__(self):
         super().__init__(f"A body has at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
-
-
-def request_id_for(sent: str | None) -> str:
-    """The caller's own request id if it is a sane one, else a new one."""
-    return sent if sent and SANE_ID.fullmatch(sent) else f"{_process}-{next(_numbers):x}"
 
 
 class RequestMiddleware:
@@ -63,7 +52,8 @@ class RequestMiddleware:
         return self._leave(request, refusal or await self.get_response(request))
 
     def _enter(self, request):
-        request.request_id = request_id_for(request.META.get("HTTP_X_REQUEST_ID"))
+        request.request_id = tracing.request_id_for(request.META.get("HTTP_X_REQUEST_ID"))
+        tracing.request_id.set(request.request_id)
         request.path_info = canonical(request.path_info)
         if is_api(request.path_info) and _content_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             return response_of(counted(request, BodyTooLarge()))

@@ -9,19 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from config import embedded, secret
+from config import embedded, logs, secret
+from config.environment import choice, days, flag, seconds, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-
-
-def flag(name, default=False):
-    """True for on, true, yes, 1 in any case; the default when the variable is unset or empty."""
-    return os.environ.get(name, "").strip().lower() in {"on", "true", "yes", "1"} if os.environ.get(name) else default
-
-
-def words(name, default=""):
-    """The comma-separated words of a variable, without empty ones."""
-    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
 
 
 def database(url):
@@ -42,8 +33,8 @@ def database(url):
 # Where things are
 DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / ".data").absolute()
 HOST = os.environ.get("HOST") or "127.0.0.1"
-PORT = int(os.environ.get("PORT") or 8000)
-WORKERS = int(os.environ.get("WORKERS") or 1)
+PORT = whole("PORT", 8000, most=65_535)
+WORKERS = whole("WORKERS", 1, most=256)
 DATABASE_URL = os.environ.get("DATABASE_URL", "")
 REDIS_URL = os.environ.get("REDIS_URL", "")
 
@@ -181,7 +172,7 @@ OTP_TOTP_ISSUER = os.environ.get("VENUE_NAME") or "Venue"
 LOGIN_URL = "/admin/login/"
 LOGIN_REDIRECT_URL = "/admin/"
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=int(os.environ.get("ACCESS_TOKEN_MINUTES") or 15)),
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=whole("ACCESS_TOKEN_MINUTES", 15, least=1)),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
@@ -213,7 +204,7 @@ RATE_LIMIT_KEY = os.environ.get("RATE_LIMIT_KEY") or "12000/60"
 RATE_LIMIT_ANONYMOUS = os.environ.get("RATE_LIMIT_ANONYMOUS") or "3000/60"
 RATE_LIMIT_LOGIN_FAILURES = os.environ.get("RATE_LIMIT_LOGIN_FAILURES") or "10/300"
 RATE_LIMIT_REGISTER = os.environ.get("RATE_LIMIT_REGISTER") or "60/3600"
-TRUSTED_PROXIES = int(os.environ.get("TRUSTED_PROXIES") or 0)
+TRUSTED_PROXIES = whole("TRUSTED_PROXIES", 0)
 SPECTACULAR_SETTINGS = {
     "TITLE": "Venue",
     "DESCRIPTION": "A trading venue: REST and WebSocket, price-time matching, every cent accounted for.",
@@ -229,7 +220,13 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.openapi.describe_problems",
     ],
-    "ENUM_NAME_OVERRIDES": {"WithdrawalStatus": "accounts.models.Withdrawal.Status"},
+    "ENUM_NAME_OVERRIDES": {
+        "WithdrawalStatus": "accounts.models.Withdrawal.Status",
+        "OrderListKind": "exchange.models.ListKind",
+        "MarketPhase": "marketdata.api.shapes.PHASES",
+        "OrderType": "exchange.models.OrderType",
+        "TimeInForce": "exchange.models.TimeInForce",
+    },
     "COMPONENT_SPLIT_REQUEST": True,
 }
 UNFOLD = {
@@ -243,9 +240,9 @@ UNFOLD = {
 
 # The venue
 SIMULATOR = flag("SIMULATOR", default=True)
-SIMULATOR_SEED = int(os.environ.get("SIMULATOR_SEED") or 1)
+SIMULATOR_SEED = whole("SIMULATOR_SEED", 1)
 # Simulated seconds a second; a schedule of halts, crashes and news: a file, or a name in exchange/simulator/scenarios.
-SIMULATOR_SPEED = float(os.environ.get("SIMULATOR_SPEED") or 1)
+SIMULATOR_SPEED = seconds("SIMULATOR_SPEED", 1)
 SIMULATOR_SCENARIO = os.environ.get("SIMULATOR_SCENARIO", "")
 # Price providers; what is empty stands at the provider's default (marketdata/providers)
 TWELVE_DATA_API_KEY = os.environ.get("TWELVE_DATA_API_KEY", "")
@@ -260,23 +257,22 @@ ALLTICK_PLAN = os.environ.get("ALLTICK_PLAN", "")
 QUOTE_STALE_SECONDS = os.environ.get("QUOTE_STALE_SECONDS", "")
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 FAUCET = flag("FAUCET", default=True)
-FAUCET_DAILY_LIMIT = int(os.environ.get("FAUCET_DAILY_LIMIT") or 10_000_000)
+FAUCET_DAILY_LIMIT = whole("FAUCET_DAILY_LIMIT", 10_000_000)
 WITHDRAWALS_INSTANT = flag("WITHDRAWALS_INSTANT", default=False)
 PORTFOLIO_QUOTE = (os.environ.get("PORTFOLIO_QUOTE") or "USD").upper()
-SOCKETS_PER_ADDRESS = int(os.environ.get("SOCKETS_PER_ADDRESS") or 1_000)
-SOCKET_STALL_SECONDS = float(os.environ.get("SOCKET_STALL_SECONDS") or 5)
+SOCKETS_PER_ADDRESS = whole("SOCKETS_PER_ADDRESS", 1_000)
+SOCKET_STALL_SECONDS = seconds("SOCKET_STALL_SECONDS", 5)
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"peers": {"()": "config.logs.PeersMistakes"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL") or "INFO"},
-    "loggers": {
-        "django.request": {"level": "ERROR"},
-        "uvicorn.error": {"level": "WARNING", "filters": ["peers"]},
-        "daphne": {"level": "WARNING"},
-        "axes": {"level": "WARNING"},
-    },
-}
+# How long what may go is kept, in days or `never` (see exchange.retention); nothing goes before `manage.py prune --yes`
+KEEP_JOURNAL_DAYS = days("KEEP_JOURNAL_DAYS", 90, least=1)
+KEEP_EVENTS_DAYS = days("KEEP_EVENTS_DAYS", 30, least=1)
+KEEP_SECOND_CANDLES_DAYS = days("KEEP_SECOND_CANDLES_DAYS", 30, least=2)
+KEEP_EXTERNAL_CANDLES_DAYS = days("KEEP_EXTERNAL_CANDLES_DAYS", None, least=1)
+KEEP_IDEMPOTENCY_DAYS = days("KEEP_IDEMPOTENCY_DAYS", 90, least=2)
+KEEP_LOGINS_DAYS = days("KEEP_LOGINS_DAYS", 30, least=1)
+
+LOG_REQUESTS = flag("LOG_REQUESTS")
+LOGGING = logs.configuration(
+    form=choice("LOG_FORMAT", "text", "json"),
+    level=choice("LOG_LEVEL", "INFO", "DEBUG", "WARNING", "ERROR", "CRITICAL"),
+)

@@ -8,10 +8,10 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
-from accounts.api import api_keys, competitions, holdings, ledger, portfolio, second_factor, wallet
+from accounts.api import api_keys, competitions, ledger, portfolio, second_factor, wallet
 from accounts.api import views as accounts
 from config import views
-from exchange.api import tickers
+from exchange.api import holdings, kill_switch, lists, settlement, tickers
 from exchange.api import views as exchange
 from exchange.api.portfolio import MetricsView
 from marketdata.api import views as marketdata
@@ -61,11 +61,16 @@ api = [
     path("orders/batch/", exchange.OrderBatchView.as_view()),
     path("orders/<int:order_id>/", exchange.OrderView.as_view()),
     path("orders/<int:order_id>/cancel/", exchange.OrderCancelView.as_view()),
+    path("orders/<int:order_id>/replace/", lists.OrderReplaceView.as_view()),
+    path("orders/lists/", lists.OrderListsView.as_view()),
+    path("orders/lists/<int:list_id>/", lists.OrderListView.as_view()),
     path("orderbook/", exchange.BookView.as_view()),
     path("orderbook/<str:symbol>/", exchange.BookOfView.as_view()),
     path("trades/", exchange.TradeListView.as_view()),
     path("trades/<int:trade_id>/", exchange.TradeView.as_view()),
+    path("trades/<int:trade_id>/settle/", settlement.SettleView.as_view()),
     path("fills/", exchange.FillListView.as_view()),
+    path("kill-switch/", kill_switch.KillSwitchView.as_view()),
 ]
 
 urlpatterns = [

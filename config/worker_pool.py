@@ -25,6 +25,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from marketdata import metrics
+
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 READY = b"."
 STOP_SECONDS = 15
@@ -139,6 +141,7 @@ class WorkerPool:
         self._selector.unregister(worker.ready_pipe)
         os.close(worker.ready_pipe)
         worker.process.wait()
+        metrics.bury(self._metrics, worker.process.pid)
         del self._workers[worker.index]
 
     def _plan_restart(self, worker: Worker) -> None:

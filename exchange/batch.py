@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from accounts import ledger
+from exchange import admission, conditions, fee_tiers, following, limits, paying, reach, spot, store, upkeep, validation
 from exchange import commands as c
-from exchange import reach, spot, store, validation
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh, Replay
 from exchange.depth import Delta
+from exchange.engine.book import Plan
 from exchange.ids import ORDER
 from exchange.journal import Kind, amend_row, place_row
 from exchange.live import LiveOrder, new_order
 from exchange.records import Records
 from exchange.registry import Registry
-from marketdata import bulk, units
+from marketdata import bulk
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -54,18 +55,23 @@ class Batch:
     sheet: ledger.Sheet | None = None
     records: Records | None = None
     ids: Iterator[int] | None = None
+    #: Where something follows from what was done; how much of it was; where some is left (see exchange.following).
+    stirred: list[LiveBook] = field(default_factory=list)
+    followed: int = 0
+    unfinished: set[int] = field(default_factory=set)
 
     def lock(self, cursor) -> None:
         """Begin; lock the markets and bring their books up to date; lock every account within reach, and read it.
 
         One round trip if this process's books are up to date as they are, else one for each of the two kinds of lock.
         """
+        fee_tiers.rates.refresh(cursor)
         self.where = reach.locate(cursor, self.registry.books.values(), self.commands)
         ids = reach.markets(cursor, self.commands, self.where)
         self.registry.prepare(ids)
         if not (self.registry.is_likely_current(ids) and self._lock_at_once(cursor, ids)):
             self._lock_in_turn(cursor, ids)
-        self.ids = iter(self.registry.ids.take(cursor, ORDER, len(self._placements())))
+        self.ids = iter(self.registry.ids.take(cursor, ORDER, sum(cmd.orders for cmd in self._placements())))
 
     def _placements(self) -> list[Place]:
         return [command for command in self.commands if isinstance(command, Place)]
@@ -118,42 +124,88 @@ class Batch:
             CancelAll: self._cancel_all,
             Refresh: self._refresh,
         }
+        if missing := upkeep.run(self):
+            self.unlocked = missing
+            return
+        self.stirred += [live for live in self.books.values() if live.waiting.due]
         for cmd in self.commands:
+            if self.stirred and not self._follow():
+                return
             try:
-                self.outcomes.append(handlers[type(cmd)](cmd))
+                handler = handlers.get(type(cmd))
+                self.outcomes.append(handler(cmd) if handler else cmd.apply(self))
             except Refusal as refusal:
                 self.outcomes.append(refusal.with_traceback(None))  # it leads back to this batch
             except Unlocked as reached:
                 assert reached.accounts - self.extra_accounts, "an account that was asked for could not be locked"
                 self.unlocked = reached.accounts
                 return
+        self._follow()
 
-    def _place(self, cmd: Place) -> Outcome:
+    def _follow(self) -> bool:
+        """Do what follows from the commands so far; False when the rest is for the next batch."""
+        while self.stirred:
+            live = self.stirred.pop()
+            if not following.follow(self, live):
+                self.unfinished.add(live.spec.id)
+                return False
+        return True
+
+    def stir(self, live: LiveBook) -> None:
+        """Something may follow in this market from what was done."""
+        if live.waiting.due:
+            self.stirred.append(live)
+
+    def replay(self, cmd: Place) -> Replay | None:
+        """The answer to a placement that was made before."""
         if cmd.client_order_id is not None and (known := self.known.get((cmd.account, cmd.client_order_id))):
-            return _replay(cmd, *known)
+            return admission.replay(cmd, *known)
+        return None
+
+    def market_of(self, cmd: Place) -> LiveBook:
         live = self.books.get(cmd.spec.id)
         if live is None:
             raise c.MarketClosed(f"{cmd.spec.symbol} is gone.")
+        return live
+
+    def _place(self, cmd: Place) -> Outcome:
+        if known := self.replay(cmd):
+            return known
+        live = self.market_of(cmd)
+        return self.accept(cmd, live, *self.admit(cmd, live))
+
+    def check(self, cmd: Place, live: LiveBook) -> LiveOrder:
+        """The order, if the market takes it; a Refusal otherwise. Nothing has changed."""
         self._check_market(live)
-        if not self.sheet.holders[cmd.account].is_active:
-            raise c.AccountInactive("This account may not place orders; ask the operator.")
         self._check_entry(cmd.account, live)
         if cmd.spec.version != live.spec.version:
             validation.refit(cmd, live.spec)
-        _check_band(live, cmd.price)
-        if cmd.time_in_force == "GTC" and live.open_orders[cmd.account] >= live.spec.max_open_orders:
+        limits.check(self, live, cmd)
+        if cmd.more:
+            conditions.complete(cmd, live)
+        else:
+            admission.check_band(live, cmd.price)
+        if cmd.time_in_force not in ("IOC", "FOK") and live.open_orders[cmd.account] >= live.spec.max_open_orders:
             raise c.TooManyOpenOrders(
                 f"At most {live.spec.max_open_orders} open orders in {live.spec.symbol}; cancel some."
             )
-        order = self._order(cmd, live)
-        plan = live.plan(order)
-        self._check_plan(plan)
+        return self._order(cmd, live)
+
+    def admit(self, cmd: Place, live: LiveBook) -> tuple[LiveOrder, Plan | None]:
+        """The order with its funds set aside, and its plan (None if it is to wait), or a Refusal and no change."""
+        order = self.check(cmd, live)
+        if order.stop is not None:
+            spot.hold(self.sheet, live.spec, order)
+            return order, None
+        plan = limits.guard(self, live, order, live.plan(order))
+        self._check_plan(live, plan)
         if order.budget is not None and not plan.filled and not plan.expired_makers:
             raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
         spot.reserve(self.sheet, live.spec, order, plan)
-        return self._enter(cmd, live, order, plan)
+        return order, plan
 
     def _order(self, cmd: Place, live: LiveBook) -> LiveOrder:
+        maker_rate, taker_rate = fee_tiers.rates.of(cmd.account, live.spec)
         return new_order(
             id=next(self.ids),
             account=cmd.account,
@@ -166,23 +218,36 @@ class Batch:
             post_only=cmd.post_only,
             prevention=cmd.prevention,
             budget=cmd.budget,
-            maker_rate=live.spec.maker_rate,
-            taker_rate=live.spec.taker_rate,
+            maker_rate=maker_rate,
+            taker_rate=taker_rate,
             created_at=self.records.moment,
+            more=cmd.more,
         )
 
-    def _enter(self, cmd: Place, live: LiveBook, order: LiveOrder, plan) -> dict:
+    def wait(self, cmd: Place, live: LiveBook, order: LiveOrder) -> dict:
+        """Take an admitted order in that waits."""
+        sequence = self.records.command(live, Kind.PLACE, order.id, place_row(order, None))
+        live.wait(order, sequence, self.records.moment)
+        self._remember(cmd, live, order)
+        return {**self.records.touch(live, order), "fills": []}
+
+    def _remember(self, cmd: Place, live: LiveBook, order: LiveOrder) -> None:
+        self.records.add(live, order, cmd.fingerprint)
+        if cmd.client_order_id is not None:
+            self.known[cmd.account, cmd.client_order_id] = (order.id, cmd.fingerprint)
+
+    def accept(self, cmd: Place, live: LiveBook, order: LiveOrder, plan: Plan | None) -> dict:
         """After this line nothing may fail: the book changes, then the money follows."""
+        if plan is None:
+            return self.wait(cmd, live, order)
         sequence = live.sequence
         if plan.rests or plan.matches or plan.expired_makers:
             sequence = self.records.command(live, Kind.PLACE, order.id, place_row(order, order.budget))
         matches = live.enter(order, plan, sequence, self.records.moment)
-        self.records.add(live, order, cmd.fingerprint)
-        if cmd.client_order_id is not None:
-            self.known[cmd.account, cmd.client_order_id] = (order.id, cmd.fingerprint)
-        return self._settle(live, order, plan, matches)
+        self._remember(cmd, live, order)
+        return self.settle(live, order, plan, matches)
 
-    def _settle(self, live: LiveBook, order: LiveOrder, plan, matches) -> dict:
+    def settle(self, live: LiveBook, order: LiveOrder, plan, matches) -> dict:
         """Money and notes of an order that has just met the book; its answer."""
         sheet, spec = self.sheet, live.spec
         spot.free_filled(sheet, spec, order, plan.filled)
@@ -191,22 +256,7 @@ class Batch:
         for match in matches:
             maker = match.maker
             spot.free_filled(sheet, spec, maker, match.lots)
-            buy, sell = (order, maker) if order.side > 0 else (maker, order)
-            buyer_fee, seller_fee = (
-                (match.taker_fee, match.maker_fee) if order.side > 0 else (match.maker_fee, match.taker_fee)
-            )
-            spot.settle(
-                sheet,
-                spec,
-                reference=len(self.records.trades),
-                fees=live.fees,
-                buyer=buy.account,
-                seller=sell.account,
-                lots=match.lots,
-                notional=match.notional,
-                buyer_fee=buyer_fee,
-                seller_fee=seller_fee,
-            )
+            paying.pay(self, live, match)
             self.records.touch(live, maker)
             self.records.trade(live, match, answer["fills"])
         for maker in plan.expired_makers:
@@ -214,25 +264,29 @@ class Batch:
             self.records.touch(live, maker)
         if not order.is_open() and order.remaining:
             spot.release_rest(sheet, spec, order)
+        self.stir(live)
         return answer
 
     def _amend(self, cmd: Amend) -> Outcome:
-        live, order = self._open_order(cmd.account, cmd.order_id)
+        live, order = self.open_order(cmd.account, cmd.order_id)
         self._check_market(live)
         self._check_entry(cmd.account, live)
-        price, quantity = _new_terms(live, order, cmd)
-        plan = live.book.plan_amend(
+        conditions.check_amendable(order)
+        limits.check_amendment(self, live, order.account)
+        price, quantity = admission.new_terms(live, order, cmd)
+        plan = live.plan_amend(
             order.id, price=price, quantity=quantity, post_only=order.post_only, prevention=order.prevention
         )
-        self._check_plan(plan)
+        plan = limits.guard(self, live, order, plan)
+        self._check_plan(live, plan)
         spot.change_reserve(self.sheet, live.spec, order, price=price, remaining=quantity - order.filled)
         sequence = self.records.command(live, Kind.AMEND, order.id, amend_row(price, quantity, order.prevention))
         matches = live.amend(plan, sequence, self.records.moment)
-        answer = self._settle(live, order, plan, matches)
-        return _without_older_fills(order, plan, answer)
+        answer = self.settle(live, order, plan, matches)
+        return admission.without_older_fills(order, plan, answer)
 
     def _cancel(self, cmd: Cancel) -> Outcome:
-        live, order = self._open_order(cmd.account, cmd.order_id)
+        live, order = self.open_order(cmd.account, cmd.order_id)
         if cmd.account is not None:
             self._check_not_halted(live)
         return self._take_out(live, order)
@@ -245,8 +299,8 @@ class Batch:
         for live in self.books.values():
             halted = self.status[live.spec.id] == Market.Status.HALTED
             if cmd.market_id in (None, live.spec.id) and live.open_orders[cmd.account] and not halted:
-                mine = [order for order in live.book.orders.values() if order.account == cmd.account]
-                answers += [self._take_out(live, order) for order in mine]
+                orders = [*live.book.orders.values(), *live.waiting.orders.values()]
+                answers += [self._take_out(live, order) for order in orders if order.account == cmd.account]
         return answers
 
     def _refresh(self, cmd: Refresh) -> Outcome:
@@ -255,16 +309,21 @@ class Batch:
 
     def _take_out(self, live: LiveBook, order: LiveOrder) -> dict:
         spot.release_rest(self.sheet, live.spec, order)
+        return self.take_out(live, order)
+
+    def take_out(self, live: LiveBook, order: LiveOrder) -> dict:
+        """Cancel an order that holds nothing any more."""
         self.records.command(live, Kind.CANCEL, order.id, {})
         live.cancel(order.id, self.records.moment)
+        self.stir(live)
         return {**self.records.touch(live, order), "fills": None if order.filled else []}
 
     # Checks
 
-    def _open_order(self, account: int | None, order_id: int) -> tuple[LiveBook, LiveOrder]:
+    def open_order(self, account: int | None, order_id: int) -> tuple[LiveBook, LiveOrder]:
         """The order if it rests and belongs to the account; UnknownOrder or OrderNotOpen otherwise."""
         for live in self.books.values():
-            order = live.book.orders.get(order_id)
+            order = live.find(order_id)
             if order is not None and account in (None, order.account):
                 return live, order
         found = self.where.get(order_id)
@@ -289,7 +348,9 @@ class Batch:
         raise c.MarketHalted(f"{live.spec.symbol} is halted: {hint}.")
 
     def _check_entry(self, account: int, live: LiveBook) -> None:
-        """A competition entry trades its competition's markets while that is on."""
+        """An account that was not stopped trades, a competition entry its competition's markets while that is on."""
+        if not self.sheet.holders[account].is_active:
+            raise c.AccountInactive("This account may not trade: it was stopped by you (kill switch) or the operator.")
         if terms := self.sheet.holders[account].terms:
             terms.check(live.spec.id, live.spec.symbol, self.records.moment)
 
@@ -297,10 +358,12 @@ class Batch:
         if self.status[live.spec.id] == Market.Status.HALTED:
             self._check_market(live)
 
-    def _check_plan(self, plan) -> None:
+    def _check_plan(self, live: LiveBook, plan) -> None:
         if plan.refusal:
             raise c.engine_refusal(plan.refusal)
         reached = {maker.account for maker, _ in plan.matches}
+        if reached and live.waiting.triggers.waiting:
+            reached |= following.accounts_of(live, plan)
         if not reached <= self.sheet.holders.keys():
             raise Unlocked(reached)
 
@@ -311,48 +374,3 @@ class Batch:
         statements = self.records.statements(cursor, self.registry.ids, self.sheet, self.books)
         self.deltas = self.records.deltas(self.books)
         return statements
-
-
-def _replay(cmd: Place, order_id: int, fingerprint: str | None) -> Replay:
-    if fingerprint != cmd.fingerprint:
-        raise c.ClientOrderIdReused(
-            f"client_order_id {cmd.client_order_id!r} belongs to order {order_id}, which has other terms; use a new id."
-        )
-    return Replay(order_id)
-
-
-def _check_band(live: LiveBook, price: int | None) -> None:
-    """A limit price must be near the market: nobody trades by a typing error."""
-    if price is None or (band := live.band()) is None:
-        return
-    market_price, low, high = band
-    if not low <= price <= high:
-        spec = live.spec
-        raise c.PriceOutOfBand(
-            f"Price {spec.price_text(price)} is out of band: the market price of {spec.symbol} is "
-            f"{units.plain(market_price)}, "
-            f"valid are {spec.price_text(low)} to {spec.price_text(high)}."
-        )
-
-
-def _new_terms(live: LiveBook, order: LiveOrder, cmd: Amend) -> tuple[int, int]:
-    """The amended price and quantity in ticks and lots, checked."""
-    spec = live.spec
-    price = order.price if cmd.price is None else validation.ticks(spec, cmd.price)
-    quantity = order.quantity if cmd.quantity is None else validation.lots(spec, cmd.quantity)
-    if quantity <= order.filled:
-        raise c.QuantityOutOfRange(
-            f"{spec.quantity_text(order.filled)} are filled already; "
-            "the new quantity must be above that, or cancel the order."
-        )
-    validation.check_size(spec, price, quantity, None)
-    if price != order.price:
-        _check_band(live, price)
-    return price, quantity
-
-
-def _without_older_fills(order: LiveOrder, plan, answer: dict) -> dict:
-    """An amendment's answer knows only the fills it made; None tells the door to read them all."""
-    if order.filled != plan.filled:
-        answer["fills"] = None
-    return answer

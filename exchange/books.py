@@ -10,17 +10,28 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from heapq import heappush
 from math import ceil, floor
 
-from exchange import journal
-from exchange.engine.book import BUY, SELL, Book, Plan
-from exchange.live import RATE_ONE, LiveOrder, Status, fee_on, new_order
-from exchange.models import Order as OrderRow
+from exchange import journal, loading
+from exchange.engine import auction
+from exchange.engine.auction import Uncross
+from exchange.engine.book import BUY, NO_LIQUIDITY, SELL, Book, Plan
+from exchange.live import RATE_ONE, LiveOrder, Status, fee_on
+from exchange.models import OrderType
+from exchange.phases import ALWAYS_OPEN, State
+from exchange.waiting import WaitingRoom
 from marketdata import units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 
 SIDES = {"BUY": BUY, "SELL": SELL}
 SIDE_NAMES = {BUY: "BUY", SELL: "SELL"}
+
+#: Times in force that only end an order in time: to the engine they are GTC.
+RESTING = {"DAY": "GTC", "GTD": "GTC", "AUC": "GTC"}
+
+#: What is sent to the book as a market order, within its protection price.
+MARKET_WHEN_TRIGGERED = frozenset({OrderType.STOP_LOSS, OrderType.TAKE_PROFIT, OrderType.TRAILING_STOP})
 
 #: A change of the visible book: (side, price in ticks, total lots now; 0 is gone).
 Change = tuple[int, int, int]
@@ -42,24 +53,39 @@ class Match:
 class LiveBook:
     """One market's book at `sequence`."""
 
-    __slots__ = ("spec", "book", "sequence", "last_price", "open_orders", "fees", "_band")
+    __slots__ = (
+        "spec", "book", "waiting", "sequence", "last_price", "open_orders", "fees", "_band", "session", "collecting",
+        "expiring", "next_change",
+    )  # fmt: skip
 
     def __init__(self, spec: MarketSpec, fees: int):
         self.spec = spec
         self.fees = fees
         self.book = Book()
+        self.waiting = WaitingRoom()
         self.sequence = 0
         self.last_price: Decimal | None = None
         self.open_orders: Counter[int] = Counter()
         self._band: tuple = (None, None, None)
+        self.take_session(ALWAYS_OPEN)
+        #: (moment, order id) of what ends in time, a heap; an order that ended otherwise may still be in it.
+        self.expiring: list[tuple[str, int]] = []
+        #: (spec, session, when the phase changes next): see exchange.sessions.
+        self.next_change: tuple = (None, None, "")
+
+    def take_session(self, session: State) -> None:
+        """What a PHASE row says."""
+        self.session, self.collecting = session, session.is_collecting
 
     # Commands, live and again
 
     def plan(self, order: LiveOrder) -> Plan:
+        if self.collecting:
+            return auction.plan_entry(self.book, order)
         budget = None if order.budget is None else order.budget // self.spec.notional_units
         return self.book.plan(
             order,
-            time_in_force=order.time_in_force,
+            time_in_force=RESTING.get(order.time_in_force, order.time_in_force),
             post_only=order.post_only,
             prevention=order.prevention,
             budget=budget,
@@ -76,10 +102,25 @@ class LiveBook:
         elif plan.rests:
             order.status = Status.PARTIALLY_FILLED if plan.filled else Status.OPEN
             self.open_orders[order.account] += 1
+            self._note_end(order)
         else:
             order.status = Status.EXPIRED if order.remaining else Status.FILLED
         order.priority, order.updated_at = sequence, moment
+        if order.list_id is not None:
+            self.waiting.join(order)
+            self.waiting.changed(order)
+        if matches:
+            self._traded(matches, moment)
         return matches
+
+    def _traded(self, matches: list[Match], moment: datetime) -> None:
+        """The last price, and whom the prices trigger: trades of one command move one way, so two of them say all."""
+        first, last = matches[0].price, matches[-1].price
+        self.last_price = self.spec.price(last)
+        if self.waiting.triggers.waiting and self.spec.trigger_by == "LAST":
+            self.waiting.observe(first, moment)
+            if last != first:
+                self.waiting.observe(last, moment)
 
     def amend(self, plan: Plan, sequence: int, moment: datetime) -> list[Match]:
         """Execute the plan of an amendment."""
@@ -94,45 +135,105 @@ class LiveBook:
         else:
             order.status = Status.EXPIRED if order.remaining else Status.FILLED
             self._closed(order)
+        if matches:
+            self._traded(matches, moment)
         return matches
 
     def cancel(self, order_id: int, moment: datetime) -> LiveOrder:
-        """Take an open order out; KeyError when it does not rest here."""
-        order = self.book.cancel(order_id)
-        order.status, order.updated_at = Status.CANCELLED, moment
+        """Take a live order out; KeyError when it does not rest here nor wait."""
+        return self.end(order_id, Status.CANCELLED, "", moment)
+
+    def end(self, order_id: int, status: str, reason: str, moment: datetime) -> LiveOrder:
+        """The same, for any reason."""
+        if order_id in self.waiting.orders:
+            order = self.waiting.leave(order_id)
+        else:
+            order = self.book.cancel(order_id)
+        order.status, order.reason, order.updated_at = Status(status), reason, moment
         self._closed(order)
         return order
+
+    def find(self, order_id: int) -> LiveOrder | None:
+        """An order that lives here: it rests or it waits."""
+        return self.book.orders.get(order_id) or self.waiting.orders.get(order_id)
+
+    # Orders that wait
+
+    def wait(self, order: LiveOrder, sequence: int, moment: datetime) -> None:
+        """An accepted order that does not meet the book yet."""
+        order.status, order.priority, order.updated_at = Status.PENDING, sequence, moment
+        self.open_orders[order.account] += 1
+        self.waiting.enter(order)
+        self._note_end(order)
+
+    def plan_waiting(self, order: LiveOrder) -> Plan:
+        """What would happen if a waiting order went to the book now. One without a limit of its own does not rest."""
+        force = "IOC" if order.type in MARKET_WHEN_TRIGGERED else RESTING.get(order.time_in_force, order.time_in_force)
+        return self.book.plan(order, time_in_force=force, post_only=order.post_only, prevention=order.prevention)
+
+    def trigger(self, order: LiveOrder, plan: Plan, sequence: int, moment: datetime) -> list[Match]:
+        """Execute the plan of an order that waited; one that the book refuses expires."""
+        self.waiting.leave(order.id)
+        order.triggered_at, order.waits_for, order.shared = moment, None, 0
+        self._uncount(order)
+        if plan.refusal is None:
+            matches = self.enter(order, plan, sequence, moment)
+            if not matches and order.status == Status.EXPIRED:
+                order.reason = NO_LIQUIDITY
+            return matches
+        order.status, order.reason, order.updated_at = Status.EXPIRED, plan.refusal, moment
+        if order.list_id is not None:
+            self.waiting.changed(order)
+        return []
+
+    def arm(self, order: LiveOrder, shared: int, moment: datetime) -> None:
+        """Let the stop of a bracket wait for its price."""
+        order.shared, order.updated_at = shared, moment
+        price = self.last_price
+        self.waiting.arm(order, None if price is None else self.spec.ticks(price), moment)
 
     def _fill(self, taker: LiveOrder, plan: Plan, moment: datetime) -> list[Match]:
         matches = []
         for maker, lots in plan.matches:
-            notional = self.spec.notional(maker.price, lots)
-            match = Match(
-                maker,
-                taker,
-                maker.price,
-                lots,
-                notional,
-                fee_on(notional, maker.maker_rate),
-                fee_on(notional, taker.taker_rate),
-            )
-            matches.append(match)
-            maker.filled_notional += notional
-            maker.fee += match.maker_fee
-            taker.filled_notional += notional
-            taker.fee += match.taker_fee
-            maker.status, maker.updated_at = Status.PARTIALLY_FILLED, moment
-            if not maker.remaining:
-                maker.status = Status.FILLED
-                self._closed(maker)
+            matches.append(self._match(maker, taker, maker.price, lots))
+            self._was_filled(maker, moment)
         for maker in plan.expired_makers:
             maker.status, maker.updated_at = Status.EXPIRED, moment
             self._closed(maker)
-        if matches:
-            self.last_price = self.spec.price(matches[-1].price)
         return matches
 
+    def _match(self, maker: LiveOrder, taker: LiveOrder, price: int, lots: int) -> Match:
+        """One execution, with what both sides pay noted on their orders."""
+        notional = self.spec.notional(price, lots)
+        taker_fee = fee_on(notional, taker.taker_rate)
+        # A rebate is never more than the taker pays.
+        maker_fee = max(fee_on(notional, maker.maker_rate), -taker_fee)
+        maker.filled_notional += notional
+        maker.fee += maker_fee
+        taker.filled_notional += notional
+        taker.fee += taker_fee
+        return Match(maker, taker, price, lots, notional, maker_fee, taker_fee)
+
+    def _was_filled(self, order: LiveOrder, moment: datetime) -> None:
+        """The state of a resting order that has just traded."""
+        order.status, order.updated_at = Status.PARTIALLY_FILLED, moment
+        if not order.remaining:
+            order.status = Status.FILLED
+            self._closed(order)
+        elif order.list_id is not None:
+            self.waiting.changed(order)
+
     def _closed(self, order: LiveOrder) -> None:
+        self._uncount(order)
+        if order.list_id is not None:
+            self.waiting.changed(order)
+
+    def _note_end(self, order: LiveOrder) -> None:
+        """An order that now lives: exchange.upkeep ends it in time."""
+        if order.expires_at is not None:
+            heappush(self.expiring, (order.expires_at, order.id))
+
+    def _uncount(self, order: LiveOrder) -> None:
         self.open_orders[order.account] -= 1
         if not self.open_orders[order.account]:
             del self.open_orders[order.account]
@@ -143,37 +244,114 @@ class LiveBook:
         price = self.book.best(-order.side) or (plan.matches[-1][0].price if plan.matches else 0)
         return left < price
 
+    # Auctions
+
+    def reference(self) -> int | None:
+        """The price that decides between several, in ticks: the last one, or the market's reference price."""
+        price = self.last_price or self.spec.reference_price
+        return None if price is None else max(1, int(price / self.spec.tick_size))
+
+    def shown_session(self) -> dict | None:
+        """What readers of the book need to know of the session; None in a market that never had one."""
+        if self.session is ALWAYS_OPEN:
+            return None
+        return {"phase": self.session.phase, "until": self.session.until, "reference": self.reference()}
+
+    def plan_amend(self, order_id: int, price: int, quantity: int, prevention: str, post_only: bool = False) -> Plan:
+        """What would happen if a resting order got these terms now."""
+        if self.collecting:
+            return auction.plan_amendment(self.book, order_id, price, quantity)
+        return self.book.plan_amend(order_id, price, quantity, post_only, prevention)
+
+    def uncross(self, plan: Uncross, sequence: int, moment: datetime) -> list[Match]:
+        """Hold the auction. The later order of each match counts as the taker."""
+        filled: Counter[LiveOrder] = Counter()
+        matches = []
+        for buy, sell, lots in plan.matches:
+            maker, taker = sorted((buy, sell), key=lambda order: (order.priority, order.place, order.id))
+            matches.append(self._match(maker, taker, plan.call.price, lots))
+            filled[buy] += lots
+            filled[sell] += lots
+        for place, (order, lots) in enumerate(filled.items()):
+            if self.book.fill(order, lots):
+                order.priority, order.place = sequence, place
+            self._was_filled(order, moment)
+        self._traded(matches, moment)
+        return matches
+
     # Keeping up
 
     def catch_up(self, cursor, until: int) -> None:
-        """Do again what other processes did, from the journal; the book is at `until` afterwards."""
+        """Do again what other processes did, from the journal; the book is at `until` afterwards.
+
+        JournalGone when it does not hold all of that any more: then the book is good for nothing.
+        """
         for sequence, kind, order_id, command, created_at in journal.read(cursor, self.spec.id, self.sequence, until):
-            assert sequence == self.sequence + 1, (
-                f"{self.spec.symbol}: journal jumps from {self.sequence} to {sequence}"
-            )
+            if sequence != self.sequence + 1:
+                raise journal.JournalGone(f"{self.spec.symbol}: journal jumps from {self.sequence} to {sequence}")
             self.redo(sequence, kind, order_id, command, created_at)
-        assert self.sequence == until, f"{self.spec.symbol}: journal ends at {self.sequence}, the market is at {until}"
+        if self.sequence != until:
+            raise journal.JournalGone(f"{self.spec.symbol}: journal ends at {self.sequence}, the market is at {until}")
 
     def redo(self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime) -> list[Match]:
         """One journal row."""
         self.sequence = sequence
         if kind == journal.Kind.PLACE:
             order = journal.order_of(order_id, command, moment)
+            if order.stop is not None or order.waits_for is not None:
+                return self.wait(order, sequence, moment) or []
             return self.enter(order, self.plan(order), sequence, moment)
+        if kind == journal.Kind.PHASE:
+            self.take_session(State.of(command))
+            return []
         if kind == journal.Kind.AMEND:
-            return self.amend(self.book.plan_amend(order_id, **command), sequence, moment)
-        self.cancel(order_id, moment)
+            return self.amend(self.plan_amend(order_id, **command), sequence, moment)
+        if kind == journal.Kind.UNCROSS:
+            return self.uncross(auction.plan(self.book, command["reference"]), sequence, moment)
+        if kind == journal.Kind.CANCEL:
+            self.cancel(order_id, moment)
+            return []
+        return self._redo_waiting(sequence, kind, order_id, command, moment)
+
+    def _redo_waiting(
+        self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime
+    ) -> list[Match]:
+        """One journal row that only an order with more terms has."""
+        if kind == journal.Kind.TRIGGER:
+            order = self.waiting.orders[order_id]
+            return self.trigger(order, self.plan_waiting(order), sequence, moment)
+        if kind == journal.Kind.ARM:
+            self.arm(self.waiting.orders[order_id], command["shared"], moment)
+        elif kind == journal.Kind.EXPIRE:
+            self.end(order_id, command["status"], command["reason"], moment)
+        elif kind == journal.Kind.MARK:
+            self.waiting.observe(command["price"], moment)
+        else:
+            raise ValueError(f"unknown kind of journal row: {kind}")
         return []
 
-    def load(self, cursor, sequence: int, last_price: Decimal | None) -> None:
+    def load(
+        self, cursor, sequence: int, last_price: Decimal | None, *, kept: loading.Kept | None = None
+    ) -> None:
         """The open orders of the database, in queue order, as they stand at `sequence`.
 
-        The caller holds the market's lock.
+        The caller holds the market's lock, or brings what was `kept` of another moment (see exchange.checkpoints).
         """
-        self.book, self.open_orders = Book(), Counter()
-        for order in load_open_orders(cursor, self.spec):
-            self.book.restore(order)
+        self.book, self.waiting, self.open_orders, self.expiring = Book(), WaitingRoom(), Counter(), []
+        kept = kept or loading.Kept()
+        self.take_session(State.of(kept.session or loading.session(cursor, self.spec)))
+        for order in loading.live_orders(cursor, self.spec, kept.rows):
             self.open_orders[order.account] += 1
+            self._note_end(order)
+            if order.status == Status.PENDING:
+                self.waiting.enter(order)
+            else:
+                self.book.restore(order, may_cross=self.collecting)
+                self.waiting.join(order)
+        if kept.due is None:
+            loading.make_due(cursor, self.waiting)
+        else:
+            self.waiting.due = dict(kept.due)
         self.book.drain_changes()
         self.sequence, self.last_price = sequence, last_price
 
@@ -200,41 +378,3 @@ class LiveBook:
         low, high = ticks * (RATE_ONE - width) / RATE_ONE, ticks * (RATE_ONE + width) / RATE_ONE
         return price, max(1, ceil(low)), floor(high)
 
-
-OPEN_ORDERS = """
-SELECT id, account_id, side, price, quantity, filled_quantity, client_order_id, type, time_in_force, post_only,
-self_trade_prevention, maker_rate, taker_rate, filled_notional, fee, status, priority, created_at, updated_at FROM
-exchange_order WHERE market_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED') ORDER BY priority, id
-"""
-
-
-def load_open_orders(cursor, spec: MarketSpec):
-    """Each open order of a market as a LiveOrder, in queue order."""
-    cursor.execute(OPEN_ORDERS, [spec.id])
-    for row in cursor:
-        yield _live(spec, row)
-
-
-def _live(spec: MarketSpec, row: tuple) -> LiveOrder:
-    quantity, filled = spec.lots(row[4]), spec.lots(row[5])
-    order = new_order(
-        id=row[0],
-        account=row[1],
-        side=SIDES[row[2]],
-        price=spec.ticks(row[3]),
-        quantity=quantity,
-        client_order_id=row[6],
-        type=row[7],
-        time_in_force=row[8],
-        post_only=row[9],
-        prevention=row[10],
-        budget=None,
-        maker_rate=units.to_units(row[11], RATE_DECIMALS),
-        taker_rate=units.to_units(row[12], RATE_DECIMALS),
-        created_at=row[17],
-    )
-    order.remaining = quantity - filled
-    order.filled_notional = units.to_units(row[13], spec.quote_decimals)
-    order.fee = units.to_units(row[14], spec.quote_decimals)
-    order.status, order.priority, order.updated_at = OrderRow.Status(row[15]), row[16], row[18]
-    return order

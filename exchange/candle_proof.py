@@ -3,7 +3,7 @@
 The stored candles are kept up as trades settle; here the same is said a second time, in SQL over all trades.
 `first_difference` compares the two at every stored length, from one snapshot and without a lock; the longer
 intervals are read from these and cannot differ on their own. `rebuild` takes the market's lock meanwhile, so that
-no trade comes in between.
+no trade comes in between. Candles that are no longer kept (exchange.retention) are neither compared nor made again.
 """
 
 from django.db import connection, transaction
@@ -14,6 +14,9 @@ from marketdata.models import Market
 COLUMNS = (
     "interval_seconds, open_time, open, high, low, close, volume, quote_volume, trades, first_trade_id, last_trade_id"
 )
+
+#: Whether candles of its length that are as old are still kept.
+IS_KEPT = "NOT EXISTS (SELECT FROM exchange_candlefloor f WHERE f.interval_seconds = {length} AND open_time < f.until)"
 
 #: Every candle that the trades of the markets in `chosen` make, by market.
 FROM_TAPE = f"""
@@ -29,6 +32,7 @@ CROSS JOIN LATERAL (
 ) folded
 JOIN exchange_trade first ON first.id = folded.first_trade_id
 JOIN exchange_trade last ON last.id = folded.last_trade_id
+WHERE {IS_KEPT.format(length="length")}
 """
 
 #: One row for every candle that is missing, too many or wrong; shown with both versions.
@@ -38,7 +42,8 @@ SELECT COALESCE(tape.market_id, stored.market_id) AS market_id,
        COALESCE(tape.open_time, stored.open_time) AS open_time,
        to_jsonb(tape)::text AS by_trades, to_jsonb(stored)::text AS stored
 FROM ({FROM_TAPE}) AS tape
-FULL JOIN (SELECT market_id, {COLUMNS} FROM marketdata_candle WHERE {{stored_chosen}}) AS stored
+FULL JOIN (SELECT market_id, {COLUMNS} FROM marketdata_candle
+           WHERE {{stored_chosen}} AND {IS_KEPT.format(length="marketdata_candle.interval_seconds")}) AS stored
     USING (market_id, interval_seconds, open_time)
 WHERE (tape.open, tape.high, tape.low, tape.close, tape.volume, tape.quote_volume, tape.trades,
        tape.first_trade_id, tape.last_trade_id)

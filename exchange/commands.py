@@ -5,6 +5,7 @@ Commands carry whole ticks and lots and the account that asks; who may ask is se
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar
 
 from marketdata.markets import MarketSpec
 from marketdata.refusals import NotFound, Refusal
@@ -26,6 +27,10 @@ class Place:
     prevention: str
     client_order_id: str | None = None
     fingerprint: str | None = None
+    #: How many orders it makes.
+    orders: ClassVar[int] = 1
+    #: The terms of an order that is more than plain, by the names of exchange.live.SpecialOrder.
+    more: dict | None = None
 
 
 @dataclass(slots=True)
@@ -132,6 +137,34 @@ class ClientOrderIdReused(OrderRefusal):
 
 class OrderNotOpen(OrderRefusal):
     code, status, title = "order_not_open", 409, "Order is not open"
+
+
+class OrderPending(OrderRefusal):
+    code, status, title = "order_pending", 409, "Order waits for its trigger"
+
+
+class NotAmendable(OrderRefusal):
+    code, status, title = "order_not_amendable", 409, "Order cannot be amended"
+
+
+class StopWouldTrigger(OrderRefusal):
+    code, title = "stop_would_trigger", "Stop is on the wrong side of the market"
+
+
+class NoMarketPrice(OrderRefusal):
+    code, title = "no_market_price", "The market has no price yet"
+
+
+class BadListPrices(OrderRefusal):
+    code, title = "bad_list_prices", "Prices of the list are in the wrong order"
+
+
+class ReplaceMismatch(OrderRefusal):
+    code, title = "replace_mismatch", "Not an order that this one can replace"
+
+
+class BadTrail(OrderRefusal):
+    code, title = "bad_trail", "Trailing distance out of range"
 
 
 class AccountInactive(OrderRefusal):

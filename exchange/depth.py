@@ -11,7 +11,9 @@ from threading import Lock
 
 import orjson
 
+from exchange.engine import auction
 from exchange.engine.book import BUY
+from marketdata.calendar import COLLECTING
 from marketdata.markets import MarketSpec
 
 
@@ -28,10 +30,15 @@ class Delta:
     changes: list[tuple[int, int, int]]
     trades: list[dict] = field(default_factory=list)
     whole: bool = False
+    #: Phase, its end and the reference price in ticks, of a market with sessions; None: as before.
+    session: dict | None = None
 
     def message(self) -> list:
         """The fields in order, as they travel between processes; `Delta(*message)` makes it again."""
-        return [self.market_id, self.symbol, self.first_sequence, self.sequence, self.changes, self.trades, self.whole]
+        return [
+            self.market_id, self.symbol, self.first_sequence, self.sequence, self.changes, self.trades, self.whole,
+            self.session,
+        ]  # fmt: skip
 
 
 class BookView:
@@ -43,6 +50,7 @@ class BookView:
     def __init__(self, spec: MarketSpec):
         self.spec = spec
         self.sequence = -1
+        self.session: dict | None = None
         self._totals: dict[int, dict[int, int]] = {1: {}, -1: {}}
         self._prices: dict[int, list[int]] = {1: [], -1: []}
         self._lock = Lock()
@@ -61,6 +69,7 @@ class BookView:
             for side, price, total in delta.changes:
                 self._set(side, -price if side == BUY else price, total)
             self.sequence = delta.sequence
+            self.session = delta.session or self.session
             self._forget_snapshots()
             return True
 
@@ -122,7 +131,28 @@ class BookView:
                 "bids": self._side(1, depth),
                 "asks": self._side(-1, depth),
             }
+            if (found_auction := self._auction()) is not None:
+                found["auction"] = found_auction
         return found
+
+    def auction(self) -> dict | None:
+        """The price and volume that the auction would have now, from what is shown; None outside of call phases."""
+        with self._lock:
+            return self._auction()
+
+    def _auction(self) -> dict | None:
+        session = self.session
+        if session is None or session["phase"] not in COLLECTING:
+            return None
+        bids, asks = ([(abs(key), self._totals[side][key]) for key in self._prices[side]] for side in (1, -1))
+        call = auction.call(bids, asks, session["reference"])
+        return {
+            "phase": session["phase"],
+            "until": session["until"],
+            "price": None if call is None else self.spec.price_text(call.price),
+            "quantity": self.spec.quantity_text(call.lots if call else 0),
+            "surplus": self.spec.quantity_text(call.surplus if call else 0),
+        }
 
     def _side(self, side: int, depth: int) -> list[list[str]]:
         totals = self._totals[side]

@@ -11,6 +11,8 @@ from marketdata import bulk
 
 SEQUENCES = ("exchange_order_id_seq", "exchange_trade_id_seq", "accounts_journal_id_seq")
 ORDER, TRADE, JOURNAL = range(3)
+#: What the sequences count up by (a migration says so to the database): one value stands for this many ids.
+BLOCK = 64
 LEAST = 16
 
 NEXT = " UNION ALL ".join(
@@ -31,8 +33,9 @@ class IdStock:
         stock = self._ids[kind]
         self._wanted[kind] = max(LEAST, 2 * count, self._wanted[kind] * 3 // 4)
         if len(stock) < count:
-            cursor.execute("SELECT nextval(%s) FROM generate_series(1, %s)", [SEQUENCES[kind], count - len(stock)])
-            stock.extend(row[0] for row in cursor.fetchall())
+            blocks = _blocks(count - len(stock))
+            cursor.execute("SELECT %s, nextval(%s) FROM generate_series(1, %s)", [kind, SEQUENCES[kind], blocks])
+            self.receive(cursor.fetchall())
         return [stock.popleft() for _ in range(count)]
 
     def order(self) -> list[bulk.Statement]:
@@ -40,13 +43,18 @@ class IdStock:
         missing = [wanted - len(stock) for wanted, stock in zip(self._wanted, self._ids, strict=True)]
         if all(2 * gap < wanted for gap, wanted in zip(missing, self._wanted, strict=True)):
             return []
-        return [(NEXT, [max(0, gap) for gap in missing])]
+        return [(NEXT, [_blocks(max(0, gap)) for gap in missing])]
 
     def receive(self, rows: list[tuple[int, int]]) -> None:
-        """What `order` asked for."""
-        for kind, fresh in rows:
-            self._ids[kind].append(fresh)
+        """What was asked for: (kind, first id of a block)."""
+        for kind, first in rows:
+            self._ids[kind].extend(range(first, first + BLOCK))
 
     def clear(self) -> None:
         for stock in self._ids:
             stock.clear()
+
+
+def _blocks(count: int) -> int:
+    """How many blocks hold that many ids."""
+    return -(-count // BLOCK)

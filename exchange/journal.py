@@ -10,7 +10,7 @@ from datetime import datetime
 
 import orjson
 
-from exchange.live import LiveOrder, new_order
+from exchange.live import LiveOrder, SpecialOrder, new_order
 from exchange.models import BookCommand
 from marketdata import bulk, clock
 
@@ -18,8 +18,18 @@ Kind = BookCommand.Kind
 #: Rows read at a time when a book catches up.
 CHUNK_ROWS = 5_000
 
+#: What a SpecialOrder is placed with.
+TERMS = (
+    "stop", "direction", "trail", "trail_rate", "display", "expires_at", "list_id", "list_kind", "list_role",
+    "waits_for", "shared",
+)  # fmt: skip
+
 #: (sequence, kind, order id, command, created at)
 Row = tuple[int, str, int, dict, datetime]
+
+
+class JournalGone(Exception):
+    """The journal is not kept from there on: what is older than a checkpoint may be deleted (exchange.retention)."""
 
 
 def place_row(order: LiveOrder, budget: int | None) -> dict:
@@ -27,7 +37,7 @@ def place_row(order: LiveOrder, budget: int | None) -> dict:
 
     Called before it meets the book, when `quantity` is still what was asked for.
     """
-    return {
+    row = {
         "account": order.account,
         "side": order.side,
         "price": order.price,
@@ -41,6 +51,9 @@ def place_row(order: LiveOrder, budget: int | None) -> dict:
         "maker_rate": order.maker_rate,
         "taker_rate": order.taker_rate,
     }
+    if isinstance(order, SpecialOrder):
+        row["more"] = {name: value for name in TERMS if (value := getattr(order, name))}
+    return row
 
 
 def order_of(order_id: int, command: dict, created_at: datetime) -> LiveOrder:

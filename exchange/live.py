@@ -18,8 +18,12 @@ Status = OrderRow.Status
 class LiveOrder(Order):
     """A resting or incoming order. `budget` (quote units) is set for market orders by amount.
 
-    They have no quantity of their own.
+    They have no quantity of their own. What only a SpecialOrder has stands here as what a plain one means by it, so
+    that the plain one, of which there are most, is no larger for it.
     """
+
+    stop = triggered_at = expires_at = list_id = list_kind = list_role = waits_for = None
+    direction = trail = trail_rate = display = hidden = shared = place = 0
 
     __slots__ = (
         "client_order_id",
@@ -33,6 +37,7 @@ class LiveOrder(Order):
         "filled_notional",
         "fee",
         "status",
+        "reason",
         "priority",
         "created_at",
         "updated_at",
@@ -41,10 +46,45 @@ class LiveOrder(Order):
     @property
     def filled(self) -> int:
         """Lots filled so far."""
-        return self.quantity - self.remaining
+        return self.quantity - self.remaining - self.hidden
 
     def is_open(self) -> bool:
         return self.status == Status.OPEN or self.status == Status.PARTIALLY_FILLED
+
+    def is_live(self) -> bool:
+        """Whether it has not ended: it rests, or it waits to be triggered."""
+        return self.is_open() or self.status == Status.PENDING
+
+
+class SpecialOrder(LiveOrder):
+    """An order with terms that a plain one has not: a trigger, a hidden part, an end in time, a place in a list.
+
+    stop, direction, trail, trail_rate   see exchange.engine.triggers; `stop` stays when it is triggered
+    triggered_at   when the price reached it; it may still be PENDING then, for the length of a batch
+    display, hidden   lots that an iceberg shows at a time, and lots that it does not show now (`remaining` are shown)
+    place   among the orders that took their place in the queue at the same sequence
+    expires_at   text of the moment
+    list_id, list_kind, list_role   its list, by the id of the list's first order
+    waits_for   the order whose fill brings it to life
+    shared   what another leg of its list holds in its stead
+    """
+
+    __slots__ = (
+        "stop",
+        "direction",
+        "trail",
+        "trail_rate",
+        "triggered_at",
+        "display",
+        "hidden",
+        "place",
+        "expires_at",
+        "list_id",
+        "list_kind",
+        "list_role",
+        "waits_for",
+        "shared",
+    )
 
 
 def new_order(
@@ -63,9 +103,15 @@ def new_order(
     maker_rate: int,
     taker_rate: int,
     created_at: datetime,
+    more: dict | None = None,
 ) -> LiveOrder:
-    """An order that has not met the book yet."""
-    order = LiveOrder(id, account, side, price, quantity)
+    """An order that has not met the book yet. `more`: the terms of a SpecialOrder, by name."""
+    if more:
+        order = SpecialOrder(id, account, side, price, quantity)
+        for name in SpecialOrder.__slots__:
+            setattr(order, name, more.get(name, getattr(LiveOrder, name)))
+    else:
+        order = LiveOrder(id, account, side, price, quantity)
     order.client_order_id = client_order_id
     order.type = type
     order.time_in_force = time_in_force
@@ -75,7 +121,7 @@ def new_order(
     order.maker_rate = maker_rate
     order.taker_rate = taker_rate
     order.filled_notional = order.fee = order.priority = 0
-    order.status = Status.OPEN
+    order.status, order.reason = Status.OPEN, ""
     order.created_at = order.updated_at = created_at
     return order
 
@@ -97,18 +143,22 @@ def required(spec: MarketSpec, *, side: int, price: int, remaining: int, worst_r
 
 
 def held(spec: MarketSpec, order: LiveOrder, remaining: int | None = None) -> int:
-    """What a limit order holds for its remaining lots (or for that many); market orders never hold anything."""
-    if order.price is None:
+    """What a limit order holds for its remaining lots (or for that many); market orders never hold anything.
+
+    Of two legs of a list that exclude each other the second holds only what it needs above the first.
+    """
+    if order.price is None or order.waits_for is not None:
         return 0
-    return required(
+    needed = required(
         spec,
         side=order.side,
         price=order.price,
-        remaining=order.remaining if remaining is None else remaining,
+        remaining=order.remaining + order.hidden if remaining is None else remaining,
         worst_rate=max(order.maker_rate, order.taker_rate),
     )
+    return max(0, needed - order.shared) if order.shared else needed
 
 
 def reserved(spec: MarketSpec, order: LiveOrder) -> int:
     """What the order has reserved now: nothing once it has ended."""
-    return held(spec, order) if order.is_open() else 0
+    return held(spec, order) if order.is_live() else 0

@@ -21,12 +21,33 @@ class Side(models.TextChoices):
 class OrderType(models.TextChoices):
     LIMIT = "LIMIT"
     MARKET = "MARKET"
+    STOP_LOSS = "STOP_LOSS"
+    STOP_LIMIT = "STOP_LIMIT"
+    TAKE_PROFIT = "TAKE_PROFIT"
+    TAKE_PROFIT_LIMIT = "TAKE_PROFIT_LIMIT"
+    TRAILING_STOP = "TRAILING_STOP"
 
 
 class TimeInForce(models.TextChoices):
     GTC = "GTC"
     IOC = "IOC"
     FOK = "FOK"
+    DAY = "DAY"
+    GTD = "GTD"
+    AUC = "AUC", "Auction only"
+
+
+class ListKind(models.TextChoices):
+    OCO = "OCO"
+    BRACKET = "BRACKET"
+
+
+class ListRole(models.TextChoices):
+    """What an order is in its list."""
+
+    ENTRY = "ENTRY"
+    TAKE_PROFIT = "TAKE_PROFIT"
+    STOP_LOSS = "STOP_LOSS"
 
 
 class SelfTradePrevention(models.TextChoices):
@@ -51,6 +72,8 @@ class Order(models.Model):
         EXPIRED = "EXPIRED"
 
     ACTIVE = (Status.OPEN, Status.PARTIALLY_FILLED)
+    #: All that have not ended: what holds funds, and what a cancellation finds.
+    LIVE = (Status.PENDING, *ACTIVE)
 
     account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="orders")
     market = models.ForeignKey(Market, models.PROTECT, db_constraint=False, db_index=False, related_name="orders")
@@ -64,7 +87,17 @@ class Order(models.Model):
     post_only = models.BooleanField(default=False)
     self_trade_prevention = models.CharField(max_length=12, choices=SelfTradePrevention)
     price = MoneyField(null=True)
-    stop_price = MoneyField(null=True)
+    stop_price = MoneyField(null=True, help_text="Where it is triggered; a trailing stop's moves.")
+    trail_amount = MoneyField(null=True)
+    trail_percent = RateField(null=True)
+    triggered_at = models.DateTimeField(null=True)
+    displayed_quantity = MoneyField(null=True, help_text="What an iceberg order shows at a time.")
+    visible_quantity = MoneyField(null=True, help_text="What it shows now, in the queue.")
+    expires_at = models.DateTimeField(null=True)
+    list_id = models.BigIntegerField(null=True, help_text="The first order of the list that it belongs to.")
+    list_kind = models.CharField(max_length=8, choices=ListKind, null=True)
+    list_role = models.CharField(max_length=12, choices=ListRole, null=True)
+    waits_for_id = models.BigIntegerField(null=True, help_text="The order whose fill brings it to life.")
     quantity = MoneyField()
     quote_quantity = MoneyField(
         null=True, help_text="The budget of a market order by amount; its quantity is what that bought."
@@ -76,7 +109,9 @@ class Order(models.Model):
     maker_rate = RateField()
     taker_rate = RateField()
     status = models.CharField(max_length=16, choices=Status)
+    reason = models.CharField(max_length=32, db_default="", default="", help_text="Why the venue ended it, or nothing.")
     priority = models.BigIntegerField(help_text="The market sequence at which it took its place in the queue.")
+    place = models.IntegerField(default=0, db_default=0, help_text="Among those placed at the same sequence.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -98,9 +133,15 @@ class Order(models.Model):
             models.Index(fields=["account", "id"], name="order_of_account"),
             models.Index(
                 fields=["market", "id"],
-                condition=Q(status__in=["OPEN", "PARTIALLY_FILLED"]),
-                name="order_open_in_market",
+                condition=Q(status__in=["PENDING", "OPEN", "PARTIALLY_FILLED"]),
+                name="order_live_in_market",
             ),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(status__in=["PENDING", "OPEN", "PARTIALLY_FILLED"], expires_at__isnull=False),
+                name="order_expiring",
+            ),
+            models.Index(fields=["list_id"], condition=Q(list_id__isnull=False), name="order_of_list"),
         ]
 
     @property
@@ -131,7 +172,9 @@ class Trade(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["market", "id"], name="trade_tape")]
+        indexes = [
+            models.Index(fields=["market", "id"], name="trade_tape"),
+        ]
 
     def __str__(self):
         return f"trade {self.id}"
@@ -177,11 +220,27 @@ class BookCommand(models.Model):
         PLACE = "PLACE"
         AMEND = "AMEND"
         CANCEL = "CANCEL"
+        TRIGGER = "TRIGGER"
+        ARM = "ARM"
+        EXPIRE = "EXPIRE"
+        PHASE = "PHASE"
+        UNCROSS = "UNCROSS"
+        MARK = "MARK"
 
     pk = models.CompositePrimaryKey("market_id", "sequence")
     market = models.ForeignKey(Market, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
     sequence = models.BigIntegerField()
     kind = models.CharField(max_length=8, choices=Kind)
-    order_id = models.BigIntegerField()
+    order_id = models.BigIntegerField(help_text="0 for what concerns the whole market.")
     command = WrittenJSONField()
     created_at = models.DateTimeField()
+
+
+# Models of their own files, found by Django here.
+from exchange.retention_models import BookCheckpoint, CandleFloor, EventFloor  # noqa: E402
+from exchange.settlement_models import Settlement  # noqa: E402
+
+__all__ = [
+    "BookCheckpoint", "BookCommand", "CandleFloor", "EventFloor", "Fill", "ListKind", "ListRole", "Order", "OrderType",
+    "SelfTradePrevention", "Settlement", "Side", "TimeInForce", "Trade",
+]  # fmt: skip

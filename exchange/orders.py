@@ -11,7 +11,8 @@ from decimal import Decimal
 
 from django.db.models import Prefetch
 
-from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Replay, UnknownOrder
+from exchange.commands import Amend, Cancel, CancelAll, Command, OrderNotOpen, Place, Replay, UnknownOrder
+from exchange.lists import PlaceList
 from exchange.models import Fill, Order
 from exchange.rendering import order_row
 from exchange.sequencer import sequencer
@@ -29,6 +30,14 @@ class Placed:
     """
 
     order: dict
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedList:
+    """An accepted list: its orders, the first one first."""
+
+    orders: list[dict]
     replayed: bool = False
 
 
@@ -52,6 +61,38 @@ async def place_many_async(commands: Sequence[Place | Refusal]) -> list[Placed |
     futures = iter(sequencer.submit_from_loop([command for command in commands if isinstance(command, Place)]))
     outcomes = [await next(futures) if isinstance(one, Place) else one for one in commands]
     return [await _placed_async(outcome) if isinstance(outcome, Replay) else _placed(outcome) for outcome in outcomes]
+
+
+def place_list(command: PlaceList) -> PlacedList:
+    """Place all orders of a list, or none (see exchange.lists.list_command)."""
+    return _placed_list(_result(command))
+
+
+async def place_list_async(command: PlaceList) -> PlacedList:
+    outcome = await _result_async(command)
+    return await in_thread(_placed_list, outcome) if isinstance(outcome, Replay) else _placed_list(outcome)
+
+
+def cancel_list(*, account_id: int, list_id: int) -> list[dict]:
+    """Take out whatever of the list is left; the order objects of all its members."""
+    if not stored_list(list_id, account_id):
+        raise UnknownOrder(f"You have no list {list_id}.")
+    # The exits before the entry, which would bring them to life.
+    live = Order.objects.filter(list_id=list_id, account_id=account_id, status__in=Order.LIVE).order_by("-pk")
+    ids = list(live.values_list("pk", flat=True))
+    for future in sequencer.submit([Cancel(account_id, order_id) for order_id in ids]):
+        outcome = future.result(WAIT_SECONDS)
+        if isinstance(outcome, Exception) and not isinstance(outcome, OrderNotOpen):
+            raise outcome
+    return stored_list(list_id, account_id)
+
+
+def stored_list(list_id: int, account_id: int | None = None) -> list[dict]:
+    """The orders of a list as they stand in the database, its first order first."""
+    rows = Order.objects.filter(list_id=list_id)
+    if account_id is not None:
+        rows = rows.filter(account_id=account_id)
+    return [order_row(order, order.fills.all()) for order in with_fills(rows.order_by("pk"))]
 
 
 def amend(*, account_id: int, order_id: int, price: Decimal | None, quantity: Decimal | None) -> dict:
@@ -117,6 +158,12 @@ def _raise(outcome):
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
+
+
+def _placed_list(outcome) -> PlacedList:
+    if isinstance(outcome, Replay):
+        return PlacedList(stored_list(outcome.order_id), replayed=True)
+    return PlacedList(outcome)
 
 
 def _placed(outcome) -> Placed | Exception:

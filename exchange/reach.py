@@ -10,19 +10,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exchange import store
+from exchange import following, store, upkeep
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh
+from exchange.lists import Replace
 from exchange.store import Found
 
 
 def locate(cursor, books: Iterable[LiveBook], commands: Sequence[Command]) -> dict[int, Found]:
     """Where the orders named by amendments and cancellations are: from the live books, else from the database."""
-    wanted = {command.order_id for command in commands if isinstance(command, Amend | Cancel)}
+    wanted = {command.order_id for command in commands if isinstance(command, Amend | Cancel | Replace)}
     where = {}
     for live in books:
         for order_id in wanted & live.book.orders.keys():
             where[order_id] = Found(live.spec.id, live.book.orders[order_id].account, True)
+        for order_id in wanted & live.waiting.orders.keys():
+            where[order_id] = Found(live.spec.id, live.waiting.orders[order_id].account, True)
     where.update(store.find_orders(cursor, wanted - where.keys()))
     return where
 
@@ -43,6 +46,8 @@ def markets(cursor, commands: Sequence[Command], where: Mapping[int, Found]) -> 
 def accounts(commands: Sequence[Command], books: Mapping[int, LiveBook], where: Mapping[int, Found]) -> set[int]:
     """Every account that the commands can be expected to touch."""
     touched = {live.fees for live in books.values()}
+    for live in books.values():
+        touched |= upkeep.reach(live)
     demands: dict[tuple[int, int], Demand] = defaultdict(Demand)
     for command in commands:
         if isinstance(command, Cancel):
@@ -55,7 +60,14 @@ def accounts(commands: Sequence[Command], books: Mapping[int, LiveBook], where: 
         elif isinstance(command, Amend):
             _add_amendment(demands, command, books, where)
     for (market_id, side), demand in demands.items():
-        touched.update(maker.account for maker in demand.makers(books[market_id], side))
+        live = books[market_id]
+        makers = list(demand.makers(live, side))
+        touched.update(maker.account for maker in makers)
+        if makers and live.waiting.triggers.waiting:
+            prices = [maker.price for maker in makers]
+            touched |= following.accounts(live, min(prices), max(prices), {side: demand.lots})
+    for live in books.values():
+        touched.update(live.find(order_id).account for order_id in live.waiting.due)
     return touched
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from exchange.books import LiveBook
 from exchange.depth import BookView, Delta
+from exchange.registry import whole_book
 from marketdata import markets
 
 #: The committed book of each market that this process has loaded.
@@ -37,7 +38,7 @@ def ensure(live: LiveBook) -> None:
     """Make the view at least as new as a live book that holds nothing uncommitted: whole, if changes were missed."""
     view = views.get(live.spec.id)
     if view is None or view.sequence < live.sequence:
-        apply(Delta(live.spec.id, live.spec.symbol, 0, live.sequence, live.levels(), whole=True))
+        apply(whole_book(live))
     elif view.spec is not live.spec:
         view.change_filters(live.spec)
 

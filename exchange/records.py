@@ -11,7 +11,7 @@ from datetime import datetime
 
 from accounts import holdings
 from accounts.ledger import Sheet
-from exchange import rendering, store
+from exchange import deferred, rendering, store
 from exchange.books import LiveBook, Match
 from exchange.depth import Delta
 from exchange.ids import JOURNAL, TRADE, IdStock
@@ -46,6 +46,8 @@ class Records:
     #: (account, order event) or (account, trade), in the order in which it happened.
     notes: list[tuple[int, dict | TradeRecord]] = field(default_factory=list)
     first_sequences: dict[int, int] = field(default_factory=dict)
+    #: Further statements, for what only some commands change.
+    extra: list[bulk.Statement] = field(default_factory=list)
 
     # While deciding
 
@@ -80,18 +82,30 @@ class Records:
         """All that the batch writes, for one round trip; numbers the trades and the events on the way."""
         if not self.new_orders and not self.journal:
             return []
+        for live in books.values():
+            self._note_waiting(live)
         trade_ids = ids.take(cursor, TRADE, len(self.trades))
-        journal_ids = ids.take(cursor, JOURNAL, len(self.trades))
+        journal_ids = ids.take(cursor, JOURNAL, len(sheet.journals))
         self._name_trades(sheet, trade_ids)
         statements = store.order_statements(self.new_orders.values(), self.touched.values())
         if self.trades:
             statements += store.trade_statements(self.trades, self.moment)
+            statements += deferred.statements(self.trades, self.moment)
             statements += self._candle_statements(books)
             statements += holdings.statements(sheet.holdings, self._own_fills(sheet), sheet.scales, self.moment)
         statements += sheet.statements(journal_ids)
         if self.journal:
             statements += store.journal_statements(self.journal, books, self.trades, self.moment)
-        return statements
+        return statements + self.extra
+
+    def _note_waiting(self, live: LiveBook) -> None:
+        """Write the stops that followed the price, and what is due and left for the next batch; nobody is told."""
+        waiting = live.waiting
+        left = {order_id: waiting.orders[order_id] for order_id in waiting.due if order_id in waiting.orders}
+        for order_id, order in {**waiting.triggers.moved, **left}.items():
+            if order_id not in self.new_orders:
+                self.touched.setdefault(order_id, (live, order))
+        waiting.triggers.moved.clear()
 
     def _candle_statements(self, books: dict[int, LiveBook]) -> list[bulk.Statement]:
         matches = [(r.live.spec.id, r.id, r.match) for r in self.trades]
@@ -104,8 +118,8 @@ class Records:
         fills = []
         for record in self.trades:
             spec, match = record.live.spec, record.match
-            if spec.kind != Market.Kind.SPOT:
-                continue  # a position, not a purchase
+            if spec.kind != Market.Kind.SPOT or deferred.is_deferred(record.live):
+                continue  # a position, not a purchase; or one that counts when it is settled
             sides = ((match.maker, match.maker_fee), (match.taker, match.taker_fee))
             for order, fee in sides:
                 if not sheet.holders[order.account].is_heard:
@@ -161,5 +175,9 @@ class Records:
         for market_id, first in self.first_sequences.items():
             live = books[market_id]
             changes = live.book.drain_changes()
-            deltas.append(Delta(market_id, live.spec.symbol, first, live.sequence, changes, tape[market_id]))
+            session = live.shown_session()
+            delta = Delta(
+                market_id, live.spec.symbol, first, live.sequence, changes, tape[market_id], session=session
+            )
+            deltas.append(delta)
         return deltas

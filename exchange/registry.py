@@ -10,8 +10,15 @@ from accounts import ledger
 from exchange.books import LiveBook
 from exchange.depth import Delta
 from exchange.ids import IdStock
+from exchange.journal import JournalGone
 from exchange.store import MarketRow
 from marketdata import markets
+
+
+def whole_book(live: LiveBook) -> Delta:
+    """All that readers see of a live book, as a change to nothing."""
+    levels, session = live.levels(), live.shown_session()
+    return Delta(live.spec.id, live.spec.symbol, 0, live.sequence, levels, whole=True, session=session)
 
 
 class Registry:
@@ -52,12 +59,21 @@ class Registry:
         elif live.spec.version != row.version:
             live = self._change_filters(cursor, live, row)
         if live.sequence < row.sequence:
-            first = live.sequence + 1
-            self.ids.clear()
-            live.catch_up(cursor, row.sequence)
-            self.deltas.append(Delta(row.id, live.spec.symbol, first, row.sequence, live.book.drain_changes()))
+            live = self._catch_up(cursor, live, row)
         if live.last_price != row.last_price:
             live.last_price = row.last_price
+        return live
+
+    def _catch_up(self, cursor, live: LiveBook, row: MarketRow) -> LiveBook:
+        """Bring the book up from the journal; a process that slept for longer than that is kept loads it anew."""
+        first = live.sequence + 1
+        self.ids.clear()
+        try:
+            live.catch_up(cursor, row.sequence)
+        except JournalGone:
+            return self._load(cursor, row)
+        changes, session = live.book.drain_changes(), live.shown_session()
+        self.deltas.append(Delta(row.id, live.spec.symbol, first, row.sequence, changes, session=session))
         return live
 
     def _load(self, cursor, row: MarketRow) -> LiveBook:
@@ -65,7 +81,7 @@ class Registry:
         live = LiveBook(markets.load_spec(row.id), self._fees[row.id])
         live.load(cursor, row.sequence, row.last_price)
         self.books[row.id] = live
-        self.deltas.append(Delta(row.id, live.spec.symbol, 0, row.sequence, live.levels(), whole=True))
+        self.deltas.append(whole_book(live))
         return live
 
     def _change_filters(self, cursor, live: LiveBook, row: MarketRow) -> LiveBook:

@@ -10,15 +10,20 @@ from exchange.books import SIDE_NAMES, Match
 from exchange.live import LiveOrder, reserved
 from exchange.models import Fill, Order, Trade
 from marketdata import clock, units
-from marketdata.markets import MarketSpec
+from marketdata.markets import RATE_DECIMALS, MarketSpec
 from marketdata.units import plain
 
 AVERAGE_DECIMALS = 12
 
 
+def percent_text(rate: int) -> str:
+    """A trailing rate as percent."""
+    return units.text(rate, RATE_DECIMALS - 2)
+
+
 def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
     """An order of the matcher, without its fills."""
-    filled = order.quantity - order.remaining
+    filled = order.filled
     quote_decimals = spec.quote_decimals
     held_decimals = quote_decimals if order.side > 0 else spec.base_decimals
     return {
@@ -31,15 +36,23 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
         "post_only": order.post_only,
         "self_trade_prevention": order.prevention,
         "price": None if order.price is None else spec.price_text(order.price),
-        "stop_price": None,
+        "stop_price": None if order.stop is None else spec.price_text(order.stop),
+        "trail_amount": spec.price_text(order.trail) if order.trail else None,
+        "trail_percent": percent_text(order.trail_rate) if order.trail_rate else None,
         "quantity": spec.quantity_text(order.quantity),
         "quote_quantity": None if order.budget is None else units.text(order.budget, quote_decimals),
         "filled_quantity": spec.quantity_text(filled),
-        "remaining_quantity": spec.quantity_text(order.remaining),
+        "remaining_quantity": spec.quantity_text(order.remaining + order.hidden),
+        "displayed_quantity": spec.quantity_text(order.display) if order.display else None,
         "average_price": _average(order.filled_notional, quote_decimals, filled * spec.lot_units, spec.base_decimals),
         "status": str(order.status),
+        "reason": order.reason or None,
         "reserved": units.text(reserved(spec, order), held_decimals),
         "fee": units.text(order.fee, quote_decimals),
+        "list_id": order.list_id,
+        "list_role": order.list_role,
+        "expires_at": order.expires_at,
+        "triggered_at": None if order.triggered_at is None else clock.text(order.triggered_at),
         "created_at": clock.text(order.created_at),
         "updated_at": clock.text(order.updated_at),
     }
@@ -92,11 +105,14 @@ def order_row(order: Order, fills: Iterable[Fill]) -> dict:
         "post_only": order.post_only,
         "self_trade_prevention": order.self_trade_prevention,
         "price": None if order.price is None else plain(order.price),
-        "stop_price": None if order.stop_price is None else plain(order.stop_price),
+        "stop_price": _plain(order.stop_price),
+        "trail_amount": _plain(order.trail_amount),
+        "trail_percent": _plain(order.trail_percent),
         "quantity": plain(order.quantity),
         "quote_quantity": None if order.quote_quantity is None else plain(order.quote_quantity),
         "filled_quantity": plain(order.filled_quantity),
         "remaining_quantity": plain(order.remaining_quantity),
+        "displayed_quantity": _plain(order.displayed_quantity),
         "average_price": _average(
             units.to_units(order.filled_notional, quote.decimals),
             quote.decimals,
@@ -104,12 +120,21 @@ def order_row(order: Order, fills: Iterable[Fill]) -> dict:
             base.decimals,
         ),
         "status": order.status,
+        "reason": order.reason or None,
         "reserved": plain(order.reserved),
         "fee": plain(order.fee),
+        "list_id": order.list_id,
+        "list_role": order.list_role,
+        "expires_at": None if order.expires_at is None else clock.text(order.expires_at),
+        "triggered_at": None if order.triggered_at is None else clock.text(order.triggered_at),
         "created_at": clock.text(order.created_at),
         "updated_at": clock.text(order.updated_at),
         "fills": [fill_row(fill, quote.symbol) for fill in fills],
     }
+
+
+def _plain(value) -> str | None:
+    return None if value is None else plain(value)
 
 
 def fill_row(fill: Fill, fee_asset: str) -> dict:

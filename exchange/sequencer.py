@@ -25,7 +25,7 @@ from concurrent.futures import Future
 
 from exchange import reading, transaction
 from exchange.batch import Batch, Outcome
-from exchange.commands import Command, Place
+from exchange.commands import Command, Place, Refresh
 from exchange.registry import Registry
 from exchange.transaction import PASSING_ERRORS, OutcomeUnknown
 from marketdata import hub, metrics
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_COMMANDS = 256
 ATTEMPTS = 3
+PUBLISH_SECONDS = metrics.BATCH_SECONDS.labels("publish")
 #: How long answers may wait for the next batch to be decided.
 HOLD_SECONDS = 0.02
 #: Commands waiting beyond this are refused at once: answering late is worse than answering no.
@@ -66,6 +67,7 @@ class Sequencer:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._extra_accounts: frozenset[int] = frozenset()
+        self._unfinished: set[int] = set()
         self._held = Held()
 
     # Callers' side
@@ -160,6 +162,8 @@ class Sequencer:
             else:
                 with self._arrived:
                     self._queue.extendleft(reversed(waiting[done:]))
+                    # What a batch has left is done first of all, even if nobody asks for anything.
+                    self._queue.extendleft(Waiting(Refresh(one), Future(), None) for one in self._unfinished)
                 return None
         refusal = NotAccepting("The database does not answer; nothing was done. Try again.")
         return self._answer([(one, refusal) for one in waiting])
@@ -192,22 +196,25 @@ class Sequencer:
         finally:
             self._held.release()
         # From here on everything is committed: an error may be logged, never retried.
-        self._extra_accounts = frozenset(batch.unlocked)
+        committed_at = time.time()
+        self._extra_accounts, self._unfinished = frozenset(batch.unlocked), batch.unfinished
         self._update_views(batch)
         answers = list(zip(waiting, batch.outcomes, strict=False))
-        self._held.hold(lambda: self._tell(batch, answers))
+        self._held.hold(lambda: self._tell(batch, answers, committed_at))
         loop = waiting[0].loop
         if loop is None or not self._queue or not _call(loop, loop.call_later, HOLD_SECONDS, self._held.release):
             self._held.release()
         _count(batch, len(self._queue))
         return len(batch.outcomes)
 
-    def _tell(self, batch: Batch, answers: list[tuple[Waiting, Outcome]]) -> None:
+    def _tell(self, batch: Batch, answers: list[tuple[Waiting, Outcome]], committed_at: float) -> None:
         """Answer the callers of a committed batch, and publish what it did."""
-        self._answer(answers)
-        events = batch.sheet.published()
-        if batch.deltas or events:
-            hub.publish(books=[delta.message() for delta in batch.deltas], accounts=events)
+        with PUBLISH_SECONDS.time():
+            self._answer(answers)
+            events = batch.sheet.published()
+            if batch.deltas or events:
+                books = [delta.message() for delta in batch.deltas]
+                hub.publish(books=books, accounts=events, committed_at=committed_at)
 
     def _update_views(self, batch: Batch) -> None:
         """Bring the committed views up to the live books, which are what was just committed."""

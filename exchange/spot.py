@@ -36,6 +36,11 @@ def reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> Non
         sheet.refuse(order.account, asset, needed)
 
 
+def hold(sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> None:
+    """Set aside what a waiting order holds; InsufficientFunds otherwise, with nothing changed."""
+    sheet.reserve(order.account, reserve_asset(spec, order.side), held(spec, order))
+
+
 def change_reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, *, price: int, remaining: int) -> None:
     """Move an open order's reserve to other terms, if the account has the difference.
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from accounts import opening
 from accounts.ledger import AssetScale, Sheet
-from exchange import journal
+from exchange import journal, special_orders
 from exchange.books import SIDE_NAMES, LiveBook
 from exchange.live import LiveOrder, reserved
 from marketdata import bulk, clock, units
@@ -129,7 +129,7 @@ def find_orders(cursor, ids: Collection[int]) -> dict[int, Found]:
     if not ids:
         return {}
     cursor.execute(
-        "SELECT id, market_id, account_id, status IN ('OPEN', 'PARTIALLY_FILLED')"
+        "SELECT id, market_id, account_id, status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED')"
         " FROM exchange_order WHERE id = ANY(%s::bigint[])",
         [bulk.array(ids, "bigint")],
     )
@@ -140,7 +140,7 @@ def markets_of(cursor, account: int) -> list[int]:
     """The markets in which the account has open orders."""
     cursor.execute(
         "SELECT DISTINCT market_id FROM exchange_order"
-        " WHERE account_id = %s AND status IN ('OPEN', 'PARTIALLY_FILLED')",
+        " WHERE account_id = %s AND status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED')",
         [account],
     )
     return [row[0] for row in cursor.fetchall()]
@@ -155,11 +155,18 @@ def order_statements(
         pairs = [(live, order) for live, order, _ in new]
         fixed = _fixed_columns(pairs, [fingerprint for _, _, fingerprint in new])
         statements.append(bulk.insert("exchange_order", [*fixed, *_state_columns(pairs)]))
+        statements += special_orders.statements(pairs)
     if touched:
         pairs = list(touched)
         keys = [("id", "bigint", [order.id for _, order in pairs])]
         statements.append(bulk.update("exchange_order", keys, _state_columns(pairs)))
+        statements += special_orders.statements(pairs)
     return statements
+
+
+def order_columns(pairs: list[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]:
+    """Whole rows of exchange_order, but for the fingerprints, which no book knows."""
+    return [*_fixed_columns(pairs, [None] * len(pairs)), *_state_columns(pairs)]
 
 
 def _fixed_columns(pairs: list[tuple[LiveBook, LiveOrder]], fingerprints: list[str | None]) -> list[bulk.Column]:
@@ -194,6 +201,7 @@ def _state_columns(pairs: list[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]
         ("fee", "numeric", [live.spec.quote_text(o.fee) for live, o in pairs]),
         ("reserved", "numeric", [_reserved_text(live, o) for live, o in pairs]),
         ("status", "text", [o.status.value for _, o in pairs]),
+        ("reason", "text", [o.reason for _, o in pairs]),
         ("priority", "bigint", [o.priority for _, o in pairs]),
         ("updated_at", "timestamptz", [clock.text(o.updated_at) for _, o in pairs]),
     ]
@@ -212,8 +220,12 @@ def trade_statements(records: Sequence, moment: datetime) -> list[bulk.Statement
     prices = [r.live.spec.price_text(r.match.price) for r in records]
     quantities = [r.live.spec.quantity_text(r.match.lots) for r in records]
     makers, takers = [r.match.maker for r in records], [r.match.taker for r in records]
-    fees = [r.live.spec.quote_text(r.match.maker_fee) for r in records]
-    fees += [r.live.spec.quote_text(r.match.taker_fee) for r in records]
+    # The two fills of a trade stand together, so that an account's fills by id are its fills by trade.
+    orders = _alternating(makers, takers)
+    fees = _alternating(
+        [r.live.spec.quote_text(r.match.maker_fee) for r in records],
+        [r.live.spec.quote_text(r.match.taker_fee) for r in records],
+    )
     return [
         bulk.insert(
             "exchange_trade",
@@ -232,19 +244,23 @@ def trade_statements(records: Sequence, moment: datetime) -> list[bulk.Statement
         bulk.insert(
             "exchange_fill",
             [
-                ("trade_id", "bigint", [*trade_ids, *trade_ids]),
-                ("order_id", "bigint", [order.id for order in makers + takers]),
-                ("account_id", "bigint", [order.account for order in makers + takers]),
-                ("market_id", "bigint", markets * 2),
-                ("side", "text", [SIDE_NAMES[order.side] for order in makers + takers]),
-                ("role", "text", ["MAKER"] * count + ["TAKER"] * count),
-                ("price", "numeric", prices * 2),
-                ("quantity", "numeric", quantities * 2),
+                ("trade_id", "bigint", _alternating(trade_ids, trade_ids)),
+                ("order_id", "bigint", [order.id for order in orders]),
+                ("account_id", "bigint", [order.account for order in orders]),
+                ("market_id", "bigint", _alternating(markets, markets)),
+                ("side", "text", [SIDE_NAMES[order.side] for order in orders]),
+                ("role", "text", ["MAKER", "TAKER"] * count),
+                ("price", "numeric", _alternating(prices, prices)),
+                ("quantity", "numeric", _alternating(quantities, quantities)),
                 ("fee", "numeric", fees),
                 ("executed_at", "timestamptz", [when] * (2 * count)),
             ],
         ),
     ]
+
+
+def _alternating(makers: list, takers: list) -> list:
+    return [value for pair in zip(makers, takers, strict=True) for value in pair]
 
 
 def journal_statements(

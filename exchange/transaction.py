@@ -23,10 +23,15 @@ RESOLVE_SECONDS = 5.0
 STATEMENT_TIMEOUT_MS = 30_000
 #: A process that stops in the middle of a transaction loses its locks after this, so that it cannot stop the others.
 PAUSE_TIMEOUT_MS = 5_000
+#: Plans are made once and kept, often while tables are still empty: so each of them goes by the indexes from the start,
+#: whatever the statistics say on that day.
 SESSION = f"""
 SET statement_timeout = {STATEMENT_TIMEOUT_MS};
 SET idle_in_transaction_session_timeout = {PAUSE_TIMEOUT_MS};
 SET plan_cache_mode = force_generic_plan;
+SET enable_seqscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
 SET jit = off
 """
 

@@ -6,11 +6,16 @@ What moves with the book (status, band, funds, open orders) is checked under the
 from decimal import Decimal
 from hashlib import blake2b
 
+from exchange import special_terms
 from exchange.books import SIDES
 from exchange.commands import BadLotSize, BadTickSize, BelowMinNotional, Place, QuantityOutOfRange
 from marketdata import units
 from marketdata.markets import MarketSpec, by_symbol
 from marketdata.refusals import Malformed
+
+PLAIN_TYPES = ("LIMIT", "MARKET")
+#: Times in force that end an order by the clock.
+ENDING = ("DAY", "GTD", "AUC")
 
 #: Largest notional of one order, in whole quote assets: far below where NUMERIC(38,18) ends.
 MAX_NOTIONAL = 10**15
@@ -29,11 +34,17 @@ def place_command(
     post_only: bool = False,
     self_trade_prevention: str = "EXPIRE_TAKER",
     client_order_id: str | None = None,
+    **special,
 ) -> Place:
-    """A Place for the sequencer, or a refusal: Malformed, UnknownMarket, or one of exchange.commands."""
+    """A Place for the sequencer, or a refusal: Malformed, UnknownMarket, or one of exchange.commands.
+
+    `special` are the terms of exchange.special_terms: stop_price, trail_amount, trail_percent, displayed_quantity,
+    expires_at.
+    """
     spec = by_symbol(symbol)
-    time_in_force = time_in_force or ("GTC" if type == "LIMIT" else "IOC")
-    _check_combination(type, price, quantity, quote_quantity, time_in_force, post_only)
+    time_in_force = time_in_force or ("IOC" if type == "MARKET" else "GTC")
+    if type in PLAIN_TYPES:
+        _check_combination(type, price, quantity, quote_quantity, time_in_force, post_only)
     command = Place(
         account=account_id,
         spec=spec,
@@ -47,10 +58,17 @@ def place_command(
         prevention=self_trade_prevention,
         client_order_id=client_order_id,
     )
+    if special or type not in PLAIN_TYPES or time_in_force in ENDING:
+        special_terms.add(command, **special)
     if client_order_id is not None:
         command.fingerprint = fingerprint(command)
-    check_size(spec, command.price, command.quantity, command.budget)
+    check_size(spec, sizing_price(command), command.quantity, command.budget)
     return command
+
+
+def sizing_price(command: Place) -> int | None:
+    """The price by which an order is too small or too large: a stop market order's is its stop."""
+    return command.price or (command.more or {}).get("stop")
 
 
 def refit(command: Place, spec: MarketSpec) -> Place:
@@ -59,7 +77,9 @@ def refit(command: Place, spec: MarketSpec) -> Place:
     command.price = None if command.price is None else ticks(spec, old.price(command.price))
     command.quantity = lots(spec, old.quantity(command.quantity)) if command.quantity else 0
     command.spec = spec
-    check_size(spec, command.price, command.quantity, command.budget)
+    if command.more:
+        special_terms.refit(command, old)
+    check_size(spec, sizing_price(command), command.quantity, command.budget)
     return command
 
 
@@ -71,27 +91,30 @@ def fingerprint(command: Place) -> str:
         command.budget, None if command.price is None else spec.price_text(command.price),
         spec.quantity_text(command.quantity),
     )  # fmt: skip
+    if command.more:
+        terms += (sorted(command.more.items()),)
     return blake2b(repr(terms).encode(), digest_size=16).hexdigest()
 
 
 def _check_combination(type, price, quantity, quote_quantity, time_in_force, post_only) -> None:
     if type == "LIMIT":
-        _require(price is not None, "price", "A limit order needs a price.")
-        _require(quantity is not None, "quantity", "A limit order needs a quantity.")
-        _require(quote_quantity is None, "quote_quantity", "Only a market order can be placed by quote amount.")
-        _require(
-            not post_only or time_in_force == "GTC",
+        require(price is not None, "price", "A limit order needs a price.")
+        require(quantity is not None, "quantity", "A limit order needs a quantity.")
+        require(quote_quantity is None, "quote_quantity", "Only a market order can be placed by quote amount.")
+        require(
+            not post_only or time_in_force not in ("IOC", "FOK"),
             "post_only",
-            "A post-only order rests: its time in force must be GTC.",
+            "A post-only order rests: its time in force cannot be IOC or FOK.",
         )
         return
-    _require(price is None, "price", "A market order has no price; use type LIMIT.")
-    _require((quantity is None) != (quote_quantity is None), "quantity", "Give either quantity or quote_quantity.")
-    _require(not post_only, "post_only", "A market order cannot be post-only.")
-    _require(time_in_force != "FOK" or quote_quantity is None, "time_in_force", "FOK needs a quantity.")
+    require(price is None, "price", "A market order has no price; use type LIMIT.")
+    require(time_in_force not in ENDING, "time_in_force", "A market order does not rest: GTC, IOC or FOK.")
+    require((quantity is None) != (quote_quantity is None), "quantity", "Give either quantity or quote_quantity.")
+    require(not post_only, "post_only", "A market order cannot be post-only.")
+    require(time_in_force != "FOK" or quote_quantity is None, "time_in_force", "FOK needs a quantity.")
 
 
-def _require(condition: bool, field: str, detail: str) -> None:
+def require(condition: bool, field: str, detail: str) -> None:
     if not condition:
         raise Malformed(detail, errors=[{"field": field, "code": "invalid", "detail": detail}])
 

@@ -17,11 +17,14 @@ import atexit
 import json
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
 import orjson
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+from marketdata import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ REJOIN_SECONDS = 5.0
 START_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 5.0
 FLUSH_AT_EXIT_SECONDS = 2.0
+
+HUB_LAG = metrics.LAG_SECONDS.labels("hub")
 
 BooksHandler = Callable[[list[list]], None]
 AccountsHandler = Callable[[list[tuple[int, list[dict]]]], None]
@@ -94,15 +99,19 @@ class Hub:
         self._outlet_lock = threading.Lock()
         self._channel: str | None = None
         self._joined: asyncio.Event | None = None
+        #: When the batch that is being heard was committed (Unix time).
+        self.committed_at = 0.0
 
     # Sending
 
-    def publish(self, *, books: list[list], accounts: dict[int, list[dict]]) -> None:
-        """Tell every process; from any thread."""
+    def publish(
+        self, *, books: list[list], accounts: dict[int, list[dict]], committed_at: float | None = None
+    ) -> None:
+        """Tell every process; from any thread. `committed_at` (Unix time) is now when left out."""
         try:
             sender = self._sender or self._helper()
             if sender is not None:
-                sender.put(encode(books, accounts))
+                sender.put(encode(books, accounts) | {"at": committed_at or time.time()})
         except Exception:
             logger.exception("publishing failed; streams catch up from the database")
 
@@ -145,7 +154,8 @@ class Hub:
             return
         self._loop, self._joined = loop, asyncio.Event()
         self._sender = _Sender(loop)
-        self._tasks = [loop.create_task(work()) for work in (self._sender.run, self._listen, self._rejoin)]
+        works = {"hub-send": self._sender.run, "hub-listen": self._listen, "hub-rejoin": self._rejoin}
+        self._tasks = [loop.create_task(work(), name=name) for name, work in works.items()]
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._joined.wait()
@@ -202,6 +212,8 @@ class Hub:
 
     def _take(self, message: dict) -> None:
         books, accounts = decode(message)
+        self.committed_at = message.get("at") or time.time()
+        HUB_LAG.observe(max(0.0, time.time() - self.committed_at))
         if books:
             _call(self._books_handlers, books)
         if accounts:
@@ -244,3 +256,8 @@ on_accounts = hub.on_accounts
 start = hub.start
 stop = hub.stop
 is_running = hub.is_running
+
+
+def committed_at() -> float:
+    """When the batch that a handler is being told of was committed (Unix time)."""
+    return hub.committed_at

@@ -4,13 +4,17 @@
 as old as CACHE_SECONDS at most; whoever acts on money reads the row again under its lock (see `spec_of`).
 """
 
+import asyncio
 import time
 from dataclasses import dataclass
 from decimal import Decimal
 
-from marketdata import units
+from django.core.exceptions import SynchronousOnlyOperation
+
+from marketdata import threads, units
 from marketdata.models import Market
 from marketdata.refusals import UnknownMarket
+from marketdata.rules import NO_RULES, Rules, rules_of
 
 RATE_DECIMALS = 8
 CACHE_SECONDS = 1.0
@@ -44,6 +48,8 @@ class MarketSpec:
     taker_rate: int
     max_open_orders: int
     reference_price: Decimal | None
+    trigger_by: str = "LAST"
+    rules: Rules = NO_RULES
 
     def price_text(self, ticks: int) -> str:
         return units.text(ticks * self.tick_units, self.price_decimals)
@@ -101,6 +107,8 @@ def spec_of(market: Market) -> MarketSpec:
         taker_rate=units.to_units(market.taker_fee, RATE_DECIMALS),
         max_open_orders=market.max_open_orders,
         reference_price=market.reference_price,
+        trigger_by=market.trigger_by,
+        rules=rules_of(market),
     )
 
 
@@ -110,26 +118,53 @@ def load_spec(market_id: int) -> MarketSpec:
 
 
 class _Directory:
-    """Specs of the active markets by symbol, and by base+quote without a separator."""
+    """Specs of the active markets by symbol, and by base+quote without a separator.
+
+    Event loops must not load it, so while they use it a look-up thread loads it anew ahead of time.
+    """
 
     def __init__(self):
         self.by_name: dict[str, MarketSpec] = {}
         self.loaded_at = float("-inf")
+        self._forgotten = 0
+        self._is_renewing = False
 
     def find(self, name: str) -> MarketSpec | None:
-        if time.monotonic() - self.loaded_at > CACHE_SECONDS:
-            self.load()
+        """The market of that name; SynchronousOnlyOperation in an event loop when the cache is too old."""
+        age = time.monotonic() - self.loaded_at
+        if 2 * age > CACHE_SECONDS:
+            is_loop = asyncio._get_running_loop() is not None
+            if age > CACHE_SECONDS:
+                if is_loop:
+                    raise SynchronousOnlyOperation("The cache of markets is too old; load it in a thread.")
+                self.load()
+            elif is_loop and not self._is_renewing:
+                self._is_renewing = True
+                threads.lookups.start(self.renew)
         return self.by_name.get(name)
 
-    def load(self):
-        loaded_at = time.monotonic()
+    def renew(self) -> None:
+        """Load ahead of time."""
+        try:
+            self.load()
+        finally:
+            self._is_renewing = False
+
+    def load(self) -> None:
+        loaded_at, forgotten = time.monotonic(), self._forgotten
         specs = [
             spec_of(row)
             for row in Market.objects.select_related("base", "quote").filter(is_active=True).order_by("-id")
         ]
         by_name = {spec.base + spec.quote: spec for spec in specs}
         by_name.update((spec.symbol, spec) for spec in specs)
+        if forgotten != self._forgotten:
+            loaded_at = float("-inf")  # good for this look-up, but the next one must look again
         self.by_name, self.loaded_at = by_name, loaded_at
+
+    def forget(self) -> None:
+        self._forgotten += 1
+        self.loaded_at = float("-inf")
 
 
 _directory = _Directory()
@@ -145,9 +180,10 @@ def by_symbol(symbol: str) -> MarketSpec:
 
 def cached(symbol: str) -> MarketSpec | None:
     """The market if the cache knows it and is fresh, else None: for callers that must not touch the database."""
-    if time.monotonic() - _directory.loaded_at > CACHE_SECONDS:
+    try:
+        return _directory.find(symbol.upper())
+    except SynchronousOnlyOperation:
         return None
-    return _directory.by_name.get(symbol.upper())
 
 
 def active() -> list[MarketSpec]:
@@ -158,4 +194,4 @@ def active() -> list[MarketSpec]:
 
 def forget() -> None:
     """Drop the cache: after an operator's change, and between tests."""
-    _directory.loaded_at = float("-inf")
+    _directory.forget()

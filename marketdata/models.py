@@ -91,6 +91,10 @@ class Market(models.Model):
         HALTED = "HALTED"
         CLOSED = "CLOSED"
 
+    class Trigger(models.TextChoices):
+        LAST = "LAST", "Last price"
+        MARK = "MARK", "Mark price"
+
     symbol = models.CharField(max_length=24, unique=True, validators=[RegexValidator(r"^[A-Z0-9][A-Z0-9_.-]{0,23}$")])
     base = models.ForeignKey(Asset, models.PROTECT, related_name="markets_as_base")
     quote = models.ForeignKey(Asset, models.PROTECT, related_name="markets_as_quote")
@@ -111,8 +115,41 @@ class Market(models.Model):
     max_open_orders = models.PositiveIntegerField(default=10_000, help_text="Per account.")
     reference_price = MoneyField(null=True, blank=True, help_text="Stands for the last price until the first trade.")
 
+    # Sessions, safety nets, settlement: see marketdata.rules.
+    calendar = models.ForeignKey(
+        "TradingCalendar",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="markets",
+        help_text="Empty: it never closes.",
+    )
+    trigger_by = models.CharField(
+        max_length=4, choices=Trigger, default=Trigger.LAST, help_text="The price that triggers stop orders."
+    )
+    max_notional = MoneyField(null=True, blank=True, help_text="Of one order, against typing errors; empty: no limit.")
+    max_order_ratio = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Orders and amendments per trade of an account and day; empty: no limit."
+    )
+    volatility_band = RateField(
+        null=True, blank=True, help_text="A trade further from the last price starts an auction instead; empty: never."
+    )
+    auction_seconds = models.PositiveIntegerField(default=120, help_text="Length of such an auction.")
+    max_interruptions = models.PositiveIntegerField(
+        null=True, blank=True, help_text="That many such auctions in a day halt the market; empty: never."
+    )
+    settlement_days = models.PositiveSmallIntegerField(
+        default=0, validators=[MaxValueValidator(10)], help_text="Trades settle that many business days later."
+    )
+
     scheduled_status = models.CharField(
         max_length=12, default="", blank=True, editable=False, help_text="The status, if a schedule gave it."
+    )
+    status_reason = models.CharField(
+        max_length=200, default="", blank=True, editable=False, help_text="Why, if a rule of the venue gave the status."
+    )
+    session = models.JSONField(
+        null=True, editable=False, help_text="The phase as the market journal last had it; empty: continuous."
     )
     version = models.BigIntegerField(default=1, editable=False)
     sequence = models.BigIntegerField(default=0, editable=False)
@@ -121,7 +158,7 @@ class Market(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     #: Written by the matcher only; an operator's save must never overwrite them.
-    LIVE_FIELDS = frozenset({"sequence", "last_price", "last_price_updated_at"})
+    LIVE_FIELDS = frozenset({"sequence", "session", "last_price", "last_price_updated_at"})
     FIXED_FIELDS = ("base_id", "quote_id", "kind", "tick_size", "lot_size")
 
     class Meta:
@@ -131,7 +168,10 @@ class Market(models.Model):
             models.CheckConstraint(condition=Q(lot_size__gt=0), name="market_lot_size_positive"),
             models.CheckConstraint(condition=~Q(base=F("quote")), name="market_assets_differ"),
             models.CheckConstraint(
-                condition=Q(maker_fee__gte=0, maker_fee__lt=1), name="market_maker_fee_is_a_fraction"
+                condition=Q(maker_fee__gt=-1, maker_fee__lt=1), name="market_maker_fee_is_a_fraction"
+            ),
+            models.CheckConstraint(
+                condition=Q(taker_fee__gte=-F("maker_fee")), name="market_rebate_is_paid_by_the_taker"
             ),
             models.CheckConstraint(
                 condition=Q(taker_fee__gte=0, taker_fee__lt=1), name="market_taker_fee_is_a_fraction"
@@ -173,8 +213,14 @@ class Market(models.Model):
                 errors[name] = "Must be a positive multiple of the lot size."
         if self.min_quantity and self.max_quantity and self.min_quantity > self.max_quantity:
             errors["max_quantity"] = "Must not be below the minimum quantity."
-        if not _is_whole(self.min_notional, self.quote.decimals):
-            errors["min_notional"] = f"Must be whole in {self.quote}'s smallest unit."
+        for name in ("min_notional", "max_notional"):
+            value = getattr(self, name)
+            if value is not None and not _is_whole(value, self.quote.decimals):
+                errors[name] = f"Must be whole in {self.quote}'s smallest unit."
+        if self.settlement_days and self.kind != self.Kind.SPOT:
+            errors["settlement_days"] = "A position changes at once: only a spot market settles later."
+        if Decimal(self.maker_fee) < -Decimal(self.taker_fee):
+            errors["maker_fee"] = "A rebate to the maker cannot be more than the taker's fee, which pays it."
         return errors
 
     def _fixed_errors(self) -> dict[str, str]:
@@ -196,7 +242,8 @@ class Market(models.Model):
             return super().save(*args, **kwargs)
         names = kwargs.pop("update_fields", None) or [field.attname for field in self._meta.concrete_fields]
         if "status" in names and "scheduled_status" not in names:
-            self.scheduled_status, names = "", [*names, "scheduled_status"]
+            self.scheduled_status = self.status_reason = ""
+            names = [*names, "scheduled_status", "status_reason"]
         kwargs["update_fields"] = (set(names) | {"version"}) - self.LIVE_FIELDS - {"id"}
         self.version = F("version") + 1
         super().save(*args, **kwargs)
@@ -328,3 +375,12 @@ class ExternalCandle(models.Model):
 
     def __str__(self):
         return f"{self.market} {self.interval} {self.open_time:%Y-%m-%d %H:%M} ({self.source})"
+
+
+# Models of their own file, found by Django here.
+from marketdata.session_models import Holiday, TradingCalendar, TradingHours  # noqa: E402
+
+__all__ = [
+    "Asset", "Candle", "ExternalCandle", "Holiday", "Market", "MoneyField", "PriceSource", "Quote", "RateField",
+    "TradingCalendar", "TradingHours", "WrittenJSONField",
+]  # fmt: skip

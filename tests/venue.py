@@ -15,7 +15,7 @@ import pytest
 from accounts import authentication, ledger, transfers
 from accounts.models import Account, Balance
 from accounts.users import main_account, register
-from exchange import barrier, orders, reading, validation
+from exchange import barrier, lists, orders, reading, validation
 from exchange.barrier import view
 from exchange.sequencer import sequencer
 from marketdata import markets, threads, throttling
@@ -89,6 +89,27 @@ class Venue:
         with pytest.raises(Refusal) as caught:
             orders.place(self.command(sentence, **terms))
         return caught.value.code
+
+    def oco(self, sentence: str, *, profit, stop, stop_limit=None, **terms) -> list[dict]:
+        """`name SIDE quantity SYMBOL` with its two prices; the order objects."""
+        return self._list("OCO", sentence, profit, stop, stop_limit, terms)
+
+    def bracket(self, sentence: str, *, profit, stop, stop_limit=None, **terms) -> list[dict]:
+        """An entry as a sentence, and the prices of its exits; the order objects."""
+        return self._list("BRACKET", sentence, profit, stop, stop_limit, terms)
+
+    def _list(self, kind, sentence, profit, stop, stop_limit, terms) -> list[dict]:
+        name, side, quantity, symbol, *rest = sentence.split()
+        if rest and rest[0] == "@":
+            terms["price"] = Decimal(rest[1])
+        elif rest:
+            terms["type"] = rest[0]
+        prices = {"take_profit_price": profit, "stop_price": stop, "stop_limit_price": stop_limit}
+        terms |= {term: Decimal(price) for term, price in prices.items() if price is not None}
+        command = lists.list_command(
+            kind=kind, account_id=self.accounts[name].id, symbol=symbol, side=side, quantity=Decimal(quantity), **terms
+        )
+        return orders.place_list(command).orders
 
     def amend(self, name: str, order: dict, *, price=None, quantity=None) -> dict:
         return orders.amend(

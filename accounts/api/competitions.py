@@ -9,7 +9,8 @@ from rest_framework.views import APIView
 from accounts import competitions
 from accounts.models import Competition, CompetitionEntry, User
 from marketdata import clock
-from marketdata.api.fields import MAX_ID, Whole, read_query
+from marketdata.api.acceptor import read_query
+from marketdata.api.fields import MAX_ID, Whole
 from marketdata.api.shapes import AmountField
 from marketdata.refusals import NotFound
 from marketdata.units import plain

@@ -9,7 +9,8 @@ from rest_framework.generics import ListAPIView
 from accounts.models import Entry, Journal
 from accounts.statement import Statement
 from accounts.transfers import asset_named
-from marketdata.api.fields import Text, read_query
+from marketdata.api.acceptor import read_query
+from marketdata.api.fields import Text
 from marketdata.api.shapes import AmountField
 
 CSV = "text/csv"

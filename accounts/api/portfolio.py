@@ -10,7 +10,8 @@ from accounts.api.holdings import HoldingShape
 from accounts.api.shapes import BalanceShape
 from accounts.valuation import quote_asset
 from marketdata import clock
-from marketdata.api.fields import Moment, Text, Word, read_query
+from marketdata.api.acceptor import read_query
+from marketdata.api.fields import Moment, Text, Word
 from marketdata.api.shapes import AmountField
 from marketdata.units import plain
 

@@ -16,8 +16,7 @@ from accounts.api import shapes
 from accounts.api.serializers import EventQuery, LoginRequest, MoneyRequest, RefreshRequest, RegisterRequest
 from accounts.models import Account, Balance, User
 from marketdata import clock
-from marketdata.api.acceptor import validated
-from marketdata.api.fields import read_query
+from marketdata.api.acceptor import read_query, validated
 from marketdata.models import Asset
 from marketdata.throttling import address_of_request, rate, windows
 from marketdata.units import plain
@@ -126,7 +125,11 @@ class EventsView(APIView):
     """What happened to the account, for catching up."""
 
     @extend_schema(
-        operation_id="events_list", summary="Your events", parameters=[EventQuery], responses=shapes.EventsShape
+        operation_id="events_list",
+        summary="Your events",
+        description="In order, without a gap. 410 `events_gone` when the next one is older than what the venue keeps.",
+        parameters=[EventQuery],
+        responses=shapes.EventsShape,
     )
     def get(self, request):
         wanted = read_query(EventQuery, request.query_params)

@@ -14,7 +14,8 @@ from accounts.api.views import IDEMPOTENCY_KEY, move_money
 from accounts.authentication import WITHDRAWING
 from accounts.models import Withdrawal
 from marketdata import clock
-from marketdata.api.fields import MAX_ID, Word, read_query
+from marketdata.api.acceptor import read_query
+from marketdata.api.fields import MAX_ID, Word
 from marketdata.api.shapes import AmountField
 from marketdata.refusals import NotFound
 from marketdata.units import plain

@@ -7,9 +7,9 @@ from exchange import barrier, orders, validation
 from exchange.api.serializers import AmendRequest, BatchRequest, BookQuery, CancelAllQuery, OrderRequest
 from exchange.commands import Place, UnknownOrder
 from exchange.orders import Placed
-from marketdata.api.acceptor import accept, validated
+from marketdata.api.acceptor import accept, read_query, validated
 from marketdata.api.doors import Answer, Call, Door
-from marketdata.api.fields import MAX_ID, read_query
+from marketdata.api.fields import MAX_ID
 from marketdata.api.problems import problem_of
 from marketdata.markets import by_symbol
 from marketdata.refusals import Refusal
@@ -48,13 +48,13 @@ def _prepare_place(call: Call) -> Place:
     return place_command(call.principal.account_id, call.body)
 
 
-def _answer_placed(call: Call, placed: Placed) -> Answer:
+def answer_placed(call: Call, placed: Placed) -> Answer:
     if placed.replayed:
         return Answer(200, placed.order, {"Idempotent-Replayed": "true"})
     return Answer(201, placed.order)
 
 
-place = Door(_prepare_place, orders.place, orders.place_async, _answer_placed)
+place = Door(_prepare_place, orders.place, orders.place_async, answer_placed)
 
 
 # Placing many
@@ -79,7 +79,7 @@ def _one_result(call: Call, outcome: Placed | Exception) -> dict:
     if isinstance(outcome, Exception):
         problem = problem_of(outcome, call.request_id)
         return {"status": problem.status, "error": problem.body}
-    answer = _answer_placed(call, outcome)
+    answer = answer_placed(call, outcome)
     return {"status": answer.status, "order": answer.payload}
 
 

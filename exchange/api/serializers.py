@@ -5,19 +5,12 @@ document.
 from rest_framework import serializers
 
 from exchange.models import Order, OrderType, SelfTradePrevention, Side, TimeInForce
-from marketdata.api.fields import Flag, Moment, PlainDecimal, StrictSerializer, Text, Unreadable, Whole, Word
+from marketdata.api.fields import Flag, Instant, Moment, PlainDecimal, StrictSerializer, Text, Whole, Word
 
 BATCH_ORDERS = 100
 MAX_DEPTH = 1000
 DEFAULT_DEPTH = 20
 ACTIVE = "ACTIVE"
-
-
-class NotYet(PlainDecimal):
-    """A field of the contract that this venue does not take yet: only null passes."""
-
-    def read(self, value):
-        raise Unreadable("not_supported", "Stop orders are not taken; use type LIMIT or MARKET.")
 
 
 class OrderRequest(StrictSerializer):
@@ -33,12 +26,24 @@ class OrderRequest(StrictSerializer):
         allow_null=True,
         help_text="For MARKET, instead of quantity: how much of the quote asset to spend or take.",
     )
-    stop_price = NotYet(required=False, allow_null=True, help_text="Not taken yet.")
+    stop_price = PlainDecimal(
+        required=False, allow_null=True, help_text="For STOP_LOSS, STOP_LIMIT, TAKE_PROFIT, TAKE_PROFIT_LIMIT."
+    )
+    trail_amount = PlainDecimal(
+        required=False, allow_null=True, help_text="For TRAILING_STOP: how far the stop stays behind the price."
+    )
+    trail_percent = PlainDecimal(
+        required=False, allow_null=True, help_text="For TRAILING_STOP, instead of trail_amount: 1.5 is 1.5 %."
+    )
+    displayed_quantity = PlainDecimal(
+        required=False, allow_null=True, help_text="For LIMIT: an iceberg order, which shows this much at a time."
+    )
+    expires_at = Instant(required=False, allow_null=True, help_text="For GTD: when the order ends.")
     time_in_force = Word(
         choices=TimeInForce.choices,
         required=False,
         allow_null=True,
-        help_text="GTC for LIMIT, IOC for MARKET if left out.",
+        help_text="IOC for MARKET, GTC for all others if left out. DAY ends at the session's close, GTD at expires_at.",
     )
     post_only = Flag(default=False, allow_null=True, help_text="Refuse (would_take) rather than trade at once.")
     self_trade_prevention = Word(choices=SelfTradePrevention.choices, default="EXPIRE_TAKER", allow_null=True)

@@ -5,9 +5,9 @@ test compares.
 from rest_framework import serializers
 
 from exchange.api.serializers import DEFAULT_DEPTH, MAX_DEPTH
-from exchange.models import Fill, Order, OrderType, SelfTradePrevention, Side, TimeInForce
+from exchange.models import Fill, ListRole, Order, OrderType, SelfTradePrevention, Side, TimeInForce
 from marketdata.api.fields import Whole
-from marketdata.api.shapes import AmountField, ProblemShape
+from marketdata.api.shapes import PHASES, AmountField, ProblemShape
 
 
 class OrderFillShape(serializers.Serializer):
@@ -33,16 +33,26 @@ class OrderShape(serializers.Serializer):
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices)
     post_only = serializers.BooleanField()
     self_trade_prevention = serializers.ChoiceField(choices=SelfTradePrevention.choices)
-    price = AmountField(allow_null=True)
-    stop_price = AmountField(allow_null=True)
+    price = AmountField(
+        allow_null=True, help_text="Of STOP_LOSS, TAKE_PROFIT and TRAILING_STOP: the worst price they trade at."
+    )
+    stop_price = AmountField(allow_null=True, help_text="A trailing stop's follows the price.")
+    trail_amount = AmountField(allow_null=True)
+    trail_percent = AmountField(allow_null=True)
     quantity = AmountField()
     quote_quantity = AmountField(allow_null=True)
     filled_quantity = AmountField()
     remaining_quantity = AmountField()
+    displayed_quantity = AmountField(allow_null=True)
     average_price = AmountField(allow_null=True)
     status = serializers.ChoiceField(choices=Order.Status.choices)
+    reason = serializers.CharField(allow_null=True, help_text="Why the venue ended it.")
     reserved = AmountField(help_text="Still set aside: quote asset for a buy, base asset for a sell.")
     fee = AmountField(help_text="Paid so far, in the quote asset.")
+    list_id = serializers.IntegerField(allow_null=True)
+    list_role = serializers.ChoiceField(choices=ListRole.choices, allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    triggered_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
     fills = OrderFillShape(many=True)
@@ -69,6 +79,16 @@ class BatchShape(serializers.Serializer):
     results = BatchResultShape(many=True)
 
 
+class AuctionShape(serializers.Serializer):
+    """What the auction would come to now, by the quantity that is shown."""
+
+    phase = serializers.ChoiceField(choices=PHASES, help_text="PRE_OPEN, AUCTION or CLOSING.")
+    until = serializers.DateTimeField(allow_null=True)
+    price = AmountField(allow_null=True)
+    quantity = AmountField()
+    surplus = AmountField(help_text="Left over at that price: positive on the bid side, negative on the ask side.")
+
+
 class BookShape(serializers.Serializer):
     """Levels of [price, quantity], best first."""
 
@@ -76,6 +96,7 @@ class BookShape(serializers.Serializer):
     sequence = serializers.IntegerField(help_text="Counts the commands that changed this market's book.")
     bids = serializers.ListField(child=serializers.ListField(child=AmountField(), min_length=2, max_length=2))
     asks = serializers.ListField(child=serializers.ListField(child=AmountField(), min_length=2, max_length=2))
+    auction = AuctionShape(required=False, help_text="While orders are collected for an auction.")
 
 
 class DepthQuery(serializers.Serializer):
@@ -93,6 +114,8 @@ class TradeShape(serializers.Serializer):
     quantity = AmountField()
     side = serializers.ChoiceField(choices=Side.choices)
     executed_at = serializers.DateTimeField()
+    is_settled = serializers.BooleanField(help_text="False while a market with deferred settlement has not delivered.")
+    settled_at = serializers.DateTimeField(allow_null=True)
 
 
 class FillShape(OrderFillShape):

@@ -10,9 +10,9 @@ from rest_framework.response import Response
 
 from exchange.tickers import board
 from marketdata import markets
-from marketdata.api.acceptor import validated
+from marketdata.api.acceptor import read_query, validated
 from marketdata.api.doors import Answer, Call, Door, DoorView
-from marketdata.api.fields import StrictSerializer, Text, Whole, Word, read_query
+from marketdata.api.fields import StrictSerializer, Text, Whole, Word
 from marketdata.api.shapes import AmountField
 from marketdata.markets import MarketSpec, by_symbol
 from marketdata.refusals import Refusal

@@ -22,12 +22,12 @@ from exchange.api.serializers import (
     OrderRequest,
     TradeQuery,
 )
+from exchange.api.settlement import known_trade, settled_row, trades
 from exchange.models import Fill, Order, Trade
-from exchange.rendering import fill_row, order_row, trade_row
+from exchange.rendering import fill_row, order_row
+from marketdata.api.acceptor import read_query
 from marketdata.api.doors import DoorView
-from marketdata.api.fields import MAX_ID, read_query
 from marketdata.markets import by_symbol
-from marketdata.refusals import NotFound
 
 
 class OrderListView(ListAPIView, DoorView):
@@ -229,10 +229,10 @@ class TradeListView(ListAPIView):
     )
     def get(self, request, *args, **kwargs):
         wanted = read_query(TradeQuery, request.query_params)
-        rows = Trade.objects.select_related("market").order_by("-id")
+        rows = trades().order_by("-id")
         if "symbol" in wanted:
             rows = rows.filter(market_id=by_symbol(wanted["symbol"]).id)
-        return self.get_paginated_response([trade_row(trade) for trade in self.paginate_queryset(rows)])
+        return self.get_paginated_response([settled_row(trade) for trade in self.paginate_queryset(rows)])
 
 
 class TradeView(APIView):
@@ -242,10 +242,7 @@ class TradeView(APIView):
 
     @extend_schema(operation_id="trades_read", summary="One public trade", responses=shapes.TradeShape)
     def get(self, request, trade_id: int):
-        trade = Trade.objects.select_related("market").filter(pk=trade_id).first() if 0 < trade_id <= MAX_ID else None
-        if trade is None:
-            raise NotFound(f"There is no trade {trade_id}.")
-        return Response(trade_row(trade))
+        return Response(settled_row(known_trade(trade_id)))
 
 
 class FillListView(ListAPIView):

@@ -123,7 +123,7 @@ LEDGER_CHECKS = [
     Check(
         4,
         "reserved_is_what_orders_need",
-        "an account's reserved = the sum of what its open orders and pending withdrawals hold",
+        "an account's reserved = the sum of what its open orders, pending withdrawals and unsettled trades hold",
         "accounts_balance",
         """
         SELECT account_id, asset_id, b.reserved AS balance_reserved, o.reserved AS held,
@@ -136,6 +136,12 @@ LEDGER_CHECKS = [
                 WHERE o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED')
                 UNION ALL
                 SELECT account_id, asset_id, amount FROM accounts_withdrawal WHERE status = 'PENDING'
+                UNION ALL
+                SELECT s.buyer_id, m.quote_id, s.notional + s.buyer_fee
+                FROM exchange_settlement s JOIN marketdata_market m ON m.id = s.market_id WHERE s.settled_at IS NULL
+                UNION ALL
+                SELECT s.seller_id, m.base_id, s.quantity
+                FROM exchange_settlement s JOIN marketdata_market m ON m.id = s.market_id WHERE s.settled_at IS NULL
             ) each_hold
             GROUP BY 1, 2
         ) o USING (account_id, asset_id)

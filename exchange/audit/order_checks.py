@@ -9,10 +9,10 @@ from exchange.audit.check import Check
 #: Each order with the scale of its market's quote asset, and what it needs for its remaining quantity at its price.
 NEEDS = """
 SELECT o.id AS order_id, m.symbol, o.account_id, o.side, o.status, o.price, o.quantity - o.filled_quantity AS remaining,
-       greatest(o.maker_rate, o.taker_rate) AS worst_rate, o.reserved,
+       greatest(o.maker_rate, o.taker_rate) AS worst_rate, o.reserved, o.list_id, o.list_role,
        CASE
            WHEN o.status NOT IN ('OPEN', 'PARTIALLY_FILLED', 'PENDING') THEN 0
-           WHEN o.price IS NULL THEN 0
+           WHEN o.price IS NULL OR o.waits_for_id IS NOT NULL THEN 0
            WHEN o.side = 'SELL' THEN o.quantity - o.filled_quantity
            ELSE o.price * (o.quantity - o.filled_quantity)
                 + ceil(o.price * (o.quantity - o.filled_quantity) * greatest(o.maker_rate,
@@ -20,6 +20,15 @@ SELECT o.id AS order_id, m.symbol, o.account_id, o.side, o.status, o.price, o.qu
                 * ('1e-' || q.decimals)::numeric
        END AS needed
 FROM exchange_order o JOIN marketdata_market m ON m.id = o.market_id JOIN marketdata_asset q ON q.id = m.quote_id
+"""
+
+#: The same, where the waiting stop of a list holds only what it needs above the other exit.
+NEEDS_OF_LISTS = f"""
+WITH needs AS ({NEEDS})
+SELECT n.order_id, n.symbol, n.account_id, n.side, n.status, n.price, n.remaining, n.worst_rate, n.reserved, n.list_id,
+       CASE WHEN n.status = 'PENDING' AND n.list_role = 'STOP_LOSS'
+            THEN greatest(0, n.needed - COALESCE(other.needed, 0)) ELSE n.needed END AS needed
+FROM needs n LEFT JOIN needs other ON other.list_id = n.list_id AND other.list_role = 'TAKE_PROFIT'
 """
 
 #: Which combination of status and quantities cannot be. A market order by amount has as quantity what it bought.
@@ -43,7 +52,7 @@ ORDER_CHECKS = [
         "order_holds_what_it_needs",
         "an open order's reserved = what its remaining quantity needs at its price and worst fee; a closed one's = 0",
         "exchange_order",
-        f"SELECT * FROM ({NEEDS}) needs WHERE reserved <> needed ORDER BY order_id",
+        f"SELECT * FROM ({NEEDS_OF_LISTS}) due WHERE reserved <> needed ORDER BY order_id",
         "the order's amendments and fills in the market journal; exchange.live.required states the rule",
     ),
     Check(
@@ -73,8 +82,8 @@ ORDER_CHECKS = [
         "exchange_order",
         """
         SELECT id AS order_id, quantity, filled_quantity, filled_notional, fee, reserved, price FROM exchange_order
-        WHERE filled_quantity < 0 OR filled_quantity > quantity OR filled_notional < 0 OR fee < 0 OR reserved < 0
-           OR price <= 0 OR maker_rate < 0 OR taker_rate < 0
+        WHERE filled_quantity < 0 OR filled_quantity > quantity OR filled_notional < 0 OR reserved < 0
+           OR (fee < 0 AND maker_rate >= 0) OR price <= 0 OR maker_rate < -taker_rate OR taker_rate < 0
         ORDER BY id
         """,
         "the order; the constraint order_filled_within_quantity",
@@ -95,15 +104,21 @@ ORDER_CHECKS = [
     Check(
         5,
         "terms_agree",
-        "only limit orders good till cancelled rest; FOK fills whole; a market order has no price",
+        "only limit orders rest, and none that is IOC; FOK fills whole; a market order has no price; triggers wait",
         "exchange_order",
         """
         SELECT id AS order_id, status, type, time_in_force, price, quote_quantity, post_only FROM exchange_order
-        WHERE (type = 'LIMIT') <> (price IS NOT NULL)
-           OR (status IN ('OPEN', 'PARTIALLY_FILLED', 'CANCELLED') AND (time_in_force <> 'GTC' OR price IS NULL))
-           OR (time_in_force = 'FOK' AND status <> 'FILLED')
+        WHERE (type = 'MARKET') <> (price IS NULL)
+           OR (status IN ('OPEN', 'PARTIALLY_FILLED') AND (time_in_force IN ('IOC', 'FOK') OR price IS NULL))
+           OR (status = 'CANCELLED' AND stop_price IS NULL AND time_in_force IN ('IOC', 'FOK'))
+           OR (status IN ('OPEN', 'PARTIALLY_FILLED') AND type IN ('STOP_LOSS', 'TAKE_PROFIT', 'TRAILING_STOP'))
+           OR (time_in_force = 'FOK' AND status <> 'FILLED' AND stop_price IS NULL)
            OR (quote_quantity IS NOT NULL AND type <> 'MARKET')
-           OR (post_only AND (type <> 'LIMIT' OR time_in_force <> 'GTC'))
+           OR (post_only AND time_in_force IN ('IOC', 'FOK'))
+           OR ((type IN ('LIMIT', 'MARKET')) = (stop_price IS NOT NULL))
+           OR (status = 'PENDING' AND stop_price IS NULL AND waits_for_id IS NULL)
+           OR (status IN ('OPEN', 'PARTIALLY_FILLED') AND stop_price IS NOT NULL AND triggered_at IS NULL)
+           OR ((list_id IS NULL) <> (list_role IS NULL))
         ORDER BY id
         """,
         "which door let it in past exchange.validation",
@@ -111,7 +126,7 @@ ORDER_CHECKS = [
     Check(
         7,
         "book_not_crossed",
-        "best bid < best ask in every market",
+        "best bid < best ask in every market that is not collecting orders for an auction",
         "(SELECT FROM marketdata_market)",
         """
         SELECT m.symbol, s.best_bid, s.best_ask FROM (
@@ -119,7 +134,7 @@ ORDER_CHECKS = [
                 min(price) FILTER (WHERE side = 'SELL') AS best_ask
             FROM exchange_order WHERE status IN ('OPEN', 'PARTIALLY_FILLED') GROUP BY market_id
         ) s LEFT JOIN marketdata_market m ON m.id = s.market_id
-        WHERE s.best_bid >= s.best_ask
+        WHERE s.best_bid >= s.best_ask AND COALESCE(m.session->>'phase', '') NOT IN ('PRE_OPEN', 'AUCTION', 'CLOSING')
         """,
         "replay of that market: which command left both orders standing",
     ),

@@ -6,6 +6,9 @@ end its open orders must be the database's, in the same queue order (that is the
 same status, place, fills and fees. So a replay that is the same proves price-time priority: the engine is known
 to keep it, and the stored trades are what the engine makes of the stored commands.
 
+Where older rows of the journal have been deleted (exchange.retention) the replay begins at the newest checkpoint, which
+was proved by this same replay before they went.
+
 All of one market is read from one consistent snapshot, without locks. Known limits: memory follows the open
 orders; one market at a time, at the engine's speed less the reading of rows.
 """
@@ -16,11 +19,13 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
-from exchange import journal
+from exchange import checkpoints, journal
 from exchange.audit import snapshot
-from exchange.books import SIDE_NAMES, LiveBook, Match, load_open_orders
+from exchange.books import SIDE_NAMES, LiveBook, Match
 from exchange.engine.book import BUY, SELL
-from exchange.live import LiveOrder
+from exchange.live import LiveOrder, Status
+from exchange.loading import live_orders
+from exchange.phases import State
 from marketdata import markets
 from marketdata.models import Market
 from marketdata.units import plain
@@ -30,7 +35,9 @@ CHUNK_ROWS = 5_000
 PROGRESS_COMMANDS = 2_000
 #: What two books must agree on for each open order; side, price and quantities are in the hash already.
 COMPARED = ("side", "price", "quantity", "remaining", "status", "priority", "filled_notional", "fee", "account",
-            "client_order_id", "maker_rate", "taker_rate", "post_only", "prevention")  # fmt: skip
+            "client_order_id", "maker_rate", "taker_rate", "post_only", "prevention", "type", "stop", "direction",
+            "trail", "trail_rate", "display", "hidden", "place", "list_id", "list_role", "waits_for", "shared",
+            "expires_at")  # fmt: skip
 
 Progress = Callable[[int, int], None]
 
@@ -56,6 +63,8 @@ class Replayed:
     stored_hash: str = ""
     difference: Difference | None = None
     seconds: float = 0.0
+    #: The sequence of the checkpoint at which it began; 0 for the empty book.
+    begins: int = 0
     touched: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -64,13 +73,16 @@ class Replayed:
 
 
 def replay(market_id: int, *, until: int | None = None, progress: Progress | None = None) -> Replayed:
-    """Rebuild a market's book up to `until` (None: to its head, and compare it with the open orders)."""
+    """Rebuild a market's book up to `until` (None: to its head, and compare it with the open orders).
+
+    checkpoints.NotKept when `until` lies before what is kept of the journal.
+    """
     started = time.perf_counter()
     with snapshot() as cursor:
         market = Market.objects.get(pk=market_id)
         end = market.sequence if until is None else min(until, market.sequence)
         result = Replayed(market.symbol, end, LiveBook(markets.load_spec(market_id), fees=0))
-        result.difference = _feed(cursor, result, market_id, progress)
+        result.difference = feed(cursor, result, market_id, progress)
         result.state_hash = result.live.book.state_hash()
         if until is None and result.difference is None:
             result.difference = _compare_heads(cursor, result, market)
@@ -78,10 +90,15 @@ def replay(market_id: int, *, until: int | None = None, progress: Progress | Non
     return result
 
 
-def _feed(cursor, result: Replayed, market_id: int, progress: Progress | None) -> Difference | None:
-    """Every command in turn, against the stored trades; None when all agree."""
-    live, trades = result.live, _Trades(market_id)
-    for sequence, kind, order_id, command, created_at in journal.read(cursor, market_id, 0, result.until):
+def feed(cursor, result: Replayed, market_id: int, progress: Progress | None = None) -> Difference | None:
+    """Every command in turn from the newest checkpoint on, against the stored trades; None when all agree."""
+    live, begins = result.live, _newest_checkpoint(cursor, result, market_id)
+    try:
+        checkpoints.load(cursor, live, begins)
+    except Exception as error:
+        return Difference(begins.sequence, f"the checkpoint is no book: {type(error).__name__}: {error}")
+    trades = _Trades(market_id, begins.last_trade_id)
+    for sequence, kind, order_id, command, created_at in journal.read(cursor, market_id, live.sequence, result.until):
         if sequence != live.sequence + 1:
             return Difference(live.sequence + 1, f"the journal has no such row: after {live.sequence} comes {sequence}")
         try:
@@ -101,6 +118,17 @@ def _feed(cursor, result: Replayed, market_id: int, progress: Progress | None) -
     return trades.left_over(result.until)
 
 
+def _newest_checkpoint(cursor, result: Replayed, market_id: int) -> checkpoints.Checkpoint:
+    """Where the replay begins."""
+    last = checkpoints.newest(cursor, market_id)
+    if last.sequence > result.until:
+        raise checkpoints.NotKept(
+            f"the journal of {result.symbol} is kept from sequence {last.sequence} on, {result.until} is before that"
+        )
+    result.begins = last.sequence
+    return last
+
+
 def _touch(result: Replayed, sequence: int, order_id: int, matches: list[Match]) -> None:
     """Remember which command last changed each open order, to name it when the order differs."""
     result.commands, result.trades = result.commands + 1, result.trades + len(matches)
@@ -114,13 +142,12 @@ def _touch(result: Replayed, sequence: int, order_id: int, matches: list[Match])
 class _Trades:
     """The stored trades of a market in the order in which they were made, a chunk at a time."""
 
-    def __init__(self, market_id: int):
-        self._rows = self._read(market_id)
+    def __init__(self, market_id: int, after: int):
+        self._rows = self._read(market_id, after)
         self._next = next(self._rows, None)
 
     @staticmethod
-    def _read(market_id: int) -> Iterator[tuple]:
-        after = 0
+    def _read(market_id: int, after: int) -> Iterator[tuple]:
         with connection.cursor() as cursor:
             while True:
                 cursor.execute(
@@ -172,10 +199,13 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
     """The replayed book against the open orders in the database."""
     live = result.live
     try:
-        stored = list(load_open_orders(cursor, live.spec))
+        stored = list(live_orders(cursor, live.spec))
         head = LiveBook(live.spec, fees=0)
         for order in stored:
-            head.book.restore(order)
+            if order.status == Status.PENDING:
+                head.waiting.enter(order)
+            else:
+                head.book.restore(order, may_cross=live.collecting)
     except Exception as error:
         # Rows that make no book (crossed, off the tick, doubled) are the finding.
         return Difference(result.until, f"the database's open orders are no book: {type(error).__name__}: {error}")
@@ -184,6 +214,8 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
         return difference
     if result.stored_hash != result.state_hash:
         return _first_place_that_differs(result, head)
+    if live.session != State.of(market.session):
+        return Difference(result.until, f"replayed session {live.session}, stored {market.session}")
     if live.last_price != market.last_price:
         return Difference(result.until, f"replayed last price {live.last_price}, stored {market.last_price}")
     return None
@@ -191,7 +223,7 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
 
 def _first_order_that_differs(result: Replayed, head: LiveBook) -> Difference | None:
     """Of the orders that are not the same in both books, the one with the lowest sequence."""
-    replayed, stored = result.live.book.orders, head.book.orders
+    replayed, stored = ({**live.book.orders, **live.waiting.orders} for live in (result.live, head))
     found = []
     for order_id in replayed.keys() | stored.keys():
         text = _order_difference(replayed.get(order_id), stored.get(order_id))

@@ -7,7 +7,8 @@ are looked for here.
 from exchange.audit.check import Check
 
 # Bits of pg_trigger.tgtype.
-INSERT, DELETE_OR_UPDATE = 4, 8 | 16
+INSERT, DELETE, UPDATE = 4, 8, 16
+DELETE_OR_UPDATE = DELETE | UPDATE
 
 #: (table, trigger, bits of the events that it must fire on)
 TRIGGERS = [
@@ -16,7 +17,10 @@ TRIGGERS = [
     ("accounts_journal", "journal_never_changes", DELETE_OR_UPDATE),
     ("exchange_trade", "never_changes", DELETE_OR_UPDATE),
     ("exchange_fill", "never_changes", DELETE_OR_UPDATE),
-    ("exchange_bookcommand", "never_changes", DELETE_OR_UPDATE),
+    ("exchange_bookcommand", "never_changes", UPDATE),
+    ("exchange_bookcommand", "goes_only_before_a_checkpoint", DELETE),
+    ("exchange_bookcheckpoint", "never_changes", UPDATE),
+    ("exchange_bookcheckpoint", "goes_only_before_a_checkpoint", DELETE),
 ]
 
 #: (table, constraint or unique index)
@@ -53,7 +57,7 @@ REFERENCES = [
     ("exchange_fill", "id", "account_id", "accounts_account", ""),
     ("exchange_fill", "id", "market_id", "marketdata_market", ""),
     ("exchange_bookcommand", "sequence", "market_id", "marketdata_market", ""),
-    ("exchange_bookcommand", "sequence", "order_id", "exchange_order", ""),
+    ("exchange_bookcommand", "sequence", "order_id", "exchange_order", "AND r.order_id <> 0"),
 ]
 
 

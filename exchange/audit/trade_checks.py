@@ -5,6 +5,7 @@ command), so that amended orders are checked like all others.
 """
 
 from exchange.audit.check import Check
+from exchange.audit.kept import FLOORS, JOURNAL
 
 #: Each trade beside what its fills say.
 FILLS_OF_TRADES = """
@@ -21,10 +22,10 @@ FROM exchange_fill GROUP BY trade_id
 """
 
 #: The price in ticks that an order had from one market sequence to the next.
-LIMITS = """
+LIMITS = f"""
 SELECT market_id, order_id, (command->>'price')::numeric AS ticks, sequence,
        lead(sequence) OVER (PARTITION BY market_id, order_id ORDER BY sequence) AS next_sequence
-FROM exchange_bookcommand WHERE kind IN ('PLACE', 'AMEND')
+FROM {JOURNAL} WHERE kind IN ('PLACE', 'AMEND')
 """
 
 #: What each account must have got and paid, by the fills.
@@ -55,7 +56,8 @@ TRADE_CHECKS = [
     Check(
         5,
         "fills_agree_with_orders",
-        "a fill has its order's account, market and side, and a fee of notional × rate, rounded down",
+        "a fill has its order's account, market and side, and a fee of notional × rate, rounded down; a rebate is at"
+        " most what the taker pays",
         "exchange_fill",
         """
         SELECT f.id AS fill_id, f.trade_id, f.order_id, f.account_id, o.account_id AS order_account_id, f.side,
@@ -66,10 +68,16 @@ TRADE_CHECKS = [
         JOIN marketdata_market m ON m.id = f.market_id
         JOIN marketdata_asset q ON q.id = m.quote_id
         WHERE f.account_id <> o.account_id OR f.market_id <> o.market_id OR f.side <> o.side
-           OR (o.post_only AND f.role = 'TAKER')
-           OR f.fee * ('1e' || q.decimals)::numeric <> floor(
-               f.price * f.quantity * CASE f.role WHEN 'MAKER' THEN o.maker_rate ELSE o.taker_rate END
-                   * ('1e' || q.decimals)::numeric)
+           OR (o.post_only AND f.role = 'TAKER' AND NOT EXISTS (
+               SELECT FROM exchange_trade t JOIN exchange_bookcommand j ON j.market_id = t.market_id
+                   AND j.sequence = t.sequence AND j.kind = 'UNCROSS' WHERE t.id = f.trade_id))
+           OR f.fee * ('1e' || q.decimals)::numeric <> greatest(
+               floor(f.price * f.quantity * CASE f.role WHEN 'MAKER' THEN o.maker_rate ELSE o.taker_rate END
+                   * ('1e' || q.decimals)::numeric),
+               CASE WHEN f.role = 'MAKER' AND o.maker_rate < 0 THEN (
+                   SELECT -p.fee * ('1e' || q.decimals)::numeric FROM exchange_trade t
+                   JOIN exchange_fill p ON p.order_id = t.taker_order_id AND p.trade_id = t.id
+                   WHERE t.id = f.trade_id) END)
         ORDER BY f.id
         """,
         "the fill and its order; exchange.live.fee_on states the rule of fees",
@@ -110,7 +118,7 @@ TRADE_CHECKS = [
     Check(
         8,
         "trade_within_limits",
-        "a trade happens at the maker's price, within the taker's limit, as the journal says they were then",
+        "a trade happens at the maker's price (an auction's within it) and within the taker's limit, by the journal",
         "exchange_trade",
         f"""
         WITH limits AS MATERIALIZED ({LIMITS})
@@ -119,14 +127,19 @@ TRADE_CHECKS = [
                t.taker_order_id, taker.ticks * m.tick_size AS taker_limit
         FROM exchange_trade t
         JOIN marketdata_market m ON m.id = t.market_id
+        LEFT JOIN {FLOORS} f ON f.market_id = t.market_id
         LEFT JOIN limits maker ON maker.market_id = t.market_id AND maker.order_id = t.maker_order_id
              AND maker.sequence < t.sequence AND (maker.next_sequence IS NULL OR maker.next_sequence > t.sequence)
         LEFT JOIN limits taker ON taker.market_id = t.market_id AND taker.order_id = t.taker_order_id
-            AND taker.sequence = t.sequence
-        WHERE maker.sequence IS NULL OR maker.ticks IS NULL OR t.price <> maker.ticks * m.tick_size
-           OR taker.sequence IS NULL
+             AND taker.sequence <= t.sequence AND (taker.next_sequence IS NULL OR taker.next_sequence > t.sequence)
+        LEFT JOIN exchange_bookcommand j ON j.market_id = t.market_id AND j.sequence = t.sequence
+        WHERE t.sequence > COALESCE(f.sequence, 0) AND (
+           maker.sequence IS NULL OR maker.ticks IS NULL OR taker.sequence IS NULL
+           OR (j.kind IS DISTINCT FROM 'UNCROSS' AND t.price <> maker.ticks * m.tick_size)
+           OR (j.kind = 'UNCROSS' AND t.taker_side = 'BUY' AND t.price < maker.ticks * m.tick_size)
+           OR (j.kind = 'UNCROSS' AND t.taker_side = 'SELL' AND t.price > maker.ticks * m.tick_size)
            OR (t.taker_side = 'BUY' AND t.price > taker.ticks * m.tick_size)
-           OR (t.taker_side = 'SELL' AND t.price < taker.ticks * m.tick_size)
+           OR (t.taker_side = 'SELL' AND t.price < taker.ticks * m.tick_size))
         ORDER BY t.id
         """,
         "the two orders in the market journal around that sequence, and replay of the market",
@@ -136,16 +149,18 @@ TRADE_CHECKS = [
         "orders_have_the_journals_terms",
         "an order's price (and quantity, once amended) = its last terms in the market journal",
         "(SELECT FROM exchange_bookcommand WHERE kind IN ('PLACE', 'AMEND'))",
-        """
+        f"""
         SELECT o.id AS order_id, m.symbol, o.price, (last.command->>'price')::numeric * m.tick_size AS journal_price,
                o.quantity, (last.command->>'quantity')::numeric * m.lot_size AS journal_quantity, last.sequence
         FROM (
-            SELECT DISTINCT ON (market_id, order_id) market_id, order_id, command, sequence FROM exchange_bookcommand
+            SELECT DISTINCT ON (market_id, order_id) market_id, order_id, command, sequence FROM {JOURNAL}
             WHERE kind IN ('PLACE', 'AMEND') ORDER BY market_id, order_id, sequence DESC
         ) last
         JOIN exchange_order o ON o.id = last.order_id JOIN marketdata_market m ON m.id = last.market_id
         WHERE o.market_id <> last.market_id OR o.price IS DISTINCT FROM (last.command->>'price')::numeric * m.tick_size
-           OR (o.quote_quantity IS NULL AND o.quantity <> (last.command->>'quantity')::numeric * m.lot_size)
+           OR (o.quote_quantity IS NULL AND o.quantity <> (last.command->>'quantity')::numeric * m.lot_size
+               AND (o.list_kind IS DISTINCT FROM 'BRACKET' OR o.list_role = 'ENTRY'
+                   OR o.quantity > (last.command->>'quantity')::numeric * m.lot_size))
         ORDER BY o.id
         """,
         "the order was written past the matcher, or its journal rows were",
@@ -153,7 +168,7 @@ TRADE_CHECKS = [
     Check(
         3,
         "trade_journal_once",
-        "every trade has exactly one TRADE journal",
+        "every trade has exactly one TRADE journal, one that is not settled yet none",
         "exchange_trade",
         """
         SELECT COALESCE(t.id, j.reference) AS trade_id, COALESCE(j.journals, 0) AS journals, j.first_journal_id
@@ -162,7 +177,9 @@ TRADE_CHECKS = [
             SELECT reference, count(*) AS journals, min(id) AS first_journal_id FROM accounts_journal
                 WHERE kind = 'TRADE' GROUP BY reference
         ) j ON j.reference = t.id
-        WHERE t.id IS NULL OR COALESCE(j.journals, 0) <> 1
+        LEFT JOIN exchange_settlement s ON s.trade_id = t.id
+        WHERE t.id IS NULL
+            OR COALESCE(j.journals, 0) <> CASE WHEN s.trade_id IS NOT NULL AND s.settled_at IS NULL THEN 0 ELSE 1 END
         ORDER BY 1
         """,
         "the trade was settled twice, or not at all",
@@ -176,6 +193,7 @@ TRADE_CHECKS = [
         SELECT trade_id, account_id, asset_id, due.amount AS by_fills, paid.amount AS by_ledger
         FROM ({DUE}) due FULL JOIN ({PAID}) paid USING (trade_id, account_id, asset_id)
         WHERE due.amount IS DISTINCT FROM paid.amount
+            AND NOT EXISTS (SELECT FROM exchange_settlement s WHERE s.trade_id = due.trade_id AND s.settled_at IS NULL)
         ORDER BY trade_id
         """,
         "the journal of that trade; exchange.spot.settle states who pays what",

@@ -19,7 +19,8 @@ Rules
   place and comes in again as a taker of the new terms, with the same id. Refused, it changes nothing.
 
 Invariants
-- Best bid < best ask, always; `orders` holds exactly the resting orders; each has `remaining` > 0.
+- Best bid < best ask, but while orders are collected for an auction (see exchange.engine.auction).
+- `orders` holds exactly the resting orders; each has `remaining` > 0.
 - Two books that were given the same commands have the same `state_hash`.
 
 Cost: the best price is one look; cancelling does not depend on the depth; a price level that appears or
@@ -155,16 +156,38 @@ class Book:
         self._ladders[order.side].remove(order)
         return order
 
-    def restore(self, order: Order) -> None:
+    def fill(self, order: Order, lots: int) -> bool:
+        """Take lots off a resting order, as an auction does; whether what is left goes to the back of its queue.
+
+        Up to all of it: what an iceberg has hidden comes out once more than it shows is gone.
+        """
+        ladder = self._ladders[order.side]
+        if lots < order.remaining:
+            ladder.reduce(order, lots)
+            return False
+        left = order.remaining + order.hidden - lots
+        ladder.remove(order)
+        if not left:
+            order.remaining = 0
+            if order.hidden:
+                order.hidden = 0
+            del self.orders[order.id]
+            return False
+        order.remaining = min(order.display, left)
+        order.hidden = left - order.remaining
+        ladder.append(order)
+        return True
+
+    def restore(self, order: Order, *, may_cross: bool = False) -> None:
         """Append an order that rests already, as when loading a saved book in queue order.
 
         ValueError when it cannot be part of this book: twice the same id, nothing remaining, or a price
-        that crosses.
+        that crosses, unless orders are collected for an auction.
         """
         heap = self._ladders[-order.side].heap
         if order.id in self.orders or order.remaining <= 0:
             raise ValueError(f"not a resting order, or one that rests already: {order}")
-        if heap and heap[0] <= order.side * order.price:
+        if heap and heap[0] <= order.side * order.price and not may_cross:
             raise ValueError(f"the book would be crossed by {order}")
         self.orders[order.id] = order
         self._ladders[order.side].append(order)

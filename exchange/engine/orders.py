@@ -32,6 +32,9 @@ class Order:
 
     __slots__ = ("id", "account", "side", "price", "quantity", "remaining", "previous", "next", "level")
 
+    #: Of an iceberg: lots that it shows at a time, lots that it does not show now. A subclass may have slots for them.
+    display = hidden = 0
+
     def __init__(self, id: int, account: int, side: int, price: int | None, quantity: int):
         self.id = id
         self.account = account

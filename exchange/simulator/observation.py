@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from exchange import journal
+from exchange import checkpoints, journal
 from exchange.audit import snapshot
 from exchange.books import LiveBook
 from exchange.engine.book import BUY, SELL
@@ -59,12 +59,13 @@ class Observation:
 
 
 def observe(symbol: str, *, since: datetime | None = None) -> Observation:
-    """The market's history from `since` on (from its first command without)."""
+    """The market's history from `since` on (without, from the first command that the journal still has)."""
     with snapshot() as cursor:
         market = Market.objects.get(symbol=symbol)
         live = LiveBook(markets.load_spec(market.id), fees=0)
+        checkpoints.load(cursor, live, checkpoints.newest(cursor, market.id))
         observer = _Observer(live, Observation(symbol), since.timestamp() if since else 0.0)
-        for row in journal.read(cursor, market.id, 0, market.sequence):
+        for row in journal.read(cursor, market.id, live.sequence, market.sequence):
             observer.take(*row)
     return observer.finished()
 

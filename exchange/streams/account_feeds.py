@@ -3,7 +3,8 @@
 Events come through the hub, which may lose or swap them; the event table has them all. A socket that is behind
 (a gap, a full outbox, a resume) reads the table page by page, as fast as its peer reads, until it has told
 everything that is known to exist; only then live events are told directly again. So a slow reader costs no
-memory, and no event is told twice or left out.
+memory, and no event is told twice or left out. Who asks for more than the table keeps (exchange.retention) gets a
+snapshot instead, and the events after that.
 """
 
 import asyncio
@@ -101,7 +102,7 @@ class AccountMember:
             if after != self.told:
                 continue  # a resume came in between
             if not events or events[0]["sequence"] != after + 1:
-                logger.error("account %d: no event %d in the table", self.account_id, after + 1)
+                logger.info("account %d: event %d is no longer kept; telling a snapshot", self.account_id, after + 1)
                 await self._tell_snapshot()
             else:
                 self._tell([(event["sequence"], frame(event)) for event in events])

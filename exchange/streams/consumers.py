@@ -44,6 +44,8 @@ class OrderBookConsumer(MarketConsumer):
     fresh snapshot.
     """
 
+    kind = "orderbook"
+
     def __init__(self):
         super().__init__()
         self.depth: int | None = None
@@ -64,6 +66,8 @@ class OrderBookConsumer(MarketConsumer):
 
 class TradesConsumer(MarketConsumer):
     """The last trades, then each as it happens."""
+
+    kind = "trades"
 
     def __init__(self):
         super().__init__()

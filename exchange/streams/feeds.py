@@ -17,6 +17,7 @@ limit: a level that came and went between two ticks may be told as removed thoug
 
 import asyncio
 import logging
+import time
 from collections import deque
 from typing import Protocol
 
@@ -25,13 +26,14 @@ from exchange.depth import BookView, Delta
 from exchange.engine.book import BUY, SELL
 from exchange.streams import queries
 from exchange.streams.outbox import Outbox, frame
-from marketdata import markets
+from marketdata import hub, markets, metrics
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Unavailable
 from marketdata.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
+SOCKET_LAG = metrics.LAG_SECONDS.labels("socket")
 TICK_SECONDS = 0.1
 PATIENCE_SECONDS = 0.25
 #: Levels a side in a whole snapshot.
@@ -73,6 +75,8 @@ class MarketFeed:
         self._catching_up: asyncio.Task | None = None
         self._tick: asyncio.TimerHandle | None = None
         self._next_tick = 0.0
+        #: When the oldest of what is not told yet was committed.
+        self._waits_since = 0.0
         self._snapshot: tuple[int, dict] | None = None
         self._depth_levels: dict[int, tuple] = {}
 
@@ -143,6 +147,7 @@ class MarketFeed:
     def _take(self, delta: Delta) -> bool:
         if delta.whole or not self.shown.apply(delta):
             return False
+        self._waits_since = self._waits_since or hub.committed_at()
         for side, price, total in delta.changes:
             self._changed[side, price] = total
         self._add_trades(delta.trades)
@@ -184,23 +189,25 @@ class MarketFeed:
 
     async def _catch_up(self) -> None:
         """Take the process's view, and the trades up to it; members are told the difference at the next tick."""
-        sequence, levels = (await _view(self.spec)).levels()
+        view = await _view(self.spec)
+        session = view.session
+        sequence, levels = view.levels()
         if self.shown.sequence < 0:
             trades = await in_thread(queries.last_trades, self.spec.id, sequence)
         else:
             trades = await in_thread(queries.trades_between, self.spec.id, self._last_trade(), sequence)
         if sequence <= self.shown.sequence:
             return
-        self._adopt(sequence, levels)
+        self._adopt(sequence, levels, session)
         self._add_trades(trades)
         for first in sorted(self._held):
             self._take_held(first)
         self._schedule()
 
-    def _adopt(self, sequence: int, levels: list[tuple[int, int, int]]) -> None:
+    def _adopt(self, sequence: int, levels: list[tuple[int, int, int]], session: dict | None) -> None:
         before = {(side, price): total for side, price, total in self.shown.levels()[1]}
         after = {(side, price): total for side, price, total in levels}
-        self.shown.apply(Delta(self.spec.id, self.spec.symbol, 0, sequence, levels, whole=True))
+        self.shown.apply(Delta(self.spec.id, self.spec.symbol, 0, sequence, levels, whole=True, session=session))
         self._changed.update((key, 0) for key in before if key not in after)
         self._changed.update((key, total) for key, total in after.items() if before.get(key) != total)
 
@@ -245,6 +252,9 @@ class MarketFeed:
             self._tell_followers()
             self._tell_watchers()
             self._told, self._changed = self.shown.sequence, {}
+            if self._waits_since:
+                SOCKET_LAG.observe(max(0.0, time.time() - self._waits_since))
+                self._waits_since = 0.0
         if self._new_trades:
             self._tell_tapes()
         if self._joining or self._joining_tapes:
@@ -254,16 +264,17 @@ class MarketFeed:
         if not self.followers:
             return
         changes = sorted((side, price, total) for (side, price), total in self._changed.items())
-        update = frame(
-            {
-                "type": "update",
-                "symbol": self.spec.symbol,
-                "first_sequence": self._told + 1,
-                "sequence": self.shown.sequence,
-                "bids": self.shown.texts(changes[::-1], BUY),
-                "asks": self.shown.texts(changes, SELL),
-            }
-        )
+        content = {
+            "type": "update",
+            "symbol": self.spec.symbol,
+            "first_sequence": self._told + 1,
+            "sequence": self.shown.sequence,
+            "bids": self.shown.texts(changes[::-1], BUY),
+            "asks": self.shown.texts(changes, SELL),
+        }
+        if (auction := self.shown.auction()) is not None:
+            content["auction"] = auction
+        update = frame(content)
         for member in [member for member in self.followers if not member.outbox.offer(update)]:
             self._drop_behind(member)
 
@@ -271,7 +282,7 @@ class MarketFeed:
         """Only depths whose levels changed, and only the newest snapshot for those that are slow."""
         for depth, members in self.watchers.items():
             book = self.shown.snapshot(depth)
-            levels = (book["bids"], book["asks"])
+            levels = (book["bids"], book["asks"], book.get("auction"))
             if not members or self._depth_levels.get(depth) == levels:
                 continue
             self._depth_levels[depth] = levels
@@ -332,7 +343,7 @@ class MarketFeed:
             return
         book = self.shown.snapshot(member.depth)
         self.watchers.setdefault(member.depth, set()).add(member)
-        self._depth_levels[member.depth] = (book["bids"], book["asks"])
+        self._depth_levels[member.depth] = (book["bids"], book["asks"], book.get("auction"))
         member.outbox.replace(frame({"type": "snapshot", **book}))
 
     def _whole_snapshot(self) -> dict:

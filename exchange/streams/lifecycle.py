@@ -32,8 +32,8 @@ async def start() -> None:
     is_first = not hub.is_running()
     await hub.start()
     if is_first:
-        for work in (_check_for_ever, outbox.watch):
-            task = asyncio.create_task(work())
+        for name, work in (("stream-check", _check_for_ever), ("slow-sockets", outbox.watch)):
+            task = asyncio.create_task(work(), name=name)
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
 

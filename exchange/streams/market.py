@@ -32,6 +32,8 @@ class TooManySymbols(Refusal):
 class MarketDataConsumer(StreamConsumer):
     """See the module."""
 
+    kind = "market"
+
     def __init__(self):
         self.subscriptions: dict[int, Subscription] = {}
         #: Subscriptions that hear nothing yet, with the sequence that each has to come from; and those next to hear.

@@ -24,6 +24,8 @@ from collections.abc import Callable
 import orjson
 from django.conf import settings
 
+from marketdata import metrics
+
 logger = logging.getLogger(__name__)
 
 MAX_FRAMES = 1_000
@@ -207,6 +209,7 @@ class Outbox:
 
     async def part(self) -> None:
         """End a socket whose peer does not read: 1013 if it reads again soon, else drop the connection."""
+        metrics.SOCKETS_DROPPED.inc()
         logger.info("a socket took nothing for %.1f s; closing it", self.stalled_seconds())
         self._is_parting = True
         self.cancel()

@@ -7,6 +7,8 @@ from exchange.streams.sockets import BadMessage, StreamConsumer
 class PricesConsumer(StreamConsumer):
     """Only listens; {"type": "snapshot"} asks for all prices again. See exchange.streams.price_feed."""
 
+    kind = "prices"
+
     async def opened(self) -> None:
         await price_feed.join(self)
 

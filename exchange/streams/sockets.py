@@ -9,7 +9,6 @@ answered with {"type": "error", "code", "detail"} and changes nothing; close cod
 import asyncio
 import logging
 import time
-import uuid
 from collections import Counter
 from urllib.parse import urlsplit
 
@@ -21,7 +20,7 @@ from django.http.request import split_domain_port, validate_host
 
 from exchange.streams import lifecycle
 from exchange.streams.outbox import TRY_AGAIN_LATER, Outbox, closing, reply
-from marketdata import exact_json, markets, metrics
+from marketdata import exact_json, markets, metrics, tracing
 from marketdata.api.problems import problem_of
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Malformed, Refusal, Unavailable
@@ -61,21 +60,25 @@ class StreamConsumer(AsyncConsumer):
     """
 
     messages_per_second = 50
+    #: What Prometheus calls sockets like this one.
+    kind = "other"
 
     async def __call__(self, scope, receive, send):
         self.scope, self.base_send = scope, send
         self.address = _address(scope)
+        self.name = tracing.request_id_for(header(scope, b"x-request-id"))
+        tracing.request_id.set(self.name)
         self._inbox: asyncio.Queue[dict] = asyncio.Queue()
         self._window = (0.0, 0)
         self._is_counted = False
         self.outbox = Outbox(send, lambda: self._inbox.put_nowait({"type": "outbox.finished"}))
-        metrics.SOCKETS.inc()
+        metrics.SOCKETS.labels(self.kind).inc()
         try:
             await await_many_dispatch([receive, self._inbox.get], self.dispatch)
         except StopConsumer:
             pass
         finally:
-            metrics.SOCKETS.dec()
+            metrics.SOCKETS.labels(self.kind).dec()
             self._leave()
 
     async def dispatch(self, message):
@@ -106,7 +109,7 @@ class StreamConsumer(AsyncConsumer):
         self.outbox.offer(reply(content))
 
     def tell_error(self, error: Exception) -> None:
-        body = problem_of(error, uuid.uuid4().hex).body
+        body = problem_of(error, self.name).body
         self.tell({"type": "error", **{name: body[name] for name in ("code", "detail", "errors") if body[name]}})
 
     def fail(self, error: Exception, code: int) -> None:
@@ -124,7 +127,7 @@ class StreamConsumer(AsyncConsumer):
         if not _origin_is_allowed(self.scope):
             await self.send(closing(1000))  # before the handshake is answered, this is an HTTP 403
             raise StopConsumer
-        await self.send({"type": "websocket.accept"})
+        await self.send({"type": "websocket.accept", "headers": [(b"x-request-id", self.name.encode())]})
         self.outbox.start()  # from here on whatever fails can be told
         await lifecycle.ensure_started()
         if not self._count_in():

@@ -4,15 +4,22 @@ trade here.
     → {"type": "authenticate", "token": "…"}                ← {"type": "snapshot", "sequence": n, "orders": […], …}
     → {"type": "authenticate", "key": "…", "timestamp": ms, "sign": "…"}       ← the same for an API key that may READ
     → {"type": "resume", "after": n}                        ← {"type": "resumed", "after": n}, then every event above n
+                                                              (a snapshot first, where they are no longer kept)
     → {"type": "place", "id": 1, "symbol": …, "side": …}    ← {"type": "result", "id": 1, "status": 201, "order": {…}}
     → {"type": "amend", "id": 2, "order_id": …, "price": …} ← {"type": "result", "id": 2, "status": 422, "error": {…}}
     → {"type": "cancel", "id": 3, "order_id": …}
 
+An order's own type goes by the name order_type here: {"type": "place", "order_type": "MARKET", …}.
 Orders, amendments and cancellations go through the same definitions and the same door as over REST, in the
 order they came; up to MAX_IN_FLIGHT of them wait for their commit at the same time, and results come as they
 are ready. They count for the user's rate limit, or the key's. `account` in the authenticate message names another
 of the user's own accounts, as X-Account does. A key signs timestamp + "GET/ws/user/". A socket outlives its token,
 but neither its user nor its key: once that is deactivated or revoked, it is closed with 4401 within about a second.
+
+    → {"type": "cancel_on_disconnect", "on": true}          ← {"type": "cancel_on_disconnect", "on": true}
+
+Once that is on (it needs TRADE), all open orders of the account are cancelled when this socket ends, whatever the
+reason, but for those in halted markets. Known limit: a server that is killed cancels nothing.
 """
 
 import asyncio
@@ -35,6 +42,7 @@ from accounts.authentication import (
 from accounts.callers import principal_for_signed
 from exchange import orders
 from exchange.api.doors import amend_command, known_id, place_command
+from exchange.streams import last_wishes
 from exchange.streams.account_feeds import AccountMember, account_feeds
 from exchange.streams.sockets import NOT_AUTHENTICATED, BadMessage, StreamConsumer, header
 from marketdata import markets
@@ -53,6 +61,7 @@ COMMANDS = frozenset({"place", "amend", "cancel"})
 class UserConsumer(StreamConsumer):
     """One socket of one account."""
 
+    kind = "user"
     messages_per_second = 500
 
     def __init__(self):
@@ -60,6 +69,7 @@ class UserConsumer(StreamConsumer):
         self.member: AccountMember | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._commands: set[asyncio.Task] = set()
+        self._cancels_on_disconnect = False
 
     async def opened(self) -> None:
         self._deadline = asyncio.get_running_loop().call_later(AUTHENTICATE_SECONDS, self._is_late)
@@ -73,6 +83,8 @@ class UserConsumer(StreamConsumer):
             self._deadline.cancel()
         if self.member is not None:
             account_feeds.leave(self.member)
+        if self._cancels_on_disconnect:
+            last_wishes.cancel_all(self.principal.account_id, self._commands)
 
     async def received(self, message: dict) -> None:
         kind = message.get("type")
@@ -84,8 +96,10 @@ class UserConsumer(StreamConsumer):
             raise NotAuthenticated('First send {"type": "authenticate", "token": "<access>"}.')
         if kind == "resume":
             return await self.member.resume(_after(message))
+        if kind == "cancel_on_disconnect":
+            return self._take_last_wish(message)
         if not isinstance(kind, str) or kind not in COMMANDS:
-            raise BadMessage("Send authenticate, resume, place, amend, cancel or ping.")
+            raise BadMessage("Send authenticate, resume, place, amend, cancel, cancel_on_disconnect or ping.")
         await self._command(kind, message)
 
     # Who it is
@@ -107,6 +121,14 @@ class UserConsumer(StreamConsumer):
 
     def _deactivated(self) -> None:
         self.fail(TokenInvalid("The user cannot log in any more, or the API key was revoked."), NOT_AUTHENTICATED)
+
+    def _take_last_wish(self, message: dict) -> None:
+        self.principal.require(TRADE)
+        on = message.get("on")
+        if type(on) is not bool:
+            raise BadMessage("on is true or false.")
+        self._cancels_on_disconnect = on
+        self.tell({"type": "cancel_on_disconnect", "on": on})
 
     # Trading
 
@@ -138,6 +160,8 @@ class UserConsumer(StreamConsumer):
 
     async def _place(self, terms: dict) -> Coroutine:
         account_id, symbol = self.principal.account_id, terms.get("symbol")
+        if "order_type" in terms:
+            terms["type"] = terms.pop("order_type")
         if isinstance(symbol, str) and markets.cached(symbol) is not None:
             return _placed(place_command(account_id, terms))
         return _placed(await in_thread(place_command, account_id, terms))

@@ -29,6 +29,16 @@ def validated(serializer: type[serializers.Serializer], body: object) -> dict:
     return dict(checked.validated_data)
 
 
+def read_query(serializer: type[serializers.Serializer], query) -> dict:
+    """The known, non-empty parameters of a query string, validated; ValidationError otherwise."""
+    return accept(serializer, {name: query[name] for name in _names(serializer) if query.get(name) not in (None, "")})
+
+
+@lru_cache(maxsize=64)
+def _names(serializer: type[serializers.Serializer]) -> tuple[str, ...]:
+    return tuple(serializer().fields)
+
+
 @lru_cache(maxsize=64)
 def acceptor(serializer: type[serializers.Serializer]) -> Callable[[object], dict | None] | None:
     """A function that answers a valid body's dictionary, or None for "let the serializer say"; None if it cannot be

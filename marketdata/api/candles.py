@@ -9,7 +9,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from marketdata import candles, external
-from marketdata.api.fields import Flag, Moment, Reading, Text, Unreadable, Whole, read_query
+from marketdata.api.acceptor import read_query
+from marketdata.api.fields import Flag, Moment, Reading, Text, Unreadable, Whole
 from marketdata.api.shapes import AmountField
 from marketdata.candle_intervals import EPOCH, INTERVALS
 from marketdata.markets import by_symbol

@@ -7,7 +7,7 @@ valid.
 """
 
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from difflib import get_close_matches
 
@@ -137,6 +137,7 @@ class Whole(Reading, serializers.IntegerField):
     def __init__(self, *, least: int = 0, most: int = MAX_ID, **kwargs):
         self.least, self.most = least, most
         super().__init__(min_value=least, max_value=most, **kwargs)
+        self.validators = []  # `read` says it; the bounds above are for the document
 
     def read(self, value) -> int:
         if type(value) is int or (type(value) is str and re.fullmatch(r"-?[0-9]{1,20}", value, re.ASCII)):
@@ -162,6 +163,22 @@ class Moment(serializers.DateTimeField):
             self.fail("invalid", format="RFC 3339")
 
 
+class Instant(Reading, serializers.DateTimeField):
+    """RFC 3339 in a request body; no offset means UTC."""
+
+    def read(self, value) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value) if type(value) is str and "T" in value else None
+        except ValueError:
+            moment = None
+        if moment is None:
+            raise Unreadable("invalid", "Must be a time as in RFC 3339: 2030-01-31T16:00:00Z.")
+        try:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except OverflowError:
+            raise Unreadable("invalid", "Out of range.") from None
+
+
 class StrictSerializer(serializers.Serializer):
     """A request body: a field that it does not know is refused, with the nearest name that it does."""
 
@@ -179,12 +196,3 @@ class StrictSerializer(serializers.Serializer):
         if errors:
             raise serializers.ValidationError(errors)
         return value
-
-
-def read_query(serializer: type[serializers.Serializer], query) -> dict:
-    """The known, non-empty parameters of a query string, validated; ValidationError otherwise."""
-    names = serializer().fields
-    filled = {name: query[name] for name in names if query.get(name) not in (None, "")}
-    checked = serializer(data=filled)
-    checked.is_valid(raise_exception=True)
-    return checked.validated_data

@@ -3,7 +3,10 @@
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from marketdata.calendar import AUCTION, CLOSED, CLOSING, CONTINUOUS, PRE_OPEN
 from marketdata.models import Asset, Market
+
+PHASES = [CLOSED, PRE_OPEN, CONTINUOUS, AUCTION, CLOSING]
 
 
 @extend_schema_field({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["187.5"]})
@@ -40,6 +43,15 @@ class AssetShape(serializers.Serializer):
     decimals = serializers.IntegerField(help_text="The smallest unit is 10^-decimals.")
 
 
+class SessionShape(serializers.Serializer):
+    """Where a market stands in its day. A market without hours is always CONTINUOUS."""
+
+    phase = serializers.ChoiceField(choices=PHASES)
+    until = serializers.DateTimeField(allow_null=True, help_text="When an AUCTION in the midst of trading ends.")
+    next_phase = serializers.ChoiceField(choices=PHASES, allow_null=True)
+    next_change_at = serializers.DateTimeField(allow_null=True)
+
+
 class MarketShape(serializers.Serializer):
     """A pair that trades, with its filters."""
 
@@ -59,5 +71,11 @@ class MarketShape(serializers.Serializer):
     maker_fee = AmountField(help_text="As a fraction: 0.001 is 0.1 %. Fees are paid in the quote asset.")
     taker_fee = AmountField()
     max_open_orders = serializers.IntegerField(help_text="Per account.")
+    max_notional = AmountField(allow_null=True, help_text="Of one order.")
+    volatility_band = AmountField(
+        allow_null=True, help_text="A trade further from the last price, as a fraction, starts an auction instead."
+    )
+    settlement_days = serializers.IntegerField(help_text="Trades settle that many business days later.")
+    session = SessionShape()
     last_price = AmountField(allow_null=True)
     last_price_updated_at = serializers.DateTimeField(allow_null=True)

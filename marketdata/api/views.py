@@ -9,6 +9,7 @@ from rest_framework.views import APIView
 from marketdata import clock, markets
 from marketdata.api import shapes
 from marketdata.models import Asset, Market
+from marketdata.rules import session_row
 from marketdata.units import plain
 
 
@@ -87,6 +88,10 @@ def market_row(market: Market) -> dict:
         "maker_fee": plain(market.maker_fee),
         "taker_fee": plain(market.taker_fee),
         "max_open_orders": market.max_open_orders,
+        "max_notional": None if market.max_notional is None else plain(market.max_notional),
+        "volatility_band": None if market.volatility_band is None else plain(market.volatility_band),
+        "settlement_days": market.settlement_days,
+        "session": session_row(market, clock.now()),
         "last_price": None if market.last_price is None else plain(market.last_price),
         "last_price_updated_at": None
         if market.last_price_updated_at is None

@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import portfolio, transfers, valuation
 from accounts.api import portfolio as accounts_api
-from accounts.api.holdings import HoldingShape
+from exchange.api.holdings import SettledHoldingShape as HoldingShape
 from exchange.api.portfolio import TradingMetricsShape
 from marketdata.models import Asset
 from tests.api.conftest import token_of
@@ -46,6 +46,8 @@ def test_a_holding(api):
         "cost_basis": "2102.1",
         "unrealized_pnl": "97.9",
         "pnl_percent": "4.6572",
+        "to_receive": "0",
+        "to_deliver": "0",
     }
 
 
@@ -56,7 +58,7 @@ def test_a_holding_that_was_never_bought_and_one_that_nobody_prices(api):
     found = holdings(api)
     assert found.keys() == {"AAPL", "GOLD"}, "money is no holding"
     empty = dict.fromkeys(("avg_price", "market_value", "cost_basis", "unrealized_pnl", "pnl_percent", "current_price"))
-    same = {"bought_quantity": "0", "reserved": "0", **empty}
+    same = {"bought_quantity": "0", "reserved": "0", "to_receive": "0", "to_deliver": "0", **empty}
     assert found["AAPL"] == {"asset": "AAPL", "quote": "USD", "quantity": "1000", **same}
     assert found["GOLD"] == {"asset": "GOLD", "quote": None, "quantity": "2.5", **same}
     trade(api.venue, "bob", "ann", 10, 100)

@@ -101,7 +101,7 @@ def exchange(api, case) -> tuple:
         orders.cancel_all(account_id=account.id)
     text = re.sub(r"\b\d{4}-\d\d-\d\dT[\d:.]+Z", "<time>", reply.body.decode())
     text = re.sub(r'("id"|"sequence"|"request_id"|"trade_id"):("[^"]*"|\d+)', r"\1:<number>", text)
-    text = re.sub(rf"\b({mine['id']}|{theirs['id']})\b", "<id>", text)
+    text = re.sub(rf"(order |orders/)({mine['id']}|{theirs['id']})\b", r"\1<id>", text)
     headers = {name: re.sub(r"[rt]=\d+", "", reply.headers[name]) for name in RELEVANT if name in reply.headers}
     return reply.status, headers, text
 

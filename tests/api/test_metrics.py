@@ -3,6 +3,8 @@
 import pytest
 from django.test import Client
 
+STAGES = ("lock", "decide", "commit", "publish")
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -26,7 +28,7 @@ def test_commands_refusals_and_trades_are_counted(venue):
     assert grown['venue_commands_total{kind="place"}'] == 3
     assert grown['venue_refusals_total{code="insufficient_funds"}'] == 1
     assert grown["venue_trades_total"] == 1
-    assert grown['venue_batch_seconds_count{stage="commit"}'] == 3
+    assert [grown[f'venue_batch_seconds_count{{stage="{stage}"}}'] for stage in STAGES] == [3, 3, 3, 3]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_two_people_trade(api):
     assert (fill["role"], fill["price"], fill["fee"], fill["fee_asset"]) == ("MAKER", "100", "0.2", "USD")
     assert taken["fills"][0]["trade_id"] == fill["trade_id"]
     (trade,) = api("GET", V1 + "trades/?symbol=AAPL", token=None).json["results"]
-    assert trade.keys() == {"trade_id", "symbol", "price", "quantity", "side", "executed_at"}
+    assert trade.keys() == {*"trade_id symbol price quantity side executed_at is_settled settled_at".split()}
     assert trade == api("GET", V1 + f"trades/{fill['trade_id']}/", token=None).json
     (own,) = api("GET", V1 + f"fills/?order={first['id']}").json["results"]
     assert own == {"order_id": first["id"], "symbol": "AAPL", "side": "BUY", **fill}

@@ -33,6 +33,7 @@ RULES = {
     "own, withdraw": (401, 401, 404, 404, 403, 403, 200, 200),
     "entrants and staff, read": (401, 401, 404, 200, 200, 403, 403, 200),
     "entrants and staff, person": (401, 401, 404, 200, 403, 403, 403, 200),
+    "staff": (401, 401, 403, 200, 403, 403, 403, 403),
     "nowhere": (404, 401, 404, 404, 404, 404, 404, 404),
 }
 LISTED = {"GET": "public"}
@@ -85,11 +86,16 @@ ROUTES = {
         "GET": "own, read", "PUT": "own, trade", "PATCH": "own, trade", "DELETE": "own, trade",
     },
     V1 + "orders/<int:order_id>/cancel/": {"POST": "own, trade"},
+    V1 + "orders/<int:order_id>/replace/": {"POST": "trade"},
+    V1 + "orders/lists/": {"GET": "read", "POST": "trade"},
+    V1 + "orders/lists/<int:list_id>/": {"GET": "own, read", "DELETE": "own, trade"},
     V1 + "orderbook/": LISTED,
     V1 + "orderbook/<str:symbol>/": LISTED,
     V1 + "trades/": LISTED,
     V1 + "trades/<int:trade_id>/": LISTED,
+    V1 + "trades/<int:trade_id>/settle/": {"POST": "staff"},
     V1 + "fills/": READ,
+    V1 + "kill-switch/": {"GET": "read", "POST": "trade", "DELETE": "person"},
 }  # fmt: skip
 PAGES = {"", "favicon.ico/", "health/", "health/ready/", "metrics/"}
 #: Answers 404 to whatever it is asked.
@@ -158,6 +164,7 @@ def things(api, bot) -> dict[str, str]:
     competitions.enter(competition=contest, user=ann.user)
     return {
         "order_id": venue.order("ann BUY 9 AAPL @ 98")["id"],
+        "list_id": venue.bracket("ann BUY 1 AAPL @ 97", profit=101, stop=95)[0]["list_id"],
         "trade_id": traded[1]["fills"][0]["trade_id"],
         "symbol": "AAPL",
         "key_id": bot("READ").made["id"],

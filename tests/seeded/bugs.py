@@ -89,9 +89,9 @@ BUGS = (
     ),
     Bug(
         "maker and taker pay each other's fee",
-        "exchange/batch.py",
-        "(match.taker_fee, match.maker_fee) if order.side > 0 else (match.maker_fee, match.taker_fee)",
-        "(match.maker_fee, match.taker_fee) if order.side > 0 else (match.taker_fee, match.maker_fee)",
+        "exchange/deferred.py",
+        "        return match.taker, match.maker, match.taker_fee, match.maker_fee\n",
+        "        return match.taker, match.maker, match.maker_fee, match.taker_fee\n",
         "tests/trading tests/model",
     ),
     Bug(
@@ -103,7 +103,7 @@ BUGS = (
     ),
     Bug(
         "another body under the same client_order_id is taken for the first",
-        "exchange/batch.py",
+        "exchange/admission.py",
         "    if fingerprint != cmd.fingerprint:\n",
         "    if fingerprint is None:\n",
         "tests/trading tests/api",
@@ -140,7 +140,7 @@ BUGS = (
     ),
     Bug(
         "the price band is not checked",
-        "exchange/batch.py",
+        "exchange/admission.py",
         "    if not low <= price <= high:\n",
         "    if not 0 <= price:\n",
         "tests/trading tests/api",

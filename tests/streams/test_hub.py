@@ -176,3 +176,12 @@ async def test_redis_dies_and_comes_back(heard):
                 await asyncio.sleep(0.1)
         await hub.stop()
         channel_layers.set("default", before) if before else channel_layers.backends.pop("default")
+
+
+async def test_a_listener_knows_when_the_batch_was_committed(running, heard):
+    seen = []
+    running.on_accounts(lambda _: seen.append(running.committed_at))
+    running.publish(books=[BOOK], accounts=EVENTS, committed_at=1234.5)
+    await asyncio.wait_for(heard.get(), 5)
+    await asyncio.wait_for(heard.get(), 5)
+    assert seen == [1234.5]

@@ -245,6 +245,16 @@ def test_place_amend_cancel_over_the_socket(venue, connect):
     assert venue.funds("ann", "USD") == "1000+0"
 
 
+def test_an_order_of_another_type_over_the_socket(venue, connect):
+    venue.trader("ann", USD=1000)
+    venue.trader("bob", AAPL=5)
+    venue.order("bob SELL 5 AAPL @ 100")
+    client, _ = connect("ann")
+    client.send({"type": "place", "order_type": "market", "symbol": "AAPL", "side": "BUY", "quantity": 2})
+    order = result_of(client)["order"]
+    assert (order["type"], order["status"], order["average_price"]) == ("MARKET", "FILLED", "100")
+
+
 def test_orders_keep_their_order_and_many_wait_for_one_commit(venue, connect):
     venue.trader("ann", USD=1_000_000)
     client, _ = connect("ann")

@@ -9,6 +9,7 @@ import sys
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from exchange.audit import replay
+from exchange.checkpoints import NotKept
 from marketdata.models import Market
 
 
@@ -44,7 +45,10 @@ class Command(BaseCommand):
                 self.stderr.write(f"\r\033[K{symbol}: {done:,} of {total:,}", ending="\r")
                 self.stderr.flush()
 
-        result = replay.replay(market_id, until=until, progress=progress)
+        try:
+            result = replay.replay(market_id, until=until, progress=progress)
+        except NotKept as error:
+            raise CommandError(f"{error}.", returncode=2) from None
         if progress:
             self.stderr.write("\r\033[K", ending="")
         self._print_row(result)
@@ -64,6 +68,8 @@ class Command(BaseCommand):
             f"  {len(result.live.book):>11,}  {result.state_hash:<32}  {'DIFFERS' if difference else 'same':<7}"
             f"  {result.commands_per_second:>10,}"
         )
+        if result.begins:
+            line += f"  from its checkpoint at {result.begins:,}"
         self.stdout.write(self.style.ERROR(line) if difference else line)
         if difference:
             self.stdout.write(

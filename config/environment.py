@@ -1,0 +1,59 @@
+"""Reading settings from the environment: what is not a setting ends the process with one line that says so.
+
+An empty variable counts as unset everywhere.
+"""
+
+import os
+
+
+def flag(name: str, default: bool = False) -> bool:
+    """True for on, true, yes, 1 in any case; the default when the variable is unset or empty."""
+    return os.environ.get(name, "").strip().lower() in {"on", "true", "yes", "1"} if os.environ.get(name) else default
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """The comma-separated words of a variable, without empty ones."""
+    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+
+
+def whole(name: str, default: int, *, least: int = 0, most: int = 10**18) -> int:
+    """A whole number from `least` to `most`."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    is_number = text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20
+    if not is_number or not least <= int(text) <= most:
+        raise _wrong(name, text, f"a whole number from {least:,} to {most:,}")
+    return int(text)
+
+
+def seconds(name: str, default: float) -> float:
+    """A number above zero; for durations and speeds, never for money."""
+    text = os.environ.get(name, "").strip()
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise _wrong(name, text, "a number above 0")
+    return number
+
+
+def days(name: str, default: int | None, *, least: int) -> int | None:
+    """A whole number of days, at least `least`; None for `never`."""
+    if os.environ.get(name, "").strip().lower() == "never":
+        return None
+    return default if not os.environ.get(name, "").strip() else whole(name, 0, least=least, most=36_500)
+
+
+def choice(name: str, *allowed: str) -> str:
+    """One of the words, in any case; the first one when the variable is unset."""
+    text = os.environ.get(name, "").strip()
+    found = {word.lower(): word for word in allowed}.get(text.lower()) if text else allowed[0]
+    if found is None:
+        raise _wrong(name, text, f"one of {', '.join(allowed)}")
+    return found
+
+
+def _wrong(name: str, text: str, expected: str) -> SystemExit:
+    return SystemExit(f"{name} must be {expected}, not {text!r}.")

@@ -1,0 +1,53 @@
+"""What a command must pass under the market's lock: replays, the price band, the new terms of an amendment."""
+
+from exchange import commands as c
+from exchange import validation
+from exchange.books import LiveBook
+from exchange.commands import Amend, Place, Replay
+from exchange.live import LiveOrder
+from marketdata import units
+
+
+def replay(cmd: Place, order_id: int, fingerprint: str | None) -> Replay:
+    if fingerprint != cmd.fingerprint:
+        raise c.ClientOrderIdReused(
+            f"client_order_id {cmd.client_order_id!r} belongs to order {order_id}, which has other terms; use a new id."
+        )
+    return Replay(order_id)
+
+
+def check_band(live: LiveBook, price: int | None) -> None:
+    """A limit price must be near the market: nobody trades by a typing error."""
+    if price is None or (band := live.band()) is None:
+        return
+    market_price, low, high = band
+    if not low <= price <= high:
+        spec = live.spec
+        raise c.PriceOutOfBand(
+            f"Price {spec.price_text(price)} is out of band: the market price of {spec.symbol} is "
+            f"{units.plain(market_price)}, "
+            f"valid are {spec.price_text(low)} to {spec.price_text(high)}."
+        )
+
+
+def new_terms(live: LiveBook, order: LiveOrder, cmd: Amend) -> tuple[int, int]:
+    """The amended price and quantity in ticks and lots, checked."""
+    spec = live.spec
+    price = order.price if cmd.price is None else validation.ticks(spec, cmd.price)
+    quantity = order.quantity if cmd.quantity is None else validation.lots(spec, cmd.quantity)
+    if quantity <= order.filled:
+        raise c.QuantityOutOfRange(
+            f"{spec.quantity_text(order.filled)} are filled already; "
+            "the new quantity must be above that, or cancel the order."
+        )
+    validation.check_size(spec, price, quantity, None)
+    if price != order.price:
+        check_band(live, price)
+    return price, quantity
+
+
+def without_older_fills(order: LiveOrder, plan, answer: dict) -> dict:
+    """An amendment's answer knows only the fills it made; None tells the door to read them all."""
+    if order.filled != plan.filled:
+        answer["fills"] = None
+    return answer

@@ -1,0 +1,31 @@
+"""An auction in a batch: the engine's plan, journaled, and everybody paid. The caller has locked all who take part."""
+
+from collections import Counter
+
+from exchange import paying, spot
+from exchange.books import LiveBook
+from exchange.engine import auction
+from exchange.journal import Kind
+
+
+def hold(batch, live: LiveBook) -> None:
+    """End the collecting of orders with trades at one price, if any bid reaches an ask."""
+    at = live.reference()
+    plan = auction.plan(live.book, at)
+    if plan is None:
+        return
+    sequence = batch.records.command(live, Kind.UNCROSS, 0, {"reference": at})
+    matches = live.uncross(plan, sequence, batch.records.moment)
+    filled = Counter()
+    for buy, sell, lots in plan.matches:
+        filled[buy] += lots
+        filled[sell] += lots
+    for order, lots in filled.items():
+        spot.free_filled(batch.sheet, live.spec, order, lots)
+        batch.records.touch(live, order)
+    for match in matches:
+        paying.pay(batch, live, match)
+        batch.records.trade(live, match, [])
+    if live.waiting.due:
+        batch.stirred.append(live)
+

@@ -1,0 +1,78 @@
+"""The job that lets time do its work when nobody trades: it has a batch look at each market where something is due.
+
+All that is done is done by exchange.upkeep, under the market's lock, at the head of whichever batch comes first; this
+job only sees to it that one comes, within LOOK_SECONDS. One process at a time looks, but two would do no harm: what is
+done already is not due any more. What a venue that was down has missed is due when it comes back.
+"""
+
+import asyncio
+import logging
+from datetime import datetime
+
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import Q
+
+from exchange import deferred, fee_tiers, sessions
+from exchange.commands import Refresh
+from exchange.phases import State
+from exchange.sequencer import sequencer
+from marketdata import clock
+from marketdata.leadership import Leadership, Lost
+from marketdata.models import Market
+from marketdata.refusals import Unavailable
+from marketdata.rules import rules_of
+
+logger = logging.getLogger(__name__)
+
+#: Below 2^31, so that pg_locks shows it whole in objid.
+LOCK = 0x636C6F63
+LOOK_SECONDS = 1.0
+WAIT_SECONDS = 60
+ENDING = """
+SELECT DISTINCT o.market_id FROM exchange_order o JOIN marketdata_market m ON m.id = o.market_id
+WHERE o.expires_at <= %s AND o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') AND m.status <> 'HALTED'
+"""
+
+
+def due_markets(now: datetime) -> set[int]:
+    """The markets that are not halted and have an order or a phase that has reached its end."""
+    with connection.cursor() as cursor:
+        cursor.execute(ENDING, [now])
+        ids = {market_id for (market_id,) in cursor.fetchall()}
+    timed = Market.objects.filter(Q(calendar__isnull=False) | Q(session__isnull=False))
+    for market in timed.exclude(status=Market.Status.HALTED).select_related("quote"):
+        if sessions.next_change(rules_of(market), State.of(market.session)) <= clock.text(now):
+            ids.add(market.id)
+    return ids
+
+
+def look() -> int:
+    """Have a batch look at each market where something is due; how many there were. Returns after the commits."""
+    ids = due_markets(clock.now())
+    for future in sequencer.submit([Refresh(market_id) for market_id in sorted(ids)]):
+        future.result(WAIT_SECONDS)
+    return len(ids)
+
+
+def work() -> None:
+    """All that the job does in one turn."""
+    look()
+    deferred.settle_due(clock.now())
+    fee_tiers.assign_daily()
+
+
+async def run() -> None:
+    """Look for ever, in the one process, of all on the database, that may."""
+    leadership = Leadership(LOCK, "clockwork")
+    try:
+        while True:
+            try:
+                if await leadership.take():
+                    await leadership.do(work)
+            except (Lost, DatabaseError, InterfaceError, Unavailable) as error:
+                logger.warning("the clockwork waits for the database: %s", type(error).__name__)
+            except Exception:
+                logger.exception("the clockwork failed and goes on")
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        await leadership.close()

@@ -1,0 +1,96 @@
+"""Maker and taker fees by an account's volume of the last thirty days.
+
+`assign` gives each account its tier, once a day and whenever an operator asks. An order's rates are fixed when it is
+accepted: the lower, on each side, of its market's and its tier's. Each process reads the tiers again after
+CACHE_SECONDS, so a new one holds that much later; what rate an order got stands in its journal row.
+
+A rebate is a negative maker fee. The market's fee account pays it out of the taker's fee of the same trade, and never
+more: FeeTier and Market refuse rates that could, and where older orders meet newer rates, the maker gets what the taker
+pays (see exchange.books).
+
+Known limit: `assign` sums the fills of thirty days, at a cost in proportion to them.
+"""
+
+import time
+from datetime import date, datetime, timedelta
+
+from django.db import connection, transaction
+
+from accounts.models import FeeTier
+from marketdata import clock, units
+from marketdata.markets import RATE_DECIMALS, MarketSpec
+
+VOLUME_DAYS = 30
+CACHE_SECONDS = 10.0
+RATES = """
+SELECT r.account_id, r.quote_id, t.maker_fee, t.taker_fee FROM accounts_feerate r
+JOIN accounts_feetier t ON t.id = r.tier_id
+"""
+ASSIGN = """
+INSERT INTO accounts_feerate (account_id, quote_id, tier_id, volume, computed_at)
+SELECT DISTINCT ON (v.account_id, v.quote_id) v.account_id, v.quote_id, t.id, v.volume, %s
+FROM (
+    SELECT f.account_id, m.quote_id, sum(f.price * f.quantity) AS volume
+    FROM exchange_fill f JOIN marketdata_market m ON m.id = f.market_id
+    WHERE f.executed_at > %s AND f.executed_at <= %s AND m.quote_id IN (SELECT quote_id FROM accounts_feetier)
+    GROUP BY f.account_id, m.quote_id
+) v
+JOIN accounts_account a ON a.id = v.account_id AND a.user_id IS NOT NULL
+JOIN accounts_feetier t ON t.quote_id = v.quote_id AND t.min_volume <= v.volume
+ORDER BY v.account_id, v.quote_id, t.min_volume DESC
+ON CONFLICT (account_id, quote_id) DO UPDATE
+SET tier_id = EXCLUDED.tier_id, volume = EXCLUDED.volume, computed_at = EXCLUDED.computed_at
+"""
+
+
+class Rates:
+    """Rates of accounts with a tier, in 10^-8, as this process knows them. Belongs to the writer thread."""
+
+    def __init__(self):
+        self._rates: dict[tuple[int, int], tuple[int, int]] = {}
+        self._read_at = float("-inf")
+
+    def refresh(self, cursor) -> None:
+        """Read them again if they may be old. Outside of a transaction."""
+        if time.monotonic() - self._read_at < CACHE_SECONDS:
+            return
+        cursor.execute(RATES)
+        self._rates = {
+            (account, quote): (units.to_units(maker, RATE_DECIMALS), units.to_units(taker, RATE_DECIMALS))
+            for account, quote, maker, taker in cursor.fetchall()
+        }
+        self._read_at = time.monotonic()
+
+    def of(self, account: int, spec: MarketSpec) -> tuple[int, int]:
+        """(maker, taker) rate of a new order."""
+        tier = self._rates.get((account, spec.quote_id)) if self._rates else None
+        if tier is None:
+            return spec.maker_rate, spec.taker_rate
+        return min(spec.maker_rate, tier[0]), min(spec.taker_rate, tier[1])
+
+    def forget(self) -> None:
+        """Read again before the next batch."""
+        self._read_at = float("-inf")
+
+
+rates = Rates()
+_assigned_on = date.min
+
+
+def assign(now: datetime) -> int:
+    """Give every account the tier of its volume; how many have one."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(ASSIGN, [now, now - timedelta(days=VOLUME_DAYS), now])
+        count = cursor.rowcount
+        cursor.execute("DELETE FROM accounts_feerate WHERE computed_at <> %s", [now])
+    rates.forget()
+    return count
+
+
+def assign_daily() -> None:
+    """`assign` once a UTC day and process, if there are tiers at all."""
+    global _assigned_on
+    today = clock.now().date()
+    if _assigned_on != today and FeeTier.objects.exists():
+        assign(clock.now())
+        _assigned_on = today

@@ -1,0 +1,138 @@
+"""What follows from a command: the orders that its trades triggered, and the lists whose members have ended.
+
+It is done in the transaction of the command, before the next command, one order after the other, each under a market
+sequence of its own; what it trades may make further orders due, behind those that are due already. An order is
+triggered once, so this ends. A batch does at most FOLLOWERS of them; the rest are the first thing that the market's
+next batch does, before any command. So are orders that would meet an account which this batch could not know to lock.
+
+A market that is not open triggers nothing: what is due stays so until it reopens.
+
+`accounts` is the estimate before the lock: everybody whom a cascade could reach if trades happened anywhere between
+two prices.
+"""
+
+from exchange import spot
+from exchange.books import LiveBook
+from exchange.live import SpecialOrder, held
+from exchange.models import BookCommand, ListRole, Order
+from exchange.phases import CONTINUOUS
+from marketdata.models import Market
+from marketdata.refusals import Refusal
+
+Kind = BookCommand.Kind
+#: Orders that one batch triggers, arms or ends as the consequence of its commands.
+FOLLOWERS = 256
+
+
+def follow(batch, live: LiveBook) -> bool:
+    """Do what is due in this market; False when the batch must end here, with something left for the next."""
+    waiting = live.waiting
+    trades = batch.status[live.spec.id] == Market.Status.OPEN and live.session.phase == CONTINUOUS
+    while (order_id := _next(waiting.due, trades)) is not None:
+        if batch.followed >= FOLLOWERS:
+            return False
+        (kind, reason), order = waiting.due[order_id], live.find(order_id)
+        if order.account not in batch.sheet.holders:
+            batch.unlocked = {order.account}
+            return False
+        if kind == Kind.TRIGGER:
+            done = _trigger(batch, live, order)
+        elif kind == Kind.ARM:
+            done = _arm(batch, live, order)
+        else:
+            done = end(batch, live, order, Order.Status.EXPIRED, reason)
+        if not done:
+            return False
+        batch.followed += 1
+    return True
+
+
+def _next(due: dict[int, tuple[str, str]], trades: bool) -> int | None:
+    """The first that may be done: where nothing trades, lists still end what they must."""
+    return next((order_id for order_id, (kind, _) in due.items() if trades or kind == Kind.EXPIRE), None)
+
+
+def end(batch, live: LiveBook, order, status: str, reason: str) -> dict:
+    """Take a live order out for a reason of the venue's, and give back what it held; its order object."""
+    spot.release_rest(batch.sheet, live.spec, order)
+    batch.records.command(live, Kind.EXPIRE, order.id, {"status": str(status), "reason": reason})
+    live.end(order.id, status, reason, batch.records.moment)
+    batch.stir(live)
+    return {**batch.records.touch(live, order), "fills": None if order.filled else []}
+
+
+def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
+    """Send a waiting order to the matcher."""
+    plan = live.plan_waiting(order)
+    makers = {maker.account for maker, _ in plan.matches} | {order.account}
+    if not makers <= batch.sheet.holders.keys():
+        batch.unlocked = makers
+        return False
+    if not _fund(batch, live, order):
+        return True
+    sequence = batch.records.command(live, Kind.TRIGGER, order.id, {})
+    matches = live.trigger(order, plan, sequence, batch.records.moment)
+    batch.settle(live, order, plan, matches)
+    return True
+
+
+def _arm(batch, live: LiveBook, order: SpecialOrder) -> bool:
+    """Let the stop of a bracket wait for its price, with the funds that it needs above the other exit's."""
+    other = live.waiting.lists[order.list_id].get(ListRole.TAKE_PROFIT)
+    order.shared = held(live.spec, other) if other is not None else 0
+    if not _fund(batch, live, order):
+        return True
+    batch.records.command(live, Kind.ARM, order.id, {"shared": order.shared})
+    live.arm(order, order.shared, batch.records.moment)
+    batch.records.touch(live, order)
+    return True
+
+
+def _fund(batch, live: LiveBook, order: SpecialOrder) -> bool:
+    """Reserve what the order does not hold yet; without the funds it ends REJECTED, and False."""
+    before = held(live.spec, order)
+    waits_for, shared = order.waits_for, order.shared
+    order.waits_for = None
+    if waits_for is None:
+        order.shared = 0
+    asset = spot.reserve_asset(live.spec, order.side)
+    try:
+        batch.sheet.reserve(order.account, asset, held(live.spec, order) - before)
+    except Refusal as refusal:
+        order.waits_for, order.shared = waits_for, shared
+        end(batch, live, order, Order.Status.REJECTED, refusal.code)
+        return False
+    return True
+
+
+# Before the lock
+
+
+def accounts(live: LiveBook, low: int, high: int, lots: dict[int, int]) -> set[int]:
+    """Everybody whom triggered orders could touch if trades happened at prices from `low` to `high`.
+
+    `lots` are those that the commands themselves take from the book, by their side.
+    """
+    triggers, reached, met = live.waiting.triggers, {}, set()
+    while len(reached) < FOLLOWERS:
+        fresh = [order for order in triggers.within(low, high) if order.id not in reached]
+        if not fresh:
+            break
+        reached.update((order.id, order) for order in fresh)
+        for side in {order.side for order in fresh}:
+            mine = [order for order in reached.values() if order.side == side]
+            limit = max(side * order.price for order in mine) * side
+            wanted = sum(order.remaining for order in mine) + lots.get(side, 0)
+            for maker in live.book.reachable(side, price=limit, lots=wanted):
+                met.add(maker.account)
+                low, high = min(low, maker.price), max(high, maker.price)
+            # Those that come to rest may be met by others of the cascade, at their limits.
+            low, high = min(low, *(o.price for o in mine)), max(high, *(o.price for o in mine))
+    return met | {order.account for order in reached.values()}
+
+
+def accounts_of(live: LiveBook, plan) -> set[int]:
+    """The same for a plan that trades."""
+    prices = [maker.price for maker, _ in plan.matches]
+    side = plan.order.side
+    return accounts(live, min(prices), max(prices), {side: plan.filled}) if prices else set()

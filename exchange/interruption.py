@@ -1,0 +1,68 @@
+"""Volatility interruptions: where an order would trade too far from the last price, an auction finds the price.
+
+The order that would have jumped does not trade. If it can rest it joins the auction with its limit, else it is
+refused; either way the market is in the phase AUCTION from its command on, for the seconds that its rules name, and
+exchange.upkeep ends that with an auction at whatever price trades most. Stops that are due wait meanwhile.
+
+Halt by rule: the interruption that is one too many for a day (UTC) halts the market until an operator reopens it; its
+auction is held then. `halt_all_by_rule` halts the venue when too many of its markets stand still that way.
+
+Known limit: the auction's price is bound by the orders' limits only, not by a second band.
+"""
+
+from datetime import timedelta
+
+from exchange import commands as c
+from exchange import sessions
+from exchange.books import LiveBook
+from exchange.live import RATE_ONE, LiveOrder
+from exchange.phases import AUCTION
+from marketdata import clock, units
+from marketdata.markets import RATE_DECIMALS
+from marketdata.models import Market
+
+RULE = "by rule: "
+HALT = """
+UPDATE marketdata_market SET status = 'HALTED', scheduled_status = '', status_reason = %s, version = version + 1
+WHERE id = %s::bigint
+"""
+
+
+class VolatilityInterruption(c.OrderRefusal):
+    code, title = "volatility_interruption", "The market jumps: an auction begins"
+
+
+def is_outside(live: LiveBook, plan) -> bool:
+    """Whether the plan would trade further from the last price than the market allows."""
+    band = live.spec.rules.volatility_band
+    price = live.last_price or live.spec.reference_price
+    if band is None or price is None or not plan.matches:
+        return False
+    width = units.to_units(band, RATE_DECIMALS)
+    ticks = price / live.spec.tick_size
+    worst = plan.matches[-1][0].price
+    return abs(worst - ticks) * RATE_ONE > ticks * width
+
+
+def begin(batch, live: LiveBook, order: LiveOrder, *, is_new: bool = True):
+    """Begin the auction. The new order's plan in it; VolatilityInterruption if it cannot rest there, or was amended."""
+    rules, session = live.spec.rules, live.session
+    until = clock.text(batch.records.moment + timedelta(seconds=rules.auction_seconds))
+    today = batch.records.moment.date().isoformat()
+    count = 1 + (session.interruptions if session.interrupted_on == today else 0)
+    sessions.enter(batch, live, session.to(AUCTION, until=until, interruptions=count, interrupted_on=today))
+    if rules.max_interruptions is not None and count >= rules.max_interruptions:
+        halt(batch, live, f"{count} volatility interruptions in a day")
+        raise c.MarketHalted(f"{live.spec.symbol} is halted after {count} volatility interruptions.")
+    if not is_new or order.price is None or order.time_in_force in ("IOC", "FOK"):
+        raise VolatilityInterruption(
+            f"The order would trade too far from the last price: {live.spec.symbol} collects limit orders for an "
+            f"auction until {until}."
+        )
+    return live.plan(order)
+
+
+def halt(batch, live: LiveBook, reason: str) -> None:
+    """Halt the market from the next command on."""
+    batch.status[live.spec.id] = Market.Status.HALTED
+    batch.records.extra.append((HALT, [RULE + reason, live.spec.id]))

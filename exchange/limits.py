@@ -1,0 +1,108 @@
+"""What a market's rules say to an order under the lock, beyond its filters: phase, typing errors, flooding, jumps.
+
+`check` comes before the order is planned, `guard` after: a plan that would trade too far from the last price is not
+executed; it begins an auction instead (exchange.interruption).
+
+Known limit: the order-to-trade ratio is counted by each process for itself and by day in UTC, from when it started: it
+holds off floods, it is no statistic.
+"""
+
+from collections import Counter
+from datetime import date
+
+from exchange import commands as c
+from exchange import expiry, interruption, sessions
+from exchange.books import LiveBook
+from exchange.live import LiveOrder
+from marketdata.rules import NO_RULES
+
+
+class OrderTooLarge(c.OrderRefusal):
+    code, title = "order_too_large", "Order is too large"
+
+
+class OrderRatioExceeded(c.OrderRefusal):
+    code, title = "order_ratio_exceeded", "Too many orders for so few trades"
+
+
+class Ratios:
+    """Orders and trades of each account, market and day. Belongs to the writer thread."""
+
+    def __init__(self):
+        self._day = date.min
+        self._orders: Counter[tuple[int, int]] = Counter()
+        self._trades: Counter[tuple[int, int]] = Counter()
+
+    def order(self, live: LiveBook, account: int, day: date) -> None:
+        """Count an order; OrderRatioExceeded when it is one too many."""
+        if day != self._day:
+            self.forget()
+            self._day = day
+        key = live.spec.id, account
+        most = live.spec.rules.max_order_ratio * (1 + self._trades[key])
+        if self._orders[key] >= most:
+            raise OrderRatioExceeded(
+                f"{live.spec.symbol} takes {live.spec.rules.max_order_ratio} orders and amendments for each trade of "
+                f"a day; you have sent {most}. Cancelling is always possible."
+            )
+        self._orders[key] += 1
+
+    def traded(self, live: LiveBook, accounts: set[int]) -> None:
+        for account in accounts:
+            self._trades[live.spec.id, account] += 1
+
+    def forget(self) -> None:
+        self._orders.clear()
+        self._trades.clear()
+
+
+ratios = Ratios()
+
+
+def check(batch, live: LiveBook, cmd: c.Place) -> None:
+    """The rules for a new order; a DAY order gets its end here."""
+    moment = batch.records.moment
+    sessions.check_order(live, type=cmd.type, time_in_force=cmd.time_in_force, moment=moment)
+    expiry.complete(cmd, live.spec, moment)
+    if live.spec.rules is not NO_RULES:
+        check_ratio(batch, live, cmd.account)
+
+
+def check_amendment(batch, live: LiveBook, account: int) -> None:
+    """The rules for an amendment."""
+    sessions.check_open(live, batch.records.moment)
+    if live.spec.rules is not NO_RULES:
+        check_ratio(batch, live, account)
+
+
+def check_ratio(batch, live: LiveBook, account: int) -> None:
+    if live.spec.rules.max_order_ratio is not None:
+        ratios.order(live, account, batch.records.moment.date())
+
+
+def check_notional(live: LiveBook, price: int | None, lots: int, traded: int, budget: int | None) -> None:
+    """Nobody buys the market by a typing error. `traded`: the notional that a plan would trade, in ticks × lots."""
+    limit, spec = live.spec.rules.max_notional, live.spec
+    if limit is None:
+        return
+    notional = budget or spec.notional_units * (traded if price is None else price * lots)
+    if notional > limit:
+        raise OrderTooLarge(
+            f"The order is worth {spec.quote_text(notional)} {spec.quote}; {spec.symbol} takes at most "
+            f"{spec.quote_text(limit)} in one order."
+        )
+
+
+def guard(batch, live: LiveBook, order: LiveOrder, plan):
+    """The plan of an order or an amendment, or another one if the first would have jumped."""
+    if live.spec.rules is NO_RULES or plan.refusal:
+        return plan
+    if plan.quantity is None:
+        check_notional(live, order.price, order.remaining, plan.notional, order.budget)
+    else:
+        check_notional(live, plan.price, plan.quantity, 0, None)
+    if interruption.is_outside(live, plan):
+        return interruption.begin(batch, live, order, is_new=plan.quantity is None)
+    if live.spec.rules.max_order_ratio is not None and plan.matches:
+        ratios.traded(live, {order.account, *(maker.account for maker, _ in plan.matches)})
+    return plan

@@ -1,0 +1,151 @@
+"""A market's live orders as the database has them: those that rest, in queue order, and those that wait."""
+
+from dataclasses import dataclass
+
+from exchange.engine.book import BUY, SELL
+from exchange.engine.triggers import FALLING, RISING
+from exchange.live import LiveOrder, SpecialOrder, Status, new_order, required
+from exchange.models import ListRole, OrderType
+from exchange.waiting import ARM, END, END_UNFILLED, EXITS, TRIGGER, WaitingRoom
+from marketdata import bulk, clock, units
+from marketdata.markets import RATE_DECIMALS, MarketSpec
+
+SIDES = {"BUY": BUY, "SELL": SELL}
+
+LIVE_ORDERS = """
+SELECT id, account_id, side, price, quantity, filled_quantity, client_order_id, type, time_in_force, post_only,
+self_trade_prevention, maker_rate, taker_rate, filled_notional, fee, status, priority, created_at, updated_at,
+stop_price, trail_amount, trail_percent, triggered_at, displayed_quantity, visible_quantity, place, expires_at,
+list_id, list_kind, list_role, waits_for_id, reserved FROM
+{rows} WHERE market_id = %s AND status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') ORDER BY priority, place, id
+"""
+#: What has become of the members of lists.
+MEMBERS = """
+SELECT list_id, id, list_role, filled_quantity > 0, status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED'),
+reason = 'other_leg' FROM exchange_order WHERE list_id = ANY(%s)
+"""
+TAKE_PROFITS = (OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT)
+
+
+def direction_of(type: str, side: int) -> int:
+    """Whether a triggered order goes when the price rises or when it falls to its stop.
+
+    A stop follows the market (a buy goes when it rises), a profit is taken against it.
+    """
+    follows = RISING if side == BUY else FALLING
+    return -follows if type in TAKE_PROFITS else follows
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a book is loaded from; by default what the database says now.
+
+    rows: of orders, as a table with its parameters; session: the row of an exchange.phases.State; due: what is next
+    for orders that wait.
+    """
+
+    rows: bulk.Statement = ("exchange_order", [])
+    session: dict | None = None
+    due: dict[int, tuple[str, str]] | None = None
+
+
+def session(cursor, spec: MarketSpec) -> dict | None:
+    """Where the market stands in its session now."""
+    cursor.execute("SELECT session::json FROM marketdata_market WHERE id = %s", [spec.id])
+    return cursor.fetchone()[0]
+
+
+def live_orders(cursor, spec: MarketSpec, rows: bulk.Statement = ("exchange_order", [])):
+    """Each live order of a market, those that rest in queue order."""
+    source, parameters = rows
+    cursor.execute(LIVE_ORDERS.format(rows=source), [*parameters, spec.id])
+    for row in cursor:
+        yield _live(spec, row)
+
+
+def _live(spec: MarketSpec, row: tuple) -> LiveOrder:
+    quantity, filled = spec.lots(row[4]), spec.lots(row[5])
+    order = new_order(
+        id=row[0],
+        account=row[1],
+        side=SIDES[row[2]],
+        price=None if row[3] is None else spec.ticks(row[3]),
+        quantity=quantity,
+        client_order_id=row[6],
+        type=row[7],
+        time_in_force=row[8],
+        post_only=row[9],
+        prevention=row[10],
+        budget=None,
+        maker_rate=units.to_units(row[11], RATE_DECIMALS),
+        taker_rate=units.to_units(row[12], RATE_DECIMALS),
+        created_at=row[17],
+        more=_more(spec, row),
+    )
+    order.remaining = quantity - filled
+    order.filled_notional = units.to_units(row[13], spec.quote_decimals)
+    order.fee = units.to_units(row[14], spec.quote_decimals)
+    order.status, order.priority, order.updated_at = Status(row[15]), row[16], row[18]
+    if isinstance(order, SpecialOrder):
+        _restore_more(spec, order, row)
+    return order
+
+
+def _more(spec: MarketSpec, row: tuple) -> dict | None:
+    """The terms of a special order; None for a plain one."""
+    stop, amount, percent, triggered_at, displayed, _, place, expires_at, list_id, kind, role, waits_for, _ = row[19:]
+    if stop is None and displayed is None and expires_at is None and list_id is None:
+        return None
+    is_triggered = row[7] not in (OrderType.LIMIT, OrderType.MARKET)
+    return {
+        "stop": None if stop is None else spec.ticks(stop),
+        "direction": direction_of(row[7], SIDES[row[2]]) if is_triggered else 0,
+        "trail": 0 if amount is None else spec.ticks(amount),
+        "trail_rate": 0 if percent is None else units.to_units(percent, RATE_DECIMALS - 2),
+        "triggered_at": triggered_at,
+        "display": 0 if displayed is None else spec.lots(displayed),
+        "place": place,
+        "expires_at": None if expires_at is None else clock.text(expires_at),
+        "list_id": list_id,
+        "list_kind": kind,
+        "list_role": role,
+        "waits_for": waits_for,
+    }
+
+
+def _restore_more(spec: MarketSpec, order: SpecialOrder, row: tuple) -> None:
+    """What follows from the rest: the hidden lots, and what another leg holds in this one's stead."""
+    visible, reserved = row[24], row[31]
+    if visible is not None:
+        order.hidden = order.remaining - spec.lots(visible)
+        order.remaining -= order.hidden
+    if order.status == Status.PENDING and order.list_role == ListRole.STOP_LOSS and order.waits_for is None:
+        needed = required(
+            spec,
+            side=order.side,
+            price=order.price,
+            remaining=order.remaining,
+            worst_rate=max(order.maker_rate, order.taker_rate),
+        )
+        decimals = spec.quote_decimals if order.side == BUY else spec.base_decimals
+        order.shared = needed - units.to_units(reserved, decimals)
+
+
+def make_due(cursor, waiting: WaitingRoom) -> None:
+    """What a batch had left for the next one: those that were triggered, and lists of which a member has ended."""
+    triggered = [order for order in waiting.orders.values() if order.triggered_at is not None]
+    triggered.sort(key=lambda o: (o.triggered_at, -o.direction, o.direction * o.stop, o.id))
+    for order in triggered:
+        waiting.due[order.id] = TRIGGER
+    if not waiting.lists:
+        return
+    cursor.execute(MEMBERS, [list(waiting.lists)])
+    for list_id, order_id, role, is_filled, is_live, was_other in cursor.fetchall():
+        members = waiting.lists[list_id]
+        if role in EXITS and (is_filled or not is_live) and not was_other:
+            if (other := members.get(EXITS[role])) is not None:
+                waiting.due[other.id] = END
+        elif role not in EXITS and not is_live:
+            for leg, step in ((ListRole.TAKE_PROFIT, TRIGGER), (ListRole.STOP_LOSS, ARM)):
+                if (exit := members.get(leg)) is not None and exit.waits_for == order_id:
+                    waiting.due[exit.id] = step if is_filled else END_UNFILLED

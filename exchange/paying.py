@@ -1,0 +1,23 @@
+"""Who pays whom for a match, at once or later. What the two orders had reserved for it is free already."""
+
+from exchange import deferred, spot
+from exchange.books import LiveBook, Match
+
+
+def pay(batch, live: LiveBook, match: Match) -> None:
+    """One trade's money, of the record that `Records.trade` makes next."""
+    buy, sell, buyer_fee, seller_fee = deferred.sides(match)
+    if deferred.is_deferred(live):
+        return deferred.hold(batch.sheet, live.spec, buy.account, sell.account, match, buyer_fee)
+    return spot.settle(
+        batch.sheet,
+        live.spec,
+        reference=len(batch.records.trades),
+        fees=live.fees,
+        buyer=buy.account,
+        seller=sell.account,
+        lots=match.lots,
+        notional=match.notional,
+        buyer_fee=buyer_fee,
+        seller_fee=seller_fee,
+    )

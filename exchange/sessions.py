@@ -1,0 +1,128 @@
+"""A market's session: its phases by the calendar, the auctions between them, and the phase's word on each order.
+
+CLOSED → PRE_OPEN → auction → CONTINUOUS → CLOSING → auction → CLOSED. In PRE_OPEN and CLOSING, and in the AUCTION of a
+volatility interruption, orders rest and nothing matches; leaving such a phase holds the auction. A market without a
+calendar is always CONTINUOUS, but for interruptions.
+
+A phase is state under the market's lock: each change is a PHASE row of the market journal with the whole state
+(exchange.phases), which the market's row keeps as well. So every process has the same phase at the same sequence, and
+a replay goes through the same auctions. Market.status, the operators' word, stands beside it: a halt stops the clock
+of the session, which catches up when the market is reopened.
+
+Known limit: of a gap longer than a session only its two ends are caught up with, one auction each.
+"""
+
+from datetime import datetime
+
+import orjson
+
+from exchange import auctions, following
+from exchange import commands as c
+from exchange.books import LiveBook
+from exchange.journal import Kind
+from exchange.live import Status
+from exchange.phases import CLOSED, CONTINUOUS, State
+from marketdata import clock
+from marketdata.calendar import Change
+from marketdata.rules import Rules
+
+SAVE = "UPDATE marketdata_market SET session = %s::jsonb WHERE id = %s::bigint"
+EVER = "9"  # after every moment's text
+
+
+class NotContinuous(c.OrderRefusal):
+    code, title = "auction_phase", "Orders are collected for an auction"
+
+
+class AuctionOnly(c.OrderRefusal):
+    code, title = "auction_only", "No auction is being prepared"
+
+
+def is_due(live: LiveBook, now: str) -> bool:
+    """Whether a change of phase is due."""
+    spec, session, at = live.next_change
+    if spec is not live.spec or session is not live.session:
+        at = next_change(live.spec.rules, live.session)
+        live.next_change = (live.spec, live.session, at)
+    return at <= now
+
+
+def next_change(rules: Rules, session: State) -> str:
+    """When the phase changes next: a moment's text, "" for at once."""
+    calendar, moments = rules.calendar, [EVER]
+    if session.until is not None:
+        moments.append(session.until)
+    if calendar is None:
+        if session.since is not None:
+            moments.append("")  # it had a calendar
+    elif session.since is None:
+        moments.append("")
+    elif change := calendar.next_change(_moment(session.since)):
+        moments.append(clock.text(change.at))
+    return min(moments)
+
+
+def due(rules: Rules, session: State, now: datetime) -> list[Change]:
+    """The changes that are due, in order."""
+    calendar = rules.calendar
+    if calendar is None:
+        changes = [] if session.since is None else [Change(now, CONTINUOUS)]
+    elif session.since is None:
+        changes = [Change(now, calendar.phase_at(now))]
+    else:
+        changes = calendar.changes(_moment(session.since), now)
+    if session.until is not None and (end := _moment(session.until)) <= now:
+        if not changes or end < changes[0].at:
+            changes = [Change(end, CONTINUOUS), *changes]
+    return changes
+
+
+def change(batch, live: LiveBook, change: Change) -> None:
+    """Take one change of phase, with the auction that comes before it."""
+    before = live.session
+    terms = {"since": None if live.spec.rules.calendar is None else clock.text(change.at)}
+    after = before.to(change.phase, **terms)
+    if before.is_collecting and not after.is_collecting:
+        auctions.hold(batch, live)
+        _end_auction_only(batch, live)
+    enter(batch, live, after)
+
+
+def enter(batch, live: LiveBook, session: State) -> None:
+    """Journal the new state, and keep it in the market's row."""
+    batch.records.command(live, Kind.PHASE, 0, session.row())
+    live.take_session(session)
+    batch.records.extra.append((SAVE, [orjson.dumps(session.row()).decode(), live.spec.id]))
+
+
+def _end_auction_only(batch, live: LiveBook) -> None:
+    """Orders for one auction end with it."""
+    for order in [order for order in live.book.orders.values() if order.time_in_force == "AUC"]:
+        following.end(batch, live, order, Status.EXPIRED, "auction_ended")
+
+
+def check_order(live: LiveBook, *, type: str, time_in_force: str, moment: datetime) -> None:
+    """Whether the phase lets an order of this kind in."""
+    phase = live.session.phase
+    if phase == CLOSED:
+        raise c.MarketClosed(f"{live.spec.symbol} is closed; {_next_opening(live, moment)}.")
+    if live.collecting and (type == "MARKET" or time_in_force in ("IOC", "FOK")):
+        raise NotContinuous(f"{live.spec.symbol} collects orders for an auction: place a limit order that can rest.")
+    if not live.collecting and time_in_force == "AUC":
+        raise AuctionOnly(f"{live.spec.symbol} is trading; AUC orders are taken while an auction is prepared.")
+
+
+def check_open(live: LiveBook, moment: datetime) -> None:
+    """Amendments are for a market that is not closed."""
+    if live.session.phase == CLOSED:
+        raise c.MarketClosed(f"{live.spec.symbol} is closed; {_next_opening(live, moment)}.")
+
+
+def _next_opening(live: LiveBook, moment: datetime) -> str:
+    calendar = live.spec.rules.calendar
+    change = calendar.next_change(moment) if calendar else None
+    return f"orders are taken again from {clock.text(change.at)} on" if change else "no session lies ahead"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

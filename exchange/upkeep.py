@@ -1,0 +1,59 @@
+"""What time does to a market, done by whoever next holds its lock: orders end, phases of the session change.
+
+Each batch keeps its markets up before its first command, so that what is due happens before anything new, however late
+the batch comes, and in every process alike. A halted market is left alone until it is reopened.
+
+Order of events: before each change of phase those orders end whose moment lies before it; an order that ends with the
+session still takes part in the closing auction. What has ended is journaled like a cancellation (EXPIRE).
+"""
+
+from heapq import heappop
+
+from exchange import following, sessions
+from exchange.books import LiveBook
+from exchange.live import Status
+from marketdata import clock
+from marketdata.models import Market
+
+
+def run(batch) -> set[int]:
+    """Keep the batch's markets up; the accounts that this needs and the batch has not locked, with the rest undone."""
+    now = clock.text(batch.records.moment)
+    for live in batch.books.values():
+        if not is_due(live, now) or batch.status[live.spec.id] == Market.Status.HALTED:
+            continue
+        if missing := _concerned(live, now) - batch.sheet.holders.keys():
+            return missing
+        for change in sessions.due(live.spec.rules, live.session, batch.records.moment):
+            end_orders(batch, live, clock.text(change.at), inclusive=False)
+            sessions.change(batch, live, change)
+        end_orders(batch, live, now)
+    return set()
+
+
+def reach(live: LiveBook) -> set[int]:
+    """The accounts that a batch must lock to keep the market up now."""
+    now = clock.text(clock.now())
+    return _concerned(live, now) if is_due(live, now) else set()
+
+
+def is_due(live: LiveBook, now: str) -> bool:
+    """Whether time has done something to the market. Two looks for most."""
+    return (live.expiring and live.expiring[0][0] <= now) or sessions.is_due(live, now)
+
+
+def _concerned(live: LiveBook, now: str) -> set[int]:
+    if sessions.is_due(live, now):
+        return set(live.open_orders)
+    found = (live.find(order_id) for moment, order_id in live.expiring if moment <= now)
+    return {order.account for order in found if order is not None}
+
+
+def end_orders(batch, live: LiveBook, until: str, *, inclusive: bool = True) -> None:
+    """End every order whose moment has come by then."""
+    expiring = live.expiring
+    while expiring and (expiring[0][0] < until or (inclusive and expiring[0][0] == until)):
+        _, order_id = heappop(expiring)
+        order = live.find(order_id)
+        if order is not None:
+            following.end(batch, live, order, Status.EXPIRED, "expired")

@@ -1,0 +1,90 @@
+"""The log: one line a record for people and for machines, naming the request it belongs to and nobody's person."""
+
+import io
+import json
+import logging
+import logging.config
+
+import pytest
+
+from config import logs
+from exchange.sequencer import sequencer
+
+ORDER = {"symbol": "AAPL", "side": "BUY", "price": "100", "quantity": "5"}
+
+
+@pytest.fixture
+def lines():
+    """What is logged meanwhile, in either form: `lines("json")`."""
+    root, handlers = logging.getLogger(), []
+
+    def written(form: str):
+        stream = io.StringIO()
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter({"text": logs.TextFormatter, "json": logs.JsonFormatter}[form]())
+        handler.addFilter(logs.Origin())
+        root.addHandler(handler)
+        handlers.append(handler)
+        return lambda: stream.getvalue().splitlines()
+
+    level, _ = root.level, root.setLevel(logging.INFO)
+    yield written
+    root.setLevel(level)
+    for handler in handlers:
+        root.removeHandler(handler)
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_one_line_a_request_where_asked_for(api, lines, settings, lean):
+    settings.LEAN, api.application = lean, logs.RequestLog(api.application)
+    written = lines("json")
+    api("POST", "/api/orders?note=s3cret", ORDER, headers={"X-Request-ID": "mine-7"})
+    api("GET", "/api/v1/nowhere/", token=None, headers={"X-Request-ID": "bad id\n"})
+    api("GET", "/api/nowhere/%0aforged%20line/")
+    placed, nowhere, forged = [record for record in map(json.loads, written()) if record["logger"] == "venue.requests"]
+    assert {name: placed[name] for name in ("method", "path", "status", "request_id", "level")} == {
+        "method": "POST", "path": "/api/orders", "status": 201, "request_id": "mine-7", "level": "INFO",
+    }  # fmt: skip
+    assert placed["milliseconds"] > 0 and placed["message"].startswith("POST /api/orders 201 ")
+    assert nowhere["status"] == 404 and nowhere["request_id"] not in ("", "bad id\n")
+    assert forged["path"] == "/api/nowhere/%0Aforged%20line/"
+    assert "s3cret" not in "".join(written()) and api.token not in "".join(written())
+    assert "ann" not in "".join(written()) and "127.0.0.1" not in "".join(written())
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_what_is_logged_on_behalf_of_a_request_names_it(api, lines, settings, monkeypatch, lean):
+    settings.LEAN = lean
+    monkeypatch.setattr(
+        "exchange.api.doors.place_command", lambda *_: logging.getLogger("venue.test").warning("deep inside") or 1 / 0
+    )
+    text, machine = lines("text"), lines("json")
+    assert api("POST", "/api/v1/orders/", ORDER, headers={"X-Request-ID": "bug-9"}).status == 500
+    first, *_ = [line for line in text() if "deep inside" in line]
+    assert "bug-9" in first.rpartition("[")[2]
+    records = [json.loads(line) for line in machine()]
+    assert {record.get("request_id") for record in records} == {"bug-9"}
+    (failed,) = [record for record in records if "exception" in record]
+    assert failed["exception"].endswith("ZeroDivisionError: division by zero\n") and failed["level"] == "ERROR"
+
+
+def test_threads_and_tasks_are_named(venue, lines, monkeypatch):
+    venue.trader("ann", USD=1_000)
+    written = lines("json")
+    attempt, note = sequencer._attempt, logging.getLogger("venue.test").info
+    monkeypatch.setattr(sequencer, "_attempt", lambda waiting: note("a batch") or attempt(waiting))
+    venue.order("ann BUY 1 AAPL @ 100")
+    (record,) = map(json.loads, written())
+    assert (record["origin"], "request_id" in record) == ("sequencer", False)
+
+
+def test_the_configuration_is_one_that_logging_takes(capsys):
+    configuration = logs.configuration(form="json", level="INFO")
+    assert set(configuration["handlers"]["console"]) >= {"formatter", "filters"}
+    configurator = logging.config.DictConfigurator(configuration)
+    configurator.config["formatters"]["line"] = configurator.configure_formatter(configuration["formatters"]["line"])
+    configurator.config["filters"]["origin"] = configurator.configure_filter(configuration["filters"]["origin"])
+    handler = configurator.configure_handler(dict(configuration["handlers"]["console"]))
+    record = logging.makeLogRecord({"msg": "two\nlines %s", "args": ("more",), "levelname": "INFO"})
+    assert handler.filter(record)
+    assert json.loads(handler.format(record))["message"] == "two\nlines more"

@@ -1,0 +1,144 @@
+"""A whole day by the clock: pre-open, opening auction, trading, halt, volatility auction, closing auction, expiry,
+settlement; the audit is clean and the replay the same at each step.
+"""
+
+from decimal import Decimal
+
+import pytest
+
+from exchange import clockwork
+from exchange.commands import MarketClosed
+from exchange.models import BookCommand, Settlement, Trade
+from exchange.sequencer import sequencer
+
+
+@pytest.fixture
+def exchange_day(day):
+    """AAPL on Monday 2026-11-23 in New York, which is five hours behind; Thursday is a holiday, Friday closes early."""
+    day.sessions(holidays={"2026-11-26": None, "2026-11-27": "13:00"})
+    day.at("2026-11-23 13:00")
+    return day
+
+
+def prices(day) -> list[str]:
+    return [f"{trade.quantity.normalize():f}@{trade.price.normalize():f}" for trade in Trade.objects.order_by("id")]
+
+
+def test_a_day(exchange_day):
+    day, venue = exchange_day, exchange_day.venue
+    venue.change("AAPL", settlement_days=1, volatility_band=Decimal("0.02"), reference_price=Decimal(100))
+
+    assert day.phase() == "CLOSED"
+    assert day.refused("ann BUY 1 AAPL @ 100") == "market_closed"
+    day.check()
+
+    day.at("2026-11-23 14:00")
+    assert day.phase() == "PRE_OPEN"
+    day_order = venue.order("ann BUY 30 AAPL @ 101 DAY")
+    venue.order("cid BUY 20 AAPL @ 100")
+    venue.order("bob SELL 40 AAPL @ 99")
+    only = venue.order("bob SELL 5 AAPL @ 103 AUC")
+    assert (Trade.objects.count(), venue.book()) == (0, "30@101 20@100 | 40@99 5@103")
+    assert day.refused("cid SELL 1 AAPL MARKET") == "auction_phase"
+    assert day.refused("ann SELL 1 AAPL @ 101") == "self_trade"
+    day.check()
+
+    day.at("2026-11-23 14:30")
+    assert (day.phase(), prices(day)) == ("CONTINUOUS", ["30@100", "10@100"])
+    assert (day.status(day_order), day.status(only)) == ("FILLED 30/30", "EXPIRED 0/5")
+    assert venue.stored(only)["reason"] == "auction_ended"
+    assert day.refused("bob SELL 5 AAPL @ 103 AUC") == "auction_only"
+    day.check()
+
+    venue.change("AAPL", status="HALTED")
+    assert day.refused("bob SELL 5 AAPL @ 100") == "market_halted"
+    day.at("2026-11-23 14:40")
+    venue.change("AAPL", status="OPEN")
+    day.check()
+
+    venue.order("bob SELL 10 AAPL @ 101")
+    venue.order("bob SELL 10 AAPL @ 104")
+    jump = venue.order("ann BUY 15 AAPL @ 104 DAY")
+    assert (day.phase(), day.status(jump)) == ("AUCTION", "OPEN 0/15")
+    day.at("2026-11-23 14:42")
+    # 15 trade at 104, 10 at 101 to 103: most trades at 104, the ask surplus of 5 does not matter.
+    assert (day.phase(), day.status(jump), prices(day)[2:]) == ("CONTINUOUS", "FILLED 15/15", ["10@104", "5@104"])
+    day.check()
+
+    day.at("2026-11-23 20:50")
+    assert day.phase() == "CLOSING"
+    last = venue.order("ann BUY 8 AAPL @ 104 DAY")
+    rest = venue.order("cid BUY 1 AAPL @ 95 DAY")
+    stays = venue.order("cid BUY 1 AAPL @ 94")
+    day.at("2026-11-23 21:00")
+    assert day.phase() == "CLOSED"
+    assert [day.status(order) for order in (last, rest, stays)] == ["EXPIRED 5/8", "EXPIRED 0/1", "OPEN 0/1"]
+    assert prices(day)[-1] == "5@104"
+    assert venue.cancel("cid", stays)["status"] == "CANCELLED"
+    day.check()
+
+    assert Settlement.objects.filter(settled_at=None).count() == Trade.objects.count() == 5
+    day.at("2026-11-24 21:00")
+    assert not Settlement.objects.filter(settled_at=None).exists()
+    assert venue.funds("bob", "AAPL") == "9940+0"
+
+
+def test_a_venue_that_was_down_over_close_and_open_catches_up_before_anything_new(exchange_day):
+    day, venue = exchange_day, exchange_day.venue
+    day.at("2026-11-23 20:00")
+    stale = venue.order("ann BUY 10 AAPL @ 100 DAY")
+    rest = venue.order("ann BUY 5 AAPL @ 99")
+    sequencer.stop()
+    day.at("2026-11-24 15:00", look=False)
+    # Nobody noticed that the day had ended; the first command of the next one does.
+    assert venue.order("bob SELL 7 AAPL @ 98")["filled_quantity"] == "5"
+    assert (day.status(stale), day.status(rest)) == ("EXPIRED 0/10", "FILLED 5/5")
+    kinds = BookCommand.objects.order_by("sequence").values_list("kind", "command__phase")
+    phases = [phase for kind, phase in kinds if kind == "PHASE"]
+    assert phases == ["CLOSED", *2 * ["PRE_OPEN", "CONTINUOUS", "CLOSING", "CLOSED"]][:7]
+    assert clockwork.due_markets(day.moment("2026-11-24 15:00")) == set()
+
+
+def test_another_process_follows_the_session_by_the_journal(exchange_day):
+    """The live book of this process is thrown away in the midst of a call phase; what it loads collects as well."""
+    day, venue = exchange_day, exchange_day.venue
+    day.at("2026-11-23 14:10")
+    venue.order("ann BUY 10 AAPL @ 101")
+    venue.order("bob SELL 10 AAPL @ 99")
+    sequencer.stop()
+    venue.order("cid SELL 10 AAPL @ 98")
+    assert venue.book() == "10@101 | 10@98 10@99"
+    day.at("2026-11-23 14:30")
+    assert prices(day) == ["10@98"]
+
+
+def test_an_order_in_a_call_phase_may_be_amended_and_cancelled(exchange_day):
+    day, venue = exchange_day, exchange_day.venue
+    day.at("2026-11-23 14:10")
+    first = venue.order("ann BUY 10 AAPL @ 99")
+    venue.order("bob SELL 10 AAPL @ 100")
+    assert venue.amend("ann", first, price=101)["status"] == "OPEN"
+    assert venue.book() == "10@101 | 10@100"
+    assert venue.amend("ann", first, quantity=4)["remaining_quantity"] == "4"
+    venue.cancel("ann", first)
+    day.at("2026-11-23 14:30")
+    assert (prices(day), venue.book()) == ([], "| 10@100")
+
+
+def test_without_a_calendar_again_it_trades_around_the_clock(exchange_day):
+    day, venue = exchange_day, exchange_day.venue
+    day.at("2026-11-23 14:10")
+    venue.order("ann BUY 10 AAPL @ 101")
+    venue.order("bob SELL 10 AAPL @ 99")
+    venue.change("AAPL", calendar=None)
+    day.at("2026-11-23 14:11")
+    assert (day.phase(), len(prices(day))) == ("CONTINUOUS", 1)
+
+
+def test_a_closed_market_takes_no_amendment(exchange_day):
+    day, venue = exchange_day, exchange_day.venue
+    day.at("2026-11-23 14:10")
+    order = venue.order("ann BUY 10 AAPL @ 99")
+    day.at("2026-11-23 22:00")
+    with pytest.raises(MarketClosed):
+        venue.amend("ann", order, quantity=4)

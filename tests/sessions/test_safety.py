@@ -1,0 +1,156 @@
+"""The safety nets: halts by rule, typing errors, floods, and the kill switch."""
+
+from decimal import Decimal
+
+import pytest
+
+from accounts.models import Account
+from exchange import kill_switch, orders
+from exchange.commands import AccountInactive
+from marketdata.models import Market
+from marketdata.refusals import Refusal
+
+
+class TestTypingErrors:
+    @pytest.mark.parametrize(
+        ("sentence", "terms", "code"),
+        [
+            ("ann BUY 100 AAPL @ 100", {}, None),
+            ("ann BUY 101 AAPL @ 100", {}, "order_too_large"),
+            ("ann BUY 101 AAPL MARKET", {}, "order_too_large"),
+            ("ann BUY 0 AAPL MARKET", {"quote_quantity": Decimal(10_001)}, "order_too_large"),
+            ("ann BUY 0 AAPL MARKET", {"quote_quantity": Decimal(10_000)}, None),
+            ("ann BUY 101 AAPL @ 100 IOC", {}, "order_too_large"),
+        ],
+    )
+    def test_no_order_is_larger_than_the_market_takes(self, day, sentence, terms, code):
+        day.venue.order("bob SELL 200 AAPL @ 100")
+        day.venue.change("AAPL", max_notional=Decimal(10_000))
+        if code is None:
+            assert day.venue.order(sentence, **terms)["status"] == "FILLED"
+        else:
+            assert day.refused(sentence, **terms) == code
+
+    def test_nor_can_it_be_amended_to_be(self, day):
+        day.venue.change("AAPL", max_notional=Decimal(10_000))
+        order = day.venue.order("ann BUY 100 AAPL @ 100")
+        with pytest.raises(Refusal) as caught:
+            day.venue.amend("ann", order, quantity=101)
+        assert caught.value.code == "order_too_large"
+
+
+class TestFloods:
+    def test_orders_and_amendments_are_counted_against_trades(self, day):
+        day.venue.change("AAPL", max_order_ratio=3)
+        order = day.venue.order("ann BUY 1 AAPL @ 100")
+        day.venue.amend("ann", order, quantity=2)
+        day.venue.cancel("ann", order)
+        day.venue.order("ann BUY 1 AAPL @ 100")
+        assert day.refused("ann BUY 1 AAPL @ 100") == "order_ratio_exceeded"
+        assert day.venue.order("bob SELL 1 AAPL @ 100")["status"] == "FILLED"
+        day.venue.order("ann BUY 1 AAPL @ 99")  # a trade gives room for three more
+        day.at("2026-11-24 12:00")
+        for _ in range(3):
+            day.venue.order("ann BUY 1 AAPL @ 98")
+        assert day.refused("ann BUY 1 AAPL @ 98") == "order_ratio_exceeded"
+
+
+class TestKillSwitch:
+    def test_it_cancels_everything_and_refuses_what_is_new(self, day):
+        account = day.venue.accounts["ann"].id
+        order = day.venue.order("ann BUY 1 AAPL @ 100")
+        day.venue.order("ann BUY 1 AAPL @ 99 DAY")
+        assert kill_switch.pull(account_id=account, by=kill_switch.OWNER) == 2
+        assert day.status(order) == "CANCELLED 0/1"
+        assert day.venue.funds("ann", "USD") == "1000000+0"
+        assert day.refused("ann BUY 1 AAPL @ 100") == "account_inactive"
+        assert kill_switch.pull(account_id=account, by=kill_switch.OWNER) == 0
+        kill_switch.reset(account_id=account, by=kill_switch.OWNER)
+        assert day.venue.order("ann BUY 1 AAPL @ 100")["status"] == "OPEN"
+
+    def test_it_reaches_into_a_halted_market(self, day):
+        order = day.venue.order("ann BUY 1 AAPL @ 100")
+        day.venue.change("AAPL", status="HALTED")
+        kill_switch.pull(account_id=day.venue.accounts["ann"].id, by=kill_switch.OPERATOR)
+        assert day.status(order) == "CANCELLED 0/1"
+
+    def test_nobody_amends_through_it(self, day):
+        account = day.venue.accounts["ann"]
+        order = day.venue.order("ann BUY 1 AAPL @ 100")
+        Account.objects.filter(pk=account.id).update(stopped_by="OWNER")
+        with pytest.raises(AccountInactive):
+            day.venue.amend("ann", order, quantity=2)
+        assert orders.cancel(account_id=account.id, order_id=order["id"])["status"] == "CANCELLED"
+
+    def test_what_an_operator_has_pulled_only_an_operator_resets(self, day):
+        account = day.venue.accounts["ann"].id
+        kill_switch.pull(account_id=account, by=kill_switch.OPERATOR)
+        kill_switch.pull(account_id=account, by=kill_switch.OWNER)
+        with pytest.raises(kill_switch.StoppedByOperator):
+            kill_switch.reset(account_id=account, by=kill_switch.OWNER)
+        assert kill_switch.state(account) == "OPERATOR"
+        kill_switch.reset(account_id=account, by=kill_switch.OPERATOR)
+        assert kill_switch.state(account) == ""
+
+
+class TestInterruptions:
+    """The last price is 100, the band 2 %, the auction two minutes."""
+
+    @pytest.fixture
+    def jumpy(self, day):
+        day.venue.change("AAPL", volatility_band=Decimal("0.02"))
+        day.venue.order("ann BUY 1 AAPL @ 100")
+        day.venue.order("bob SELL 1 AAPL @ 100")
+        for price in (101, 102, 103, 104):
+            day.venue.order(f"bob SELL 10 AAPL @ {price}")
+        return day
+
+    def test_within_the_band_nothing_happens(self, jumpy):
+        assert jumpy.venue.order("ann BUY 20 AAPL @ 102")["filled_quantity"] == "20"
+        assert jumpy.phase() == "CONTINUOUS"
+
+    def test_an_order_that_would_jump_rests_and_an_auction_begins(self, jumpy):
+        order = jumpy.venue.order("ann BUY 25 AAPL @ 103")
+        assert (order["status"], order["filled_quantity"]) == ("OPEN", "0")
+        assert jumpy.phase() == "AUCTION"
+        assert jumpy.refused("cid BUY 1 AAPL MARKET") == "auction_phase"
+        assert jumpy.refused("cid BUY 1 AAPL @ 105 IOC") == "auction_phase"
+
+    @pytest.mark.parametrize("sentence", ["ann BUY 25 AAPL @ 103 IOC", "ann BUY 25 AAPL MARKET"])
+    def test_one_that_cannot_rest_is_refused(self, jumpy, sentence):
+        assert jumpy.refused(sentence) == "volatility_interruption"
+        assert jumpy.phase() == "AUCTION"
+        assert jumpy.venue.funds("ann", "USD").endswith("+0")
+
+    def test_so_is_an_amendment(self, jumpy):
+        order = jumpy.venue.order("ann BUY 25 AAPL @ 99")
+        with pytest.raises(Refusal) as caught:
+            jumpy.venue.amend("ann", order, price=103)
+        assert caught.value.code == "volatility_interruption"
+        assert jumpy.phase() == "AUCTION"
+
+    def test_the_auction_ends_it(self, jumpy):
+        order = jumpy.venue.order("ann BUY 25 AAPL @ 103")
+        jumpy.at("2026-11-23 12:01:59")
+        assert jumpy.phase() == "AUCTION"
+        jumpy.at("2026-11-23 12:02")
+        assert jumpy.phase() == "CONTINUOUS"
+        stored = jumpy.venue.stored(order)
+        assert (stored["filled_quantity"], stored["average_price"]) == ("25", "103")
+        assert jumpy.venue.order("cid BUY 1 AAPL MARKET")["average_price"] == "103"
+
+    def test_one_too_many_halts_the_market(self, jumpy):
+        jumpy.venue.change("AAPL", max_interruptions=2)
+        jumpy.venue.order("ann BUY 25 AAPL @ 103")
+        jumpy.at("2026-11-23 12:02")
+        jumpy.venue.order("bob SELL 5 AAPL @ 107")
+        assert jumpy.refused("cid BUY 20 AAPL @ 107") == "market_halted"
+        market = Market.objects.get(symbol="AAPL")
+        assert (market.status, market.status_reason) == ("HALTED", "by rule: 2 volatility interruptions in a day")
+        jumpy.at("2026-11-23 13:00")
+        assert jumpy.phase() == "AUCTION"
+        market.status = "OPEN"
+        market.save(update_fields=["status"])
+        assert market.status_reason == ""
+        jumpy.at("2026-11-23 13:01")
+        assert jumpy.phase() == "CONTINUOUS"

@@ -1,0 +1,131 @@
+"""Deferred settlement: binding at once, delivered later, reserved in between; average costs and audit follow."""
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from accounts import holdings_proof
+from accounts.models import Account, Journal
+from exchange import deferred
+from exchange.models import Settlement, Trade
+from marketdata import clock
+
+
+@pytest.fixture
+def later(day):
+    """AAPL settles T+2; fees are 0.1 % for each side. It is Monday."""
+    day.venue.change("AAPL", settlement_days=2)
+    return day
+
+
+def trade(day, quantity: int = 10, price: int = 100) -> int:
+    day.venue.order(f"bob SELL {quantity} AAPL @ {price}")
+    day.venue.order(f"ann BUY {quantity} AAPL @ {price}")
+    return Trade.objects.latest("id").id
+
+
+def both(day) -> tuple[str, ...]:
+    return tuple(day.venue.funds(name, asset) for name in ("ann", "bob") for asset in ("USD", "AAPL"))
+
+
+BEFORE = ("1000000+0", "10000+0", "1000000+0", "10000+0")
+HELD = ("998999+1001", "10000+0", "1000000+0", "9990+10")
+AFTER = ("998999+0", "10010+0", "1000999+0", "9990+0")
+
+
+def test_both_legs_are_reserved_until_the_day(later):
+    trade(later)
+    assert both(later) == HELD
+    assert (later.venue.fees("AAPL"), Journal.objects.filter(kind="TRADE").count()) == ("0", 0)
+    later.check()
+    later.at("2026-11-25 23:59:59")
+    assert both(later) == HELD
+    later.at("2026-11-26 00:00")
+    assert both(later) == AFTER
+    assert later.venue.fees("AAPL") == "2"
+    later.at("2026-11-27 00:00")
+    assert both(later) == AFTER
+
+
+def test_with_a_calendar_it_is_due_at_the_close_of_the_nth_session(later):
+    later.sessions(holidays={"2026-11-24": None})
+    later.at("2026-11-23 15:00")
+    trade(later)
+    assert Settlement.objects.get().due_at == later.moment("2026-11-26 21:00")
+
+
+def test_what_is_reserved_cannot_be_sold_again(later):
+    trade(later)
+    assert later.refused("bob SELL 9991 AAPL @ 100") == "insufficient_funds"
+    assert later.refused("ann SELL 10001 AAPL @ 100") == "insufficient_funds"
+
+
+def test_a_market_order_reserves_its_leg_too(later):
+    later.venue.order("bob SELL 10 AAPL @ 100")
+    assert later.venue.order("ann BUY 10 AAPL MARKET")["status"] == "FILLED"
+    assert both(later) == HELD
+
+
+def test_an_order_below_its_limit_gets_the_difference_back_at_once(later):
+    later.venue.order("bob SELL 10 AAPL @ 100")
+    later.venue.order("ann BUY 10 AAPL @ 105")
+    assert both(later) == HELD
+
+
+def test_by_hand_it_settles_before_its_day_and_once(later):
+    number = trade(later)
+    deferred.settle(number, by_hand=True)
+    assert both(later) == AFTER
+    with pytest.raises(deferred.AlreadySettled):
+        deferred.settle(number, by_hand=True)
+    assert Settlement.objects.get().settled_at == clock.now()
+
+
+def test_a_trade_that_settled_at_once_cannot_be_settled(day):
+    number = trade(day)
+    with pytest.raises(deferred.NotDeferred):
+        deferred.settle(number)
+
+
+def test_a_blocked_account_is_an_operators_case_and_nothing_is_lost(later):
+    number = trade(later)
+    Account.objects.filter(pk=later.venue.accounts["ann"].id).update(is_active=False)
+    later.at("2026-11-26 00:00")
+    row = Settlement.objects.get()
+    assert (row.settled_at, "not active" in row.error) == (None, True)
+    assert both(later) == HELD
+    later.check()
+    deferred.settle(number, by_hand=True)
+    assert both(later) == AFTER
+    assert Settlement.objects.get().error == ""
+
+
+def test_a_rebate_waits_for_settlement_as_well(later):
+    later.venue.change("AAPL", maker_fee="-0.0005", taker_fee="0.001")
+    number = trade(later)
+    later.check()
+    deferred.settle(number)
+    assert later.venue.funds("bob", "USD") == "1001000.5+0"
+    assert later.venue.fees("AAPL") == "0.5"
+
+
+def test_average_costs_count_from_settlement_on(later):
+    first, second = trade(later, 10, 100), trade(later, 10, 110)
+    later.venue.order("ann SELL 5 AAPL @ 110")
+    later.venue.order("cid BUY 5 AAPL @ 110")
+    deferred.settle(second)
+    deferred.settle(Trade.objects.latest("id").id)
+    deferred.settle(first)
+    assert list(holdings_proof.differences()) == []
+
+
+def test_what_is_to_come_and_to_go(later):
+    trade(later)
+    usd, aapl = (later.venue.assets[symbol].id for symbol in ("USD", "AAPL"))
+    buyer, seller = (deferred.unsettled(later.venue.accounts[name].id) for name in ("ann", "bob"))
+    assert (buyer[aapl], buyer[usd]) == ({"to_receive": 10, "to_deliver": 0}, {"to_receive": 0, "to_deliver": 1001})
+    assert (seller[usd], seller[aapl]) == ({"to_receive": 999, "to_deliver": 0}, {"to_receive": 0, "to_deliver": 10})
+
+
+def test_only_a_spot_market_settles_later(later):
+    with pytest.raises(ValidationError):
+        later.venue.market("AAPL_M", base="AAPL", quote="USD", kind="MARGIN", settlement_days=1)

@@ -1,0 +1,76 @@
+"""Over sockets: cancelling what is open when one ends, and the indicative price of an auction."""
+
+import pytest
+
+from exchange.models import Order
+from exchange.streams import last_wishes
+from tests.sessions.conftest import day
+from tests.streams.conftest import server, token_of
+from tests.streams.support import wait_until
+
+__all__ = ["day", "server", "token_of"]
+
+
+@pytest.fixture
+def connect(server, token_of):
+    """An authenticated socket of ann's, its snapshot read."""
+    opened = []
+
+    def make():
+        client = server.client("/ws/user/")
+        opened.append(client)
+        client.send({"type": "authenticate", "token": token_of("ann")})
+        assert client.next()["type"] == "snapshot"
+        return client
+
+    yield make
+    for client in opened:
+        client.close()
+
+
+def test_what_is_open_is_cancelled_when_the_socket_ends(venue, connect):
+    venue.trader("ann", USD=1000)
+    order = venue.order("ann BUY 1 AAPL @ 100")
+    plain, wishing = connect(), connect()
+    wishing.send({"type": "cancel_on_disconnect", "on": True})
+    assert wishing.next() == {"type": "cancel_on_disconnect", "on": True}
+    plain.close()
+    wishing.send({"type": "place", "id": 1, "symbol": "AAPL", "side": "buy", "price": "99", "quantity": 1})
+    wishing.close()
+    wait_until(lambda: not Order.objects.filter(status="OPEN").exists(), "no open orders")
+    assert venue.stored(order)["status"] == "CANCELLED"
+    assert venue.funds("ann", "USD") == "1000+0"
+
+
+def test_it_can_be_taken_back(venue, server, connect):
+    venue.trader("ann", USD=1000)
+    client = connect()
+    for on in (True, False):
+        client.send({"type": "cancel_on_disconnect", "on": on})
+        assert client.next()["on"] is on
+    client.send({"type": "cancel_on_disconnect", "on": 1})
+    assert client.next()["type"] == "error"
+    order = venue.order("ann BUY 1 AAPL @ 100")
+    client.close()
+    wait_until(lambda: server.open_connections() == 0, "the server to notice")
+    assert not last_wishes._tasks
+    assert venue.stored(order)["status"] == "OPEN"
+
+
+def test_the_book_tells_the_indicative_price_while_orders_are_collected(day, server):
+    day.sessions()
+    day.at("2026-11-23 14:10")
+    client = server.client("/ws/orderbook/AAPL/")
+    snapshot = client.next()
+    nothing = {"phase": "PRE_OPEN", "until": None, "price": None, "quantity": "0", "surplus": "0"}
+    assert snapshot["auction"] == nothing
+    day.venue.order("ann BUY 10 AAPL @ 101")
+    assert client.next()["auction"] == nothing
+    day.venue.order("bob SELL 4 AAPL @ 99")
+    update = client.next()
+    assert update["auction"] == {**nothing, "price": "101", "quantity": "4", "surplus": "6"}
+    day.at("2026-11-23 14:30")
+    opened = client.next()
+    assert "auction" not in opened
+    assert (opened["bids"], opened["asks"]) == ([["101", "6"]], [["99", "0"]])
+    client.close()

@@ -1,0 +1,59 @@
+"""Settings that are none: one line that says what is expected, and no traceback."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from config import environment
+from tests.tooling.support import ROOT
+
+#: variable, what it is set to, words of the answer
+WRONG = [
+    ("PORT", "abc", "PORT must be a whole number from 0 to 65,535, not 'abc'."),
+    ("PORT", "70000", "PORT must be a whole number from 0 to 65,535"),
+    ("WORKERS", "-1", "WORKERS must be a whole number from 0 to 256"),
+    ("WORKERS", "1.5", "WORKERS must be a whole number"),
+    ("SIMULATOR_SPEED", "fast", "SIMULATOR_SPEED must be a number above 0"),
+    ("LOG_FORMAT", "xml", "LOG_FORMAT must be one of text, json"),
+    ("KEEP_JOURNAL_DAYS", "0", "KEEP_JOURNAL_DAYS must be a whole number from 1"),
+]
+#: function, its arguments, what the variable is set to, what is read
+READ = [
+    (environment.whole, (7,), None, 7),
+    (environment.whole, (7,), "", 7),
+    (environment.whole, (7,), " 12 ", 12),
+    (environment.seconds, (5,), "0.5", 0.5),
+    (environment.choice, ("text", "json"), "JSON", "json"),
+    (environment.choice, ("text", "json"), None, "text"),
+    (environment.flag, (True,), "off", False),
+    (environment.flag, (True,), "", True),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), WRONG)
+def test_one_line(name, value, words):
+    command = [sys.executable, "-c", "import config.settings"]
+    answer = subprocess.run(command, cwd=ROOT, env=os.environ | {name: value}, capture_output=True, text=True)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(words) and answer.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("function", "arguments", "value", "expected"), READ)
+def test_read(monkeypatch, function, arguments, value, expected):
+    monkeypatch.delenv("A_SETTING", raising=False)
+    if value is not None:
+        monkeypatch.setenv("A_SETTING", value)
+    assert function("A_SETTING", *arguments) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, 30), ("", 30), ("never", None), ("Never", None), ("3", 3)])
+def test_days(monkeypatch, value, expected):
+    monkeypatch.delenv("A_SETTING", raising=False)
+    if value is not None:
+        monkeypatch.setenv("A_SETTING", value)
+    assert environment.days("A_SETTING", 30, least=2) == expected
+    monkeypatch.setenv("A_SETTING", "1")
+    with pytest.raises(SystemExit):
+        environment.days("A_SETTING", 30, least=2)

@@ -1,0 +1,169 @@
+"""Orders that wait for a price: what they hold, when they go, and what becomes of them."""
+
+from decimal import Decimal
+
+import pytest
+
+from accounts.models import AccountEvent
+from exchange import audit
+from exchange.audit.replay import replay
+from exchange.sequencer import sequencer
+from marketdata.models import Market
+from marketdata.refusals import Refusal
+
+
+@pytest.fixture
+def market(venue):
+    """Traded at 100 last; mia makes a market of 5 at each tick of a dollar from 95 to 105."""
+    venue.trader("mia", USD=1_000_000, AAPL=10_000)
+    venue.trader("ann", USD=100_000, AAPL=100)
+    venue.trader("bob", USD=100_000, AAPL=1_000)
+    for step in range(1, 6):
+        venue.order(f"mia BUY 5 AAPL @ {100 - step}")
+        venue.order(f"mia SELL 5 AAPL @ {100 + step}")
+    venue.order("mia SELL 1 AAPL @ 100")
+    venue.order("bob BUY 1 AAPL @ 100")
+    yield venue
+    assert [finding for finding in audit.run() if finding.violations] == []
+    for row in Market.objects.all():
+        assert replay(row.id).difference is None
+
+
+def state(venue, order) -> str:
+    row = venue.stored(order)
+    return " ".join(filter(None, (row["status"], row["filled_quantity"], row["reason"])))
+
+
+class TestWaiting:
+    def test_a_stop_waits_with_its_funds_set_aside(self, market):
+        order = market.order("ann SELL 10 AAPL", type="STOP_LOSS", stop_price=Decimal(97))
+        assert (order["status"], order["stop_price"], order["price"], order["reserved"]) == (
+            "PENDING", "97", "87.3", "10",
+        )  # fmt: skip
+        assert market.funds("ann", "AAPL") == "90+10"
+        assert "97" in market.book() and market.cancel("ann", order)["status"] == "CANCELLED"
+        assert market.funds("ann", "AAPL") == "100+0"
+
+    def test_a_stop_buy_holds_what_it_costs_at_its_protection_price(self, market):
+        order = market.order("ann BUY 10 AAPL", type="STOP_LOSS", stop_price=Decimal(103))
+        assert (order["price"], order["reserved"]) == ("113.3", "1134.133")
+        assert market.funds("ann", "USD") == "98865.867+1134.133"
+
+    @pytest.mark.parametrize(
+        ("sentence", "terms", "code"),
+        [
+            ("ann SELL 1 AAPL", {"type": "STOP_LOSS", "stop_price": 100}, "stop_would_trigger"),
+            ("ann SELL 1 AAPL", {"type": "STOP_LOSS", "stop_price": 101}, "stop_would_trigger"),
+            ("ann BUY 1 AAPL", {"type": "STOP_LOSS", "stop_price": 99}, "stop_would_trigger"),
+            ("ann BUY 1 AAPL", {"type": "TAKE_PROFIT", "stop_price": 101}, "stop_would_trigger"),
+            ("ann SELL 1 AAPL", {"type": "TAKE_PROFIT", "stop_price": 99}, "stop_would_trigger"),
+            ("ann SELL 1 AAPL @ 80", {"type": "STOP_LIMIT", "stop_price": 97}, "price_out_of_band"),
+            ("ann SELL 1 AAPL", {"type": "STOP_LOSS", "stop_price": "97.001"}, "bad_tick_size"),
+            ("ann SELL 1 AAPL", {"type": "STOP_LOSS"}, "invalid"),
+            ("ann SELL 1 AAPL @ 97", {"type": "STOP_LOSS", "stop_price": 97}, "invalid"),
+            ("ann SELL 1 AAPL", {"type": "STOP_LIMIT", "stop_price": 97}, "invalid"),
+            ("ann SELL 1 AAPL @ 97", {"stop_price": 97}, "invalid"),
+            ("ann SELL 1 AAPL", {"type": "TRAILING_STOP"}, "invalid"),
+            ("ann SELL 1 AAPL", {"type": "TRAILING_STOP", "trail_amount": 1, "trail_percent": 1}, "invalid"),
+            ("ann SELL 1 AAPL", {"type": "TRAILING_STOP", "trail_amount": 100}, "bad_trail"),
+            ("ann SELL 1 AAPL", {"type": "TRAILING_STOP", "trail_percent": 100}, "bad_trail"),
+            ("ann SELL 101 AAPL", {"type": "STOP_LOSS", "stop_price": 97}, "insufficient_funds"),
+            ("ann BUY 1000 AAPL", {"type": "STOP_LOSS", "stop_price": 103}, "insufficient_funds"),
+        ],
+    )
+    def test_refusals(self, market, sentence, terms, code):
+        prices = {name: Decimal(value) for name, value in terms.items() if name != "type"}
+        kind = {"type": terms["type"]} if "type" in terms else {}
+        assert market.refused(sentence, **kind, **prices) == code
+        assert market.funds("ann", "USD") == "100000+0"
+
+    def test_it_cannot_be_amended(self, market):
+        order = market.order("ann SELL 10 AAPL", type="STOP_LOSS", stop_price=Decimal(97))
+        with pytest.raises(Refusal) as caught:
+            market.amend("ann", order, quantity=5)
+        assert (caught.value.code, caught.value.status) == ("order_pending", 409)
+
+
+class TestTriggered:
+    def test_by_the_trade_that_reaches_the_stop_and_in_its_transaction(self, market):
+        order = market.order("ann SELL 10 AAPL", type="STOP_LOSS", stop_price=Decimal(98))
+        market.order("bob SELL 9 AAPL @ 98")
+        assert state(market, order) == "FILLED 10"
+        assert [fill["price"] for fill in market.stored(order)["fills"]] == ["98", "97", "96"]
+        assert market.funds("ann", "AAPL") == "90+0"
+
+    def test_not_before(self, market):
+        order = market.order("ann SELL 10 AAPL", type="STOP_LOSS", stop_price=Decimal(98))
+        market.order("bob SELL 4 AAPL @ 99")
+        assert state(market, order) == "PENDING 0"
+
+    @pytest.mark.parametrize(
+        ("sentence", "terms", "push", "expected"),
+        [
+            ("ann BUY 5 AAPL", {"type": "STOP_LOSS", "stop_price": 102}, "bob BUY 6 AAPL @ 102", "FILLED 5"),
+            ("ann SELL 3 AAPL", {"type": "TAKE_PROFIT", "stop_price": 102}, "bob BUY 6 AAPL @ 102", "FILLED 3"),
+            ("ann BUY 3 AAPL", {"type": "TAKE_PROFIT", "stop_price": 98}, "bob SELL 6 AAPL @ 98", "FILLED 3"),
+            ("ann SELL 9 AAPL @ 98", {"type": "STOP_LIMIT", "stop_price": 98},
+             "bob SELL 6 AAPL @ 98", "PARTIALLY_FILLED 4"),
+            ("ann SELL 3 AAPL @ 103", {"type": "TAKE_PROFIT_LIMIT", "stop_price": 102},
+             "bob BUY 6 AAPL @ 102", "OPEN 0"),
+            ("ann SELL 9 AAPL @ 98", {"type": "STOP_LIMIT", "stop_price": 98, "time_in_force": "FOK"},
+             "bob SELL 6 AAPL @ 98", "EXPIRED 0 cannot_fill"),
+            ("ann SELL 3 AAPL @ 97", {"type": "STOP_LIMIT", "stop_price": 98, "post_only": True},
+             "bob SELL 6 AAPL @ 98", "EXPIRED 0 would_take"),
+        ],
+    )  # fmt: skip
+    def test_each_type(self, market, sentence, terms, push, expected):
+        terms = {n: Decimal(v) if n == "stop_price" else v for n, v in terms.items()}
+        order = market.order(sentence, **terms)
+        market.order(push)
+        assert state(market, order) == expected
+
+    def test_beyond_its_protection_it_gives_back_what_it_held(self, market):
+        order = market.order("ann SELL 10 AAPL", type="STOP_LOSS", stop_price=Decimal(96))
+        market.order("bob SELL 25 AAPL @ 95")
+        assert state(market, order) == "EXPIRED 0 no_liquidity"
+        assert market.funds("ann", "AAPL") == "100+0"
+
+    def test_a_cascade_goes_by_stop_then_id(self, market):
+        late = market.order("ann SELL 5 AAPL", type="STOP_LOSS", stop_price=Decimal(97))
+        second = market.order("bob SELL 5 AAPL", type="STOP_LOSS", stop_price=Decimal(98))
+        first = market.order("ann SELL 5 AAPL", type="STOP_LOSS", stop_price=Decimal(98))
+        market.order("bob SELL 6 AAPL @ 98")
+        found = [(f["price"], f["quantity"]) for o in (second, first, late) for f in market.stored(o)["fills"]]
+        assert found == [("98", "4"), ("97", "1"), ("97", "4"), ("96", "1"), ("96", "4"), ("95", "1")]
+
+    def test_everybody_hears_of_it(self, market):
+        order = market.order("ann SELL 2 AAPL", type="STOP_LOSS", stop_price=Decimal(98))
+        market.order("bob SELL 6 AAPL @ 98")
+        rows = AccountEvent.objects.filter(account=market.accounts["ann"]).order_by("first_sequence")
+        events = [event for row in rows for event in row.events if event["type"] == "order"]
+        assert [event["order"]["status"] for event in events if event["order"]["id"] == order["id"]] == [
+            "PENDING", "FILLED",
+        ]  # fmt: skip
+
+
+class TestTrailing:
+    def test_the_stop_follows_the_price_up_and_stays(self, market):
+        order = market.order("ann SELL 2 AAPL", type="TRAILING_STOP", trail_amount=Decimal(2))
+        assert order["stop_price"] == "98"
+        market.order("bob BUY 12 AAPL @ 103")
+        assert market.stored(order)["stop_price"] == "101"
+        market.order("bob SELL 1 AAPL @ 103")
+        market.order("ann BUY 1 AAPL @ 103")
+        market.order("bob BUY 1 AAPL @ 101")
+        market.order("mia SELL 1 AAPL @ 101")
+        assert state(market, order).split()[0] in ("FILLED", "EXPIRED")
+
+    def test_by_percent_for_a_buy(self, market):
+        order = market.order("ann BUY 2 AAPL", type="TRAILING_STOP", trail_percent=Decimal("2.5"))
+        assert (order["stop_price"], order["trail_percent"]) == ("102.5", "2.5")
+        market.order("bob SELL 6 AAPL @ 98")
+        assert market.stored(order)["stop_price"] == "100.45"
+
+    def test_a_process_that_starts_anew_knows_where_it_was(self, market):
+        order = market.order("ann SELL 2 AAPL", type="TRAILING_STOP", trail_amount=Decimal(2))
+        market.order("bob BUY 12 AAPL @ 103")
+        sequencer.stop()
+        market.order("bob SELL 6 AAPL @ 99")
+        assert state(market, order) == "FILLED 2"
