@@ -38,8 +38,16 @@ POINTS = 1_000
 TAKE = """
 WITH prices AS (SELECT * FROM unnest(%(assets)s::bigint[], %(prices)s::numeric[]) AS p (asset_id, price)),
 worth AS (
-    SELECT b.account_id, sum(round((b.available + b.reserved) * p.price, %(decimals)s)) AS equity
-    FROM accounts_balance b LEFT JOIN prices p USING (asset_id) GROUP BY b.account_id
+    SELECT account_id, sum(value) AS equity FROM (
+        SELECT b.account_id, round((b.available + b.reserved) * p.price, %(decimals)s) AS value
+        FROM accounts_balance b LEFT JOIN prices p USING (asset_id)
+        UNION ALL
+        SELECT o.account_id, round((o.quantity * c.contract_size * k.price - o.cost) * p.price, %(decimals)s)
+        FROM accounts_position o JOIN marketdata_market m ON m.id = o.market_id
+        JOIN marketdata_contract c ON c.market_id = m.id JOIN marketdata_mark k ON k.market_id = m.id
+        LEFT JOIN prices p ON p.asset_id = m.quote_id
+        WHERE o.closed_at IS NULL
+    ) each_value GROUP BY account_id
 )
 INSERT INTO accounts_equitysnapshot (account_id, quote_id, taken_at, equity, paid_in, last_movement_id)
 SELECT a.id, %(quote)s, %(moment)s, COALESCE(worth.equity, 0), COALESCE(last.paid_in, 0) + COALESCE(fresh.value, 0),

@@ -255,7 +255,7 @@ class Sheet:
         lines = [
             (account, asset, units.text(amount, self.scales[asset].decimals), journal)
             for journal, (kind, *_, rows) in zip(journal_ids, self.journals, strict=True)
-            if kind != Journal.Kind.TRADE
+            if kind not in Journal.PROFIT_AND_LOSS
             for account, asset, amount, _ in rows
             if account in self.holders and self.holders[account].is_heard
         ]

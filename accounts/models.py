@@ -36,9 +36,10 @@ class Account(models.Model):
         FEES = "FEES"
         MARKET_MAKER = "MARKET_MAKER"
         INSURANCE = "INSURANCE"
+        CLEARING = "CLEARING"
         OUTSIDE = "OUTSIDE"
 
-    HOUSE_KINDS = (Kind.FEES, Kind.MARKET_MAKER, Kind.INSURANCE, Kind.OUTSIDE)
+    HOUSE_KINDS = (Kind.FEES, Kind.MARKET_MAKER, Kind.INSURANCE, Kind.CLEARING, Kind.OUTSIDE)
 
     user = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="accounts")
     kind = models.CharField(max_length=12, choices=Kind, default=Kind.MAIN)
@@ -80,6 +81,10 @@ class Account(models.Model):
                 name="account_one_fee_account_per_market",
             ),
             models.UniqueConstraint(fields=["kind"], condition=Q(kind="OUTSIDE"), name="account_one_outside_world"),
+            models.UniqueConstraint(fields=["kind"], condition=Q(kind="INSURANCE"), name="account_one_insurance_fund"),
+            models.UniqueConstraint(
+                fields=["market"], condition=Q(kind="CLEARING"), name="account_one_clearing_per_market"
+            ),
             models.CheckConstraint(
                 condition=Q(user__isnull=False) | ~Q(kind__in=["MAIN", "SUB"]), name="account_of_a_person_has_a_user"
             ),
@@ -124,6 +129,10 @@ class Journal(models.Model):
         TRADE = "TRADE"
         TRANSFER = "TRANSFER"
         ADJUSTMENT = "ADJUSTMENT"
+        FINANCING = "FINANCING"
+
+    #: What profit is made of, not money that came or left.
+    PROFIT_AND_LOSS = (Kind.TRADE, Kind.FINANCING)
 
     kind = models.CharField(max_length=12, choices=Kind)
     reference = models.BigIntegerField(null=True, help_text="The trade's id for a TRADE.")
@@ -336,8 +345,11 @@ class EquitySnapshot(models.Model):
 from accounts.access_models import ApiKey  # noqa: E402
 from accounts.competition_models import Competition, CompetitionEntry  # noqa: E402
 from accounts.fee_models import FeeRate, FeeTier  # noqa: E402
+from accounts.financing_models import ArchivedPosition, FinancingCharge, Rollover  # noqa: E402
+from accounts.position_models import MarginSetting, Position, Shortfall  # noqa: E402
 
 __all__ = [
-    "Account", "AccountEvent", "ApiKey", "Balance", "Competition", "CompetitionEntry", "Entry", "EquitySnapshot",
-    "FeeRate", "FeeTier", "Holding", "IdempotentRequest", "Journal", "Movement", "Realization", "User", "Withdrawal",
+    "Account", "AccountEvent", "ApiKey", "ArchivedPosition", "Balance", "Competition", "CompetitionEntry", "Entry",
+    "EquitySnapshot", "FeeRate", "FeeTier", "FinancingCharge", "Holding", "IdempotentRequest", "Journal",
+    "MarginSetting", "Movement", "Position", "Realization", "Rollover", "Shortfall", "User", "Withdrawal",
 ]  # fmt: skip

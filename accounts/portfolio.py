@@ -12,7 +12,7 @@ exact), percents to PERCENT_DECIMALS, values as accounts.valuation says.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from accounts import equity, holdings
+from accounts import equity, holdings, positions
 from accounts.holdings import Pool
 from accounts.models import Account, Balance, Holding
 from accounts.valuation import EXACT_ENOUGH, Pair, Valuation, load_pairs, rounded
@@ -80,8 +80,8 @@ class Book:
         self.balances = [row for row in rows if row.total]
         self.assets = {row.asset_id: row.asset for row in self.balances}
         self._pools = self._load_pools(account_id)
-        self._bases = {pair.base for pair in self.pairs}
-        self._quotes = {pair.quote for pair in self.pairs}
+        self._bases = {pair.base for pair in self.pairs if pair.is_spot}
+        self._quotes = {pair.quote for pair in self.pairs if pair.is_spot}
         self._know({pair.quote for pair in self.pairs if pair.base in self.assets})
         self._valuations: dict[int, Valuation] = {}
 
@@ -148,7 +148,7 @@ class Book:
 
     def _usual_quote(self, asset: Asset) -> Asset | None:
         """What the asset is traded for, when it was never bought: of its markets the first."""
-        return next((self.assets[pair.quote] for pair in self.pairs if pair.base == asset.pk), None)
+        return next((self.assets[pair.quote] for pair in self.pairs if pair.base == asset.pk and pair.is_spot), None)
 
     def _line(self, balance: Balance, quote: Asset | None, quantity, bought, cost) -> Line:
         asset, nothing = balance.asset, Decimal(0)
@@ -179,7 +179,8 @@ def summary(*, account_id: int, quote: Asset) -> dict:
     cash_value = sum((value for asset, value in known.items() if is_cash[asset]), Decimal(0))
     holdings_value = sum((value for asset, value in known.items() if not is_cash[asset]), Decimal(0))
     gains = [valuation.value(line.quote.pk, line.pnl) for line in lines if line.pnl is not None]
-    total = cash_value + holdings_value
+    open_profit = _open_profit(account_id, valuation)
+    total = cash_value + holdings_value + (open_profit or 0)
     return {
         "quote": quote.symbol,
         "cash": cash,
@@ -188,11 +189,18 @@ def summary(*, account_id: int, quote: Asset) -> dict:
         "holdings_value": plain(holdings_value),
         "number_of_holdings": len({line.asset.pk for line in lines}),
         "total_value": plain(total),
-        "unrealized_pnl": plain(sum((gain for gain in gains if gain is not None), Decimal(0))),
+        "unrealized_pnl": plain(sum((gain for gain in gains if gain is not None), open_profit or Decimal(0))),
         "todays_pnl": text(equity.profit_today(account, total, valuation)),
-        "margin_equity": None,
+        "margin_equity": None if open_profit is None else plain(cash_value + open_profit),
         "unpriced": [row.asset.symbol for row in book.balances if values[row.asset_id] is None],
     }
+
+
+def _open_profit(account_id: int, valuation: Valuation) -> Decimal | None:
+    """The unrealised profit of the margin positions at their marks; None without any."""
+    profits = positions.unrealized_by_quote(account_id)
+    values = [valuation.value(quote, profit) for quote, profit in profits.items()]
+    return sum((value for value in values if value is not None), Decimal(0)) if profits else None
 
 
 def _cash_row(row: Balance, valuation: Valuation) -> dict:

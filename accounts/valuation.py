@@ -30,14 +30,18 @@ class Pair:
     base: int
     quote: int
     price: Decimal | None
+    #: Nobody owns the base of a margin market for having traded there.
+    is_spot: bool = True
 
 
 def load_pairs() -> list[Pair]:
     """All active markets. One query."""
     rows = Market.objects.filter(is_active=True).order_by("-kind", "id")
     return [
-        Pair(base, quote, last or reference)
-        for base, quote, last, reference in rows.values_list("base_id", "quote_id", "last_price", "reference_price")
+        Pair(base, quote, last or reference, kind == Market.Kind.SPOT)
+        for base, quote, last, reference, kind in rows.values_list(
+            "base_id", "quote_id", "last_price", "reference_price", "kind"
+        )
     ]
 
 

@@ -1,6 +1,6 @@
 """All benchmarks, one after the other, as one report.
 
-    python -m benchmarks [--quick] [engine http fanout candles growth accounts]
+    python -m benchmarks [--quick] [engine http fanout candles growth accounts margin]
 
 Each is a module of its own with more options (`python -m benchmarks.http --help`). `--quick` only shows that they work.
 """
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "candles": ("--candles", "20000", "--pages", "50"),
     "growth": ("--quick",),
     "accounts": ("--entries", "20000", "--requests", "20"),
+    "margin": ("--quick",),
 }
 
 

@@ -22,6 +22,7 @@ PROOFS = {
         ["tests.model", "--examples", "100", "--steps", "50"],
         ["tests.model", "--examples", "2000", "--steps", "50"],
     ),
+    "margin crash": (["tests.margin_risk", "--traders", "1100"], ["tests.margin_risk", "--traders", "11000"]),
     "load, one process": (["tests.chaos.load", "--seconds", "30"], ["tests.chaos.load", "--seconds", "600"]),
     "load, three processes": (
         ["tests.chaos.load", "--seconds", "30", "--workers", "3"],

@@ -3,12 +3,15 @@
 import asyncio
 import gc
 import logging
+import os
+from pathlib import Path
 
 from django.conf import settings
 
 from accounts import equity
 from config import stock
-from exchange import barrier, clockwork, closing
+from exchange import barrier, clockwork, closing, positions_engine
+from exchange.relay import Relay
 from exchange.sequencer import sequencer
 from marketdata import feed, metrics, threads
 
@@ -27,9 +30,14 @@ async def startup() -> None:
     from exchange.streams import lifecycle
 
     await lifecycle.start()
+    if (relay := _relay()) is not None:
+        await relay.start()
+        sequencer.relay = relay
     _tasks.append(asyncio.create_task(feed.run(), name="feed"))
     _tasks.append(asyncio.create_task(equity.run_snapshots(), name="equity"))
     _tasks.append(asyncio.create_task(closing.run(), name="competitions"))
+    _tasks.append(asyncio.create_task(positions_engine.run_updater(), name="margin-updater"))
+    _tasks.append(asyncio.create_task(positions_engine.run_engine(), name="positions-engine"))
     _tasks.append(asyncio.create_task(clockwork.run(), name="clockwork"))
     if settings.SIMULATOR:
         _tasks.append(asyncio.create_task(run_as_leader(), name="simulator"))
@@ -37,6 +45,15 @@ async def startup() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def _relay() -> Relay | None:
+    """How a child of a pool (config.worker_pool) passes commands on to its siblings; None for a process alone."""
+    directory = os.environ.get("RELAY_DIRECTORY")
+    if not directory:
+        return None
+    index, count = int(os.environ["WORKER_INDEX"]), int(os.environ["RELAY_PROCESSES"])
+    return Relay(Path(directory), index, count, sequencer.submit_here)
 
 
 async def shutdown() -> None:
@@ -49,10 +66,14 @@ async def shutdown() -> None:
     await asyncio.gather(*_tasks, return_exceptions=True)
     _tasks.clear()
     await last_wishes.finish()
+    if sequencer.relay is not None:
+        relay, sequencer.relay = sequencer.relay, None
+        await relay.stop()
     await asyncio.to_thread(sequencer.stop)
     await lifecycle.stop()
     await asyncio.to_thread(barrier.stop)
     await asyncio.to_thread(threads.stop)
+    await asyncio.to_thread(positions_engine.stop_threads)
     await asyncio.to_thread(stock.requests.stop)
 
 

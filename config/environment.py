@@ -4,6 +4,7 @@ An empty variable counts as unset everywhere.
 """
 
 import os
+from decimal import Decimal, InvalidOperation
 
 
 def flag(name: str, default: bool = False) -> bool:
@@ -37,6 +38,17 @@ def seconds(name: str, default: float) -> float:
     if not 0 < number < float("inf"):
         raise _wrong(name, text, "a number above 0")
     return number
+
+
+def ratio(name: str, default: str) -> str:
+    """A decimal above 0, as it is written."""
+    value = os.environ.get(name, "").strip() or default
+    try:
+        if not 0 < Decimal(value) < 1_000:
+            raise InvalidOperation
+    except InvalidOperation:
+        raise _wrong(name, value, "a number above 0") from None
+    return value
 
 
 def days(name: str, default: int | None, *, least: int) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import embedded, logs, secret
-from config.environment import choice, days, flag, seconds, whole, words
+from config.environment import choice, days, flag, ratio, seconds, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -222,6 +222,8 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {
         "WithdrawalStatus": "accounts.models.Withdrawal.Status",
+        "SideEnum": "exchange.models.Side",
+        "PositionSideEnum": "accounts.positions.SIDES",
         "OrderListKind": "exchange.models.ListKind",
         "MarketPhase": "marketdata.api.shapes.PHASES",
         "OrderType": "exchange.models.OrderType",
@@ -259,6 +261,9 @@ METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 FAUCET = flag("FAUCET", default=True)
 FAUCET_DAILY_LIMIT = whole("FAUCET_DAILY_LIMIT", 10_000_000)
 WITHDRAWALS_INSTANT = flag("WITHDRAWALS_INSTANT", default=False)
+# Of equity to used margin: where an account is called, and where its positions are closed.
+MARGIN_CALL_LEVEL = ratio("MARGIN_CALL_LEVEL", "1")
+STOP_OUT_LEVEL = ratio("STOP_OUT_LEVEL", "0.5")
 PORTFOLIO_QUOTE = (os.environ.get("PORTFOLIO_QUOTE") or "USD").upper()
 SOCKETS_PER_ADDRESS = whole("SOCKETS_PER_ADDRESS", 1_000)
 SOCKET_STALL_SECONDS = seconds("SOCKET_STALL_SECONDS", 5)

@@ -11,7 +11,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 from accounts.api import api_keys, competitions, ledger, portfolio, second_factor, wallet
 from accounts.api import views as accounts
 from config import views
-from exchange.api import holdings, kill_switch, lists, settlement, tickers
+from exchange.api import holdings, kill_switch, lists, margin, settlement, tickers
 from exchange.api import views as exchange
 from exchange.api.portfolio import MetricsView
 from marketdata.api import views as marketdata
@@ -70,6 +70,14 @@ api = [
     path("trades/<int:trade_id>/", exchange.TradeView.as_view()),
     path("trades/<int:trade_id>/settle/", settlement.SettleView.as_view()),
     path("fills/", exchange.FillListView.as_view()),
+    path("margin/", margin.MarginView.as_view()),
+    path("margin/check/", margin.MarginCheckView.as_view()),
+    path("margin/leverage/", margin.LeverageView.as_view()),
+    path("positions/", margin.PositionListView.as_view()),
+    path("positions/snapshot/", margin.PositionSnapshotView.as_view()),
+    path("positions/close/", margin.PositionCloseView.as_view()),
+    path("positions/<int:position_id>/exit/", margin.PositionExitView.as_view()),
+    path("sim/fill/", margin.SimFillView.as_view()),
     path("kill-switch/", kill_switch.KillSwitchView.as_view()),
 ]
 

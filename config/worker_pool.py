@@ -65,6 +65,8 @@ class WorkerPool:
         self._child_end, self._parent_end = os.pipe()
         # Where the children keep their metrics, so that any of them can answer for all.
         self._metrics = tempfile.mkdtemp(prefix="venue-metrics-")
+        # Where they listen for each other's commands (exchange.relay); nobody else may enter it.
+        self._relay = tempfile.mkdtemp(prefix="venue-relay-")
 
     def run(self, ready: Callable[[], None]) -> None:
         """Serve until an exception (SystemExit by a signal) or WorkerFailed; `ready` is called once all
@@ -102,6 +104,7 @@ class WorkerPool:
         os.close(self._child_end)
         os.close(self._parent_end)
         shutil.rmtree(self._metrics, ignore_errors=True)
+        shutil.rmtree(self._relay, ignore_errors=True)
 
     def _start(self, index: int, pause_seconds: float = 0.0) -> None:
         ready_pipe, ready_end = os.pipe()
@@ -116,7 +119,13 @@ class WorkerPool:
         ]
         process = subprocess.Popen(
             command,
-            env=os.environ | {"WORKER_INDEX": str(index), "PROMETHEUS_MULTIPROC_DIR": self._metrics},
+            env=os.environ
+            | {
+                "WORKER_INDEX": str(index),
+                "PROMETHEUS_MULTIPROC_DIR": self._metrics,
+                "RELAY_DIRECTORY": self._relay,
+                "RELAY_PROCESSES": str(self._count),
+            },
             pass_fds=[self._listener.fileno(), self._child_end, ready_end],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the parent, which stops the children in order

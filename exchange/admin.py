@@ -10,10 +10,12 @@ from django.utils.html import format_html
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from exchange import orders
+from exchange import orders, risk_admin
 from exchange.models import Fill, Order, Trade
 from marketdata import operators
 from marketdata.refusals import Refusal
+
+__all__ = ["risk_admin"]  # registers its pages
 
 admin.site.index_template = "exchange/dashboard.html"
 

@@ -5,7 +5,8 @@ from exchange import validation
 from exchange.books import LiveBook
 from exchange.commands import Amend, Place, Replay
 from exchange.live import LiveOrder
-from marketdata import units
+from marketdata import marks, units
+from marketdata.models import Market
 
 
 def replay(cmd: Place, order_id: int, fingerprint: str | None) -> Replay:
@@ -16,9 +17,24 @@ def replay(cmd: Place, order_id: int, fingerprint: str | None) -> Replay:
     return Replay(order_id)
 
 
+def check_status(live: LiveBook, status: str) -> None:
+    """Only an open market takes orders."""
+    if status == Market.Status.OPEN:
+        return
+    if status == Market.Status.CLOSED:
+        raise c.MarketClosed(f"{live.spec.symbol} is closed.")
+    hint = (
+        "only cancellations are taken"
+        if status == Market.Status.CANCEL_ONLY
+        else "nothing moves until the operator reopens it"
+    )
+    raise c.MarketHalted(f"{live.spec.symbol} is halted: {hint}.")
+
+
 def check_band(live: LiveBook, price: int | None) -> None:
     """A limit price must be near the market: nobody trades by a typing error."""
-    if price is None or (band := live.band()) is None:
+    mark = marks.mark(live.spec.id) if live.spec.contract is not None else None
+    if price is None or (band := live.band(mark and mark.price)) is None:
         return
     market_price, low, high = band
     if not low <= price <= high:

@@ -10,7 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from accounts import ledger
-from exchange import admission, conditions, fee_tiers, following, limits, paying, reach, spot, store, upkeep, validation
+from exchange import (
+    admission,
+    conditions,
+    fee_tiers,
+    following,
+    limits,
+    margin,
+    paying,
+    reach,
+    spot,
+    store,
+    upkeep,
+    validation,
+)  # fmt: skip
 from exchange import commands as c
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh, Replay
@@ -55,6 +68,7 @@ class Batch:
     sheet: ledger.Sheet | None = None
     records: Records | None = None
     ids: Iterator[int] | None = None
+    margin_desk: margin.Desk | None = None
     #: Where something follows from what was done; how much of it was; where some is left (see exchange.following).
     stirred: list[LiveBook] = field(default_factory=list)
     followed: int = 0
@@ -111,19 +125,17 @@ class Batch:
     def _take(self, opened: store.Opened) -> None:
         # The known ids were read under the accounts' locks: the same id may be on its way in another market.
         self.sheet, self.known = opened.sheet, opened.known
-        self.records = Records(opened.sheet.moment)
+        self.records = Records(opened.sheet.moment, positions=opened.positions)
+        self.margin_desk = margin.Desk(opened.positions, opened.sheet.moment)
 
     # Deciding
 
     def decide(self) -> None:
         """Each command in turn, until all are done or one would touch an account that is not locked."""
         handlers = {
-            Place: self._place,
-            Amend: self._amend,
-            Cancel: self._cancel,
-            CancelAll: self._cancel_all,
+            Place: self._place, Amend: self._amend, Cancel: self._cancel, CancelAll: self._cancel_all,
             Refresh: self._refresh,
-        }
+        }  # fmt: skip
         if missing := upkeep.run(self):
             self.unlocked = missing
             return
@@ -177,32 +189,39 @@ class Batch:
     def check(self, cmd: Place, live: LiveBook) -> LiveOrder:
         """The order, if the market takes it; a Refusal otherwise. Nothing has changed."""
         self._check_market(live)
-        self._check_entry(cmd.account, live)
+        if not cmd.is_liquidation:
+            self._check_entry(cmd.account, live)
         if cmd.spec.version != live.spec.version:
             validation.refit(cmd, live.spec)
         limits.check(self, live, cmd)
         if cmd.more:
             conditions.complete(cmd, live)
-        else:
+        elif not cmd.is_liquidation:
             admission.check_band(live, cmd.price)
         if cmd.time_in_force not in ("IOC", "FOK") and live.open_orders[cmd.account] >= live.spec.max_open_orders:
             raise c.TooManyOpenOrders(
                 f"At most {live.spec.max_open_orders} open orders in {live.spec.symbol}; cancel some."
             )
-        return self._order(cmd, live)
+        order = self._order(cmd, live)
+        if live.spec.contract is not None:
+            self.margin_desk.check(self.sheet, live, order, cmd)
+        return order
 
     def admit(self, cmd: Place, live: LiveBook) -> tuple[LiveOrder, Plan | None]:
         """The order with its funds set aside, and its plan (None if it is to wait), or a Refusal and no change."""
         order = self.check(cmd, live)
         if order.stop is not None:
-            spot.hold(self.sheet, live.spec, order)
+            self.desk(live).hold(self.sheet, live.spec, order)
             return order, None
-        plan = limits.guard(self, live, order, live.plan(order))
-        self._check_plan(live, plan)
+        plan = self._plan(live, order, lambda: live.plan(order))
         if order.budget is not None and not plan.filled and not plan.expired_makers:
             raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
-        spot.reserve(self.sheet, live.spec, order, plan)
+        self.desk(live).reserve(self.sheet, live.spec, order, plan)
         return order, plan
+
+    def desk(self, live: LiveBook):
+        """Who reserves, settles and releases there."""
+        return spot if live.spec.contract is None else self.margin_desk
 
     def _order(self, cmd: Place, live: LiveBook) -> LiveOrder:
         maker_rate, taker_rate = fee_tiers.rates.of(cmd.account, live.spec)
@@ -222,6 +241,7 @@ class Batch:
             taker_rate=taker_rate,
             created_at=self.records.moment,
             more=cmd.more,
+            reduce_only=cmd.reduce_only,
         )
 
     def wait(self, cmd: Place, live: LiveBook, order: LiveOrder) -> dict:
@@ -250,7 +270,7 @@ class Batch:
     def settle(self, live: LiveBook, order: LiveOrder, plan, matches) -> dict:
         """Money and notes of an order that has just met the book; its answer."""
         sheet, spec = self.sheet, live.spec
-        spot.free_filled(sheet, spec, order, plan.filled)
+        self.desk(live).free_taken(sheet, spec, order, plan)
         answer = self.records.touch(live, order)
         answer["fills"] = []
         for match in matches:
@@ -264,6 +284,8 @@ class Batch:
             self.records.touch(live, maker)
         if not order.is_open() and order.remaining:
             spot.release_rest(sheet, spec, order)
+        if live.reducing:
+            self.margin_desk.take_out_excess(self, live, [order.account, *(maker.account for maker, _ in plan.matches)])
         self.stir(live)
         return answer
 
@@ -274,13 +296,13 @@ class Batch:
         conditions.check_amendable(order)
         limits.check_amendment(self, live, order.account)
         price, quantity = admission.new_terms(live, order, cmd)
-        plan = live.plan_amend(
-            order.id, price=price, quantity=quantity, post_only=order.post_only, prevention=order.prevention
-        )
-        plan = limits.guard(self, live, order, plan)
-        self._check_plan(live, plan)
-        spot.change_reserve(self.sheet, live.spec, order, price=price, remaining=quantity - order.filled)
-        sequence = self.records.command(live, Kind.AMEND, order.id, amend_row(price, quantity, order.prevention))
+        remaining = quantity - order.filled
+        if order.reduce_only:
+            self.margin_desk.check_reduce_only(live, order, remaining)
+        terms = {"price": price, "quantity": quantity, "post_only": order.post_only, "prevention": order.prevention}
+        plan = self._plan(live, order, lambda: live.plan_amend(order.id, **terms))
+        self.desk(live).change_reserve(self.sheet, live.spec, order, plan, price=price, remaining=remaining)
+        sequence = self.records.command(live, Kind.AMEND, order.id, amend_row(price, quantity, order))
         matches = live.amend(plan, sequence, self.records.moment)
         answer = self.settle(live, order, plan, matches)
         return admission.without_older_fills(order, plan, answer)
@@ -289,7 +311,7 @@ class Batch:
         live, order = self.open_order(cmd.account, cmd.order_id)
         if cmd.account is not None:
             self._check_not_halted(live)
-        return self._take_out(live, order)
+        return self.cancel_order(live, order)
 
     def _cancel_all(self, cmd: CancelAll) -> Outcome:
         """Of one market, or of all that are not halted."""
@@ -300,14 +322,14 @@ class Batch:
             halted = self.status[live.spec.id] == Market.Status.HALTED
             if cmd.market_id in (None, live.spec.id) and live.open_orders[cmd.account] and not halted:
                 orders = [*live.book.orders.values(), *live.waiting.orders.values()]
-                answers += [self._take_out(live, order) for order in orders if order.account == cmd.account]
+                answers += [self.cancel_order(live, order) for order in orders if order.account == cmd.account]
         return answers
 
     def _refresh(self, cmd: Refresh) -> Outcome:
         """Locking the market has done it."""
         return {}
 
-    def _take_out(self, live: LiveBook, order: LiveOrder) -> dict:
+    def cancel_order(self, live: LiveBook, order: LiveOrder) -> dict:
         spot.release_rest(self.sheet, live.spec, order)
         return self.take_out(live, order)
 
@@ -335,17 +357,7 @@ class Batch:
         raise c.OrderNotOpen(f"Order {order_id} is no longer open.")
 
     def _check_market(self, live: LiveBook) -> None:
-        status = self.status[live.spec.id]
-        if status == Market.Status.OPEN:
-            return
-        if status == Market.Status.CLOSED:
-            raise c.MarketClosed(f"{live.spec.symbol} is closed.")
-        hint = (
-            "only cancellations are taken"
-            if status == Market.Status.CANCEL_ONLY
-            else "nothing moves until the operator reopens it"
-        )
-        raise c.MarketHalted(f"{live.spec.symbol} is halted: {hint}.")
+        admission.check_status(live, self.status[live.spec.id])
 
     def _check_entry(self, account: int, live: LiveBook) -> None:
         """An account that was not stopped trades, a competition entry its competition's markets while that is on."""
@@ -357,6 +369,17 @@ class Batch:
     def _check_not_halted(self, live: LiveBook) -> None:
         if self.status[live.spec.id] == Market.Status.HALTED:
             self._check_market(live)
+
+    def _plan(self, live: LiveBook, order: LiveOrder, look: Callable[[], Plan]) -> Plan:
+        """The plan that `look` gives, guarded and checked. Reduce-only orders that it would fill beyond their positions
+        are taken out before.
+        """
+        plan = limits.guard(self, live, order, look())
+        self._check_plan(live, plan)
+        while live.reducing and self.margin_desk.take_out_over_reducing(self, live, plan):
+            plan = look()
+            self._check_plan(live, plan)
+        return plan
 
     def _check_plan(self, live: LiveBook, plan) -> None:
         if plan.refusal:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from heapq import heappush
 from math import ceil, floor
 
+from accounts.house import House
 from exchange import journal, loading
 from exchange.engine import auction
 from exchange.engine.auction import Uncross
@@ -20,6 +21,7 @@ from exchange.engine.book import BUY, NO_LIQUIDITY, SELL, Book, Plan
 from exchange.live import RATE_ONE, LiveOrder, Status, fee_on
 from exchange.models import OrderType
 from exchange.phases import ALWAYS_OPEN, State
+from exchange.reducing import Reducing
 from exchange.waiting import WaitingRoom
 from marketdata import units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
@@ -55,12 +57,14 @@ class LiveBook:
 
     __slots__ = (
         "spec", "book", "waiting", "sequence", "last_price", "open_orders", "fees", "_band", "session", "collecting",
-        "expiring", "next_change",
+        "expiring", "next_change", "house", "reducing",
     )  # fmt: skip
 
     def __init__(self, spec: MarketSpec, fees: int):
         self.spec = spec
         self.fees = fees
+        self.house: House | None = None
+        self.reducing = Reducing()
         self.book = Book()
         self.waiting = WaitingRoom()
         self.sequence = 0
@@ -103,6 +107,7 @@ class LiveBook:
             order.status = Status.PARTIALLY_FILLED if plan.filled else Status.OPEN
             self.open_orders[order.account] += 1
             self._note_end(order)
+            self.reducing.note(order)
         else:
             order.status = Status.EXPIRED if order.remaining else Status.FILLED
         order.priority, order.updated_at = sequence, moment
@@ -225,6 +230,7 @@ class LiveBook:
 
     def _closed(self, order: LiveOrder) -> None:
         self._uncount(order)
+        self.reducing.drop(order)
         if order.list_id is not None:
             self.waiting.changed(order)
 
@@ -305,6 +311,7 @@ class LiveBook:
             self.take_session(State.of(command))
             return []
         if kind == journal.Kind.AMEND:
+            self.book.orders[order_id].margin_per_lot = command.pop("margin_per_lot", None)
             return self.amend(self.plan_amend(order_id, **command), sequence, moment)
         if kind == journal.Kind.UNCROSS:
             return self.uncross(auction.plan(self.book, command["reference"]), sequence, moment)
@@ -338,6 +345,7 @@ class LiveBook:
         The caller holds the market's lock, or brings what was `kept` of another moment (see exchange.checkpoints).
         """
         self.book, self.waiting, self.open_orders, self.expiring = Book(), WaitingRoom(), Counter(), []
+        self.reducing.clear()
         kept = kept or loading.Kept()
         self.take_session(State.of(kept.session or loading.session(cursor, self.spec)))
         for order in loading.live_orders(cursor, self.spec, kept.rows):
@@ -348,6 +356,7 @@ class LiveBook:
             else:
                 self.book.restore(order, may_cross=self.collecting)
                 self.waiting.join(order)
+                self.reducing.note(order)
         if kept.due is None:
             loading.make_due(cursor, self.waiting)
         else:
@@ -361,9 +370,11 @@ class LiveBook:
 
     # Filters that move with the price
 
-    def band(self) -> tuple[Decimal, int, int] | None:
-        """(market price, lowest, highest allowed price in ticks), or None while there is no price or no band."""
-        price = self.last_price or self.spec.reference_price
+    def band(self, mark: Decimal | None = None) -> tuple[Decimal, int, int] | None:
+        """(market price, lowest, highest allowed price in ticks), or None while there is no price or no band. The
+        market price is the last one, on margin markets the mark.
+        """
+        price = mark or self.last_price or self.spec.reference_price
         spec, at, band = self._band
         if spec is not self.spec or at != price:
             band = self._band_around(price)

@@ -26,9 +26,9 @@ FROM unnest(ARRAY[{", ".join(map(str, STORED_SECONDS))}]) AS length
 CROSS JOIN LATERAL (
     SELECT t.market_id, date_bin(make_interval(secs => length), t.executed_at, timestamptz 'epoch') AS open_time,
            max(t.price) AS high, min(t.price) AS low, sum(t.quantity) AS volume,
-           sum(t.price * t.quantity) AS quote_volume, count(*) AS trades,
+           sum(t.price * t.quantity * COALESCE(c.contract_size, 1)) AS quote_volume, count(*) AS trades,
            min(t.id) AS first_trade_id, max(t.id) AS last_trade_id
-    FROM exchange_trade t WHERE {{chosen}} GROUP BY 1, 2
+    FROM exchange_trade t LEFT JOIN marketdata_contract c ON c.market_id = t.market_id WHERE {{chosen}} GROUP BY 1, 2
 ) folded
 JOIN exchange_trade first ON first.id = folded.first_trade_id
 JOIN exchange_trade last ON last.id = folded.last_trade_id

@@ -7,10 +7,11 @@ the newest one.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from hashlib import blake2b
 
 import orjson
 
-from exchange import loading, store
+from exchange import loading, special_orders, store
 from exchange.books import LiveBook
 from exchange.engine.book import BUY, SELL
 from marketdata import bulk, clock
@@ -32,6 +33,10 @@ VALUES (%s, %s, %s, %s, COALESCE(
     %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
 """
+
+
+#: What the table has of itself for orders that are not special.
+DEFAULTS = {"place": 0}
 
 
 class NotKept(Exception):
@@ -67,8 +72,8 @@ def load(cursor, live: LiveBook, found: Checkpoint) -> None:
         due={order_id: (kind, reason) for order_id, kind, reason in found.due},
     )
     live.load(cursor, found.sequence, found.last_price, kept=kept)
-    if live.book.state_hash() != found.state_hash:
-        raise ValueError(f"its orders hash to {live.book.state_hash()}, not to {found.state_hash}")
+    if state_hash(live) != found.state_hash:
+        raise ValueError(f"its orders hash to {state_hash(live)}, not to {found.state_hash}")
 
 
 def write(cursor, live: LiveBook) -> int:
@@ -77,17 +82,30 @@ def write(cursor, live: LiveBook) -> int:
     place = [live.spec.id, live.sequence]
     due = [[order_id, *step] for order_id, step in live.waiting.due.items()]
     written = [orjson.dumps(each).decode() for each in (rows, live.session.row(), due)]
-    cursor.execute(INSERT, [*place, live.book.state_hash(), live.last_price, *place, *written, clock.now()])
+    cursor.execute(INSERT, [*place, state_hash(live), live.last_price, *place, *written, clock.now()])
     return len(rows)
+
+
+def state_hash(live: LiveBook) -> str:
+    """The book's own hash; with what waits beside it, where something does."""
+    book = live.book.state_hash()
+    if not live.waiting.orders:
+        return book
+    return blake2b(f"{book} {live.waiting.rows()}".encode(), digest_size=16).hexdigest()
 
 
 def order_rows(live: LiveBook) -> list[dict]:
     """The orders that rest or wait as rows of exchange_order."""
     resting = [order for side in (BUY, SELL) for order in live.book.reachable(-side, price=None)]
     pairs = [(live, order) for order in (*resting, *live.waiting.orders.values())]
-    return _as_rows(store.order_columns(pairs)) if pairs else []
+    if not pairs:
+        return []
+    rows = {row["id"]: {**DEFAULTS, **row} for row in _as_rows(store.order_columns(pairs))}
+    for terms in _as_rows(special_orders.columns(pairs)):
+        rows[terms["id"]].update(terms)
+    return list(rows.values())
 
 
 def _as_rows(columns: list[bulk.Column]) -> list[dict]:
     names = [name for name, _, _ in columns]
-    return [dict(zip(names, values, strict=True)) for values in zip(*(values for *_, values in columns), strict=True)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*(values for *_, values in columns), strict=True)]

@@ -27,6 +27,9 @@ class Place:
     prevention: str
     client_order_id: str | None = None
     fingerprint: str | None = None
+    reduce_only: bool = False
+    #: The risk monitor's: not subject to what protects those who open risk (hours, stale prices, bands).
+    is_liquidation: bool = False
     #: How many orders it makes.
     orders: ClassVar[int] = 1
     #: The terms of an order that is more than plain, by the names of exchange.live.SpecialOrder.
@@ -169,6 +172,14 @@ class BadTrail(OrderRefusal):
 
 class AccountInactive(OrderRefusal):
     code, status, title = "account_inactive", 403, "Account is not active"
+
+
+class ReduceOnly(OrderRefusal):
+    code, title = "reduce_only", "Only reducing is possible"
+
+
+class InsufficientMargin(OrderRefusal):
+    code, title = "insufficient_margin", "Insufficient margin"
 
 
 class UnknownOrder(NotFound):

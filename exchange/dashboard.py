@@ -31,8 +31,10 @@ LEFT JOIN (
     WHERE status IN ('OPEN', 'PARTIALLY_FILLED') GROUP BY market_id
 ) o ON o.market_id = m.id
 LEFT JOIN (
-    SELECT market_id, count(*) AS trades, sum(quantity) AS volume, sum(price * quantity) AS quote_volume
-    FROM exchange_trade WHERE id >= %s AND executed_at >= %s GROUP BY market_id
+    SELECT t.market_id, count(*) AS trades, sum(t.quantity) AS volume,
+           sum(t.price * t.quantity * COALESCE(c.contract_size, 1)) AS quote_volume
+    FROM exchange_trade t LEFT JOIN marketdata_contract c ON c.market_id = t.market_id
+    WHERE t.id >= %s AND t.executed_at >= %s GROUP BY t.market_id
 ) t ON t.market_id = m.id
 """
 

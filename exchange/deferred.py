@@ -51,7 +51,8 @@ def hold(sheet: Sheet, spec: MarketSpec, buyer: int, seller: int, match: Match, 
 
 
 def is_deferred(live: LiveBook) -> bool:
-    return live.spec.rules.settlement_days > 0
+    """Positions net at once: only spot trades wait."""
+    return live.spec.rules.settlement_days > 0 and live.spec.contract is None
 
 
 def statements(records: Sequence, moment: datetime) -> list[bulk.Statement]:

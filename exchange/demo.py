@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from accounts import ledger, transfers
 from accounts.models import Account, Entry, User
 from accounts.users import main_account
+from exchange import margin_demo
 from exchange.simulator import population
 from marketdata.markets import spec_of
 from marketdata.models import Asset, Market
@@ -42,6 +43,7 @@ ASSETS = {
     "AAPL": ("Apple", Asset.Kind.STOCK, 8),
     "MSFT": ("Microsoft", Asset.Kind.STOCK, 8),
     "TSLA": ("Tesla", Asset.Kind.STOCK, 8),
+    **margin_demo.ASSETS,
 }
 
 #: symbol: (base, quote, tick, lot, largest quantity, least notional, reference price). Shares trade whole.
@@ -96,8 +98,10 @@ def seed(*, reset_operator_password: bool = False) -> Seeded:
         operator_password = _make_operator(reset_operator_password)
         with transaction.atomic():
             markets = sum(_make_market(symbol, *terms) for symbol, terms in MARKETS.items())
+            markets += margin_demo.make_markets()
         for market in Market.objects.filter(symbol__in=MARKETS).select_related("base", "quote").order_by("id"):
             _provide_house(market)
+        margin_demo.fund_house(_fund_once)
     return Seeded(assets, markets, users, operator_password)
 
 

@@ -68,11 +68,25 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
     if not makers <= batch.sheet.holders.keys():
         batch.unlocked = makers
         return False
-    if not _fund(batch, live, order):
+    if not (_may_reduce(batch, live, order) and _fund(batch, live, order)):
         return True
+    if live.reducing and batch.margin_desk.take_out_over_reducing(batch, live, plan):
+        plan = live.plan_waiting(order)
     sequence = batch.records.command(live, Kind.TRIGGER, order.id, {})
     matches = live.trigger(order, plan, sequence, batch.records.moment)
     batch.settle(live, order, plan, matches)
+    return True
+
+
+def _may_reduce(batch, live: LiveBook, order: SpecialOrder) -> bool:
+    """Whether a reduce-only order still has something to reduce; it ends EXPIRED otherwise."""
+    if not order.reduce_only:
+        return True
+    try:
+        batch.margin_desk.check_reduce_only(live, order, order.remaining)
+    except Refusal as refusal:
+        end(batch, live, order, Order.Status.EXPIRED, refusal.code)
+        return False
     return True
 
 

@@ -9,8 +9,10 @@ from collections import deque
 
 from marketdata import bulk
 
-SEQUENCES = ("exchange_order_id_seq", "exchange_trade_id_seq", "accounts_journal_id_seq")
-ORDER, TRADE, JOURNAL = range(3)
+SEQUENCES = (
+    "exchange_order_id_seq", "exchange_trade_id_seq", "accounts_journal_id_seq", "accounts_position_id_seq",
+)  # fmt: skip
+ORDER, TRADE, JOURNAL, POSITION = range(4)
 #: What the sequences count up by (a migration says so to the database): one value stands for this many ids.
 BLOCK = 64
 LEAST = 16

@@ -51,6 +51,8 @@ def place_row(order: LiveOrder, budget: int | None) -> dict:
         "maker_rate": order.maker_rate,
         "taker_rate": order.taker_rate,
     }
+    if order.margin_per_lot is not None:
+        row |= {"reduce_only": order.reduce_only, "margin_per_lot": order.margin_per_lot}
     if isinstance(order, SpecialOrder):
         row["more"] = {name: value for name in TERMS if (value := getattr(order, name))}
     return row
@@ -61,8 +63,11 @@ def order_of(order_id: int, command: dict, created_at: datetime) -> LiveOrder:
     return new_order(id=order_id, created_at=created_at, **command)
 
 
-def amend_row(price: int, quantity: int, prevention: str) -> dict:
-    return {"price": price, "quantity": quantity, "prevention": prevention}
+def amend_row(price: int, quantity: int, order: LiveOrder) -> dict:
+    row = {"price": price, "quantity": quantity, "prevention": order.prevention}
+    if order.margin_per_lot is not None:
+        row["margin_per_lot"] = order.margin_per_lot
+    return row
 
 
 def read(cursor, market_id: int, after: int, until: int | None = None) -> Iterator[Row]:

@@ -52,7 +52,7 @@ def list_command(*, kind: str, stop_price, take_profit_price, stop_limit_price=N
     """A PlaceList for the sequencer, or a refusal. `terms` are those of the entry; of an OCO only what its legs share.
     """
     stop_type = "STOP_LOSS" if stop_limit_price is None else "STOP_LIMIT"
-    names = ("account_id", "symbol", "quantity", "self_trade_prevention")
+    names = ("account_id", "symbol", "quantity", "self_trade_prevention", "reduce_only")
     shared = {name: terms[name] for name in names if name in terms}
     side = terms["side"]
     if kind == ListKind.BRACKET:
@@ -115,7 +115,7 @@ def _oco(batch, cmd: PlaceList, live: LiveBook) -> list[dict]:
         stop = batch.check(_named(stop_cmd, cmd.kind, ListRole.STOP_LOSS), live)
         _check_prices(live, first, stop, market_price(live))
         stop.shared = held(live.spec, first)
-        spot.hold(batch.sheet, live.spec, stop)
+        batch.desk(live).hold(batch.sheet, live.spec, stop)
     except Refusal:
         spot.release_rest(batch.sheet, live.spec, first)
         raise

@@ -41,6 +41,8 @@ class LiveOrder(Order):
         "priority",
         "created_at",
         "updated_at",
+        "reduce_only",
+        "margin_per_lot",
     )
 
     @property
@@ -104,8 +106,12 @@ def new_order(
     taker_rate: int,
     created_at: datetime,
     more: dict | None = None,
+    reduce_only: bool = False,
+    margin_per_lot: int | None = None,
 ) -> LiveOrder:
-    """An order that has not met the book yet. `more`: the terms of a SpecialOrder, by name."""
+    """An order that has not met the book yet. `more`: the terms of a SpecialOrder, by name; `margin_per_lot` (in
+    settlement units) belongs to margin markets.
+    """
     if more:
         order = SpecialOrder(id, account, side, price, quantity)
         for name in SpecialOrder.__slots__:
@@ -123,6 +129,8 @@ def new_order(
     order.filled_notional = order.fee = order.priority = 0
     order.status, order.reason = Status.OPEN, ""
     order.created_at = order.updated_at = created_at
+    order.reduce_only = reduce_only
+    order.margin_per_lot = margin_per_lot
     return order
 
 
@@ -145,17 +153,17 @@ def required(spec: MarketSpec, *, side: int, price: int, remaining: int, worst_r
 def held(spec: MarketSpec, order: LiveOrder, remaining: int | None = None) -> int:
     """What a limit order holds for its remaining lots (or for that many); market orders never hold anything.
 
-    Of two legs of a list that exclude each other the second holds only what it needs above the first.
+    Of two legs of a list that exclude each other the second holds only what it needs above the first. On a margin
+    market each lot holds what was fixed when the order was accepted or amended (see exchange.margin).
     """
     if order.price is None or order.waits_for is not None:
         return 0
-    needed = required(
-        spec,
-        side=order.side,
-        price=order.price,
-        remaining=order.remaining + order.hidden if remaining is None else remaining,
-        worst_rate=max(order.maker_rate, order.taker_rate),
-    )
+    lots = order.remaining + order.hidden if remaining is None else remaining
+    if spec.contract is not None:
+        needed = (order.margin_per_lot or 0) * lots
+    else:
+        worst_rate = max(order.maker_rate, order.taker_rate)
+        needed = required(spec, side=order.side, price=order.price, remaining=lots, worst_rate=worst_rate)
     return max(0, needed - order.shared) if order.shared else needed
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from exchange.engine.book import BUY, SELL
 from exchange.engine.triggers import FALLING, RISING
-from exchange.live import LiveOrder, SpecialOrder, Status, new_order, required
+from exchange.live import LiveOrder, SpecialOrder, Status, held, new_order
 from exchange.models import ListRole, OrderType
 from exchange.waiting import ARM, END, END_UNFILLED, EXITS, TRIGGER, WaitingRoom
 from marketdata import bulk, clock, units
@@ -16,7 +16,7 @@ LIVE_ORDERS = """
 SELECT id, account_id, side, price, quantity, filled_quantity, client_order_id, type, time_in_force, post_only,
 self_trade_prevention, maker_rate, taker_rate, filled_notional, fee, status, priority, created_at, updated_at,
 stop_price, trail_amount, trail_percent, triggered_at, displayed_quantity, visible_quantity, place, expires_at,
-list_id, list_kind, list_role, waits_for_id, reserved FROM
+list_id, list_kind, list_role, waits_for_id, reserved, reduce_only, margin_per_lot FROM
 {rows} WHERE market_id = %s AND status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') ORDER BY priority, place, id
 """
 #: What has become of the members of lists.
@@ -81,6 +81,8 @@ def _live(spec: MarketSpec, row: tuple) -> LiveOrder:
         taker_rate=units.to_units(row[12], RATE_DECIMALS),
         created_at=row[17],
         more=_more(spec, row),
+        reduce_only=row[32],
+        margin_per_lot=None if row[33] is None else units.to_units(row[33], spec.contract.settlement_decimals),
     )
     order.remaining = quantity - filled
     order.filled_notional = units.to_units(row[13], spec.quote_decimals)
@@ -93,7 +95,7 @@ def _live(spec: MarketSpec, row: tuple) -> LiveOrder:
 
 def _more(spec: MarketSpec, row: tuple) -> dict | None:
     """The terms of a special order; None for a plain one."""
-    stop, amount, percent, triggered_at, displayed, _, place, expires_at, list_id, kind, role, waits_for, _ = row[19:]
+    stop, amount, percent, triggered_at, displayed, _, place, expires_at, list_id, kind, role, waits_for, _ = row[19:32]
     if stop is None and displayed is None and expires_at is None and list_id is None:
         return None
     is_triggered = row[7] not in (OrderType.LIMIT, OrderType.MARKET)
@@ -120,15 +122,7 @@ def _restore_more(spec: MarketSpec, order: SpecialOrder, row: tuple) -> None:
         order.hidden = order.remaining - spec.lots(visible)
         order.remaining -= order.hidden
     if order.status == Status.PENDING and order.list_role == ListRole.STOP_LOSS and order.waits_for is None:
-        needed = required(
-            spec,
-            side=order.side,
-            price=order.price,
-            remaining=order.remaining,
-            worst_rate=max(order.maker_rate, order.taker_rate),
-        )
-        decimals = spec.quote_decimals if order.side == BUY else spec.base_decimals
-        order.shared = needed - units.to_units(reserved, decimals)
+        order.shared = held(spec, order) - units.to_units(reserved, spec.reserve_decimals(order.side))
 
 
 def make_due(cursor, waiting: WaitingRoom) -> None:

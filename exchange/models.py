@@ -108,6 +108,10 @@ class Order(models.Model):
     reserved = MoneyField(default=0)
     maker_rate = RateField()
     taker_rate = RateField()
+    reduce_only = models.BooleanField(default=False)
+    margin_per_lot = MoneyField(
+        null=True, help_text="Of a margin market's order: what each open lot has reserved, in the settlement asset."
+    )
     status = models.CharField(max_length=16, choices=Status)
     reason = models.CharField(max_length=32, db_default="", default="", help_text="Why the venue ended it, or nothing.")
     priority = models.BigIntegerField(help_text="The market sequence at which it took its place in the queue.")
@@ -238,9 +242,10 @@ class BookCommand(models.Model):
 
 # Models of their own files, found by Django here.
 from exchange.retention_models import BookCheckpoint, CandleFloor, EventFloor  # noqa: E402
+from exchange.risk_models import Liquidation, MarginCall, RiskStop  # noqa: E402
 from exchange.settlement_models import Settlement  # noqa: E402
 
 __all__ = [
-    "BookCheckpoint", "BookCommand", "CandleFloor", "EventFloor", "Fill", "ListKind", "ListRole", "Order", "OrderType",
-    "SelfTradePrevention", "Settlement", "Side", "TimeInForce", "Trade",
+    "BookCheckpoint", "BookCommand", "CandleFloor", "EventFloor", "Fill", "Liquidation", "ListKind", "ListRole",
+    "MarginCall", "Order", "OrderType", "RiskStop", "SelfTradePrevention", "Settlement", "Side", "TimeInForce", "Trade",
 ]  # fmt: skip

@@ -20,6 +20,8 @@ from marketdata.refusals import Malformed, Refusal
 from marketdata.threads import in_thread
 
 WAIT_SECONDS = 60
+#: What `order_row` reads of the market.
+WITH_ORDER = ("market__base", "market__quote", "market__contract")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def stored(order_id: int, account_id: int | None = None) -> dict:
 def with_fills(orders):
     """A queryset of orders with all that `order_row` reads."""
     fills = Fill.objects.order_by("trade_id")
-    return orders.select_related("market__base", "market__quote").prefetch_related(Prefetch("fills", fills))
+    return orders.select_related(*WITH_ORDER).prefetch_related(Prefetch("fills", fills))
 
 
 def _amendment(account_id, order_id, price, quantity) -> Amend:

@@ -7,17 +7,17 @@ from exchange.books import LiveBook, Match
 def pay(batch, live: LiveBook, match: Match) -> None:
     """One trade's money, of the record that `Records.trade` makes next."""
     buy, sell, buyer_fee, seller_fee = deferred.sides(match)
+    terms = {
+        "reference": len(batch.records.trades),
+        "buyer": buy.account,
+        "seller": sell.account,
+        "lots": match.lots,
+        "notional": match.notional,
+        "buyer_fee": buyer_fee,
+        "seller_fee": seller_fee,
+    }
+    if live.spec.contract is not None:
+        return batch.margin_desk.settle(batch.sheet, live, **terms)
     if deferred.is_deferred(live):
         return deferred.hold(batch.sheet, live.spec, buy.account, sell.account, match, buyer_fee)
-    return spot.settle(
-        batch.sheet,
-        live.spec,
-        reference=len(batch.records.trades),
-        fees=live.fees,
-        buyer=buy.account,
-        seller=sell.account,
-        lots=match.lots,
-        notional=match.notional,
-        buyer_fee=buyer_fee,
-        seller_fee=seller_fee,
-    )
+    return spot.settle(batch.sheet, live.spec, fees=live.fees, **terms)

@@ -46,6 +46,7 @@ def markets(cursor, commands: Sequence[Command], where: Mapping[int, Found]) -> 
 def accounts(commands: Sequence[Command], books: Mapping[int, LiveBook], where: Mapping[int, Found]) -> set[int]:
     """Every account that the commands can be expected to touch."""
     touched = {live.fees for live in books.values()}
+    touched.update(live.house.insurance for live in books.values() if live.house is not None)
     for live in books.values():
         touched |= upkeep.reach(live)
     demands: dict[tuple[int, int], Demand] = defaultdict(Demand)

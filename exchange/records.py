@@ -9,12 +9,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from accounts import holdings
+from accounts import holdings, positions
 from accounts.ledger import Sheet
+from accounts.positions import Positions
 from exchange import deferred, rendering, store
 from exchange.books import LiveBook, Match
 from exchange.depth import Delta
-from exchange.ids import JOURNAL, TRADE, IdStock
+from exchange.ids import JOURNAL, POSITION, TRADE, IdStock
 from exchange.live import LiveOrder
 from marketdata import bulk, candles
 from marketdata.models import Market
@@ -46,6 +47,7 @@ class Records:
     #: (account, order event) or (account, trade), in the order in which it happened.
     notes: list[tuple[int, dict | TradeRecord]] = field(default_factory=list)
     first_sequences: dict[int, int] = field(default_factory=dict)
+    positions: Positions = field(default_factory=Positions)
     #: Further statements, for what only some commands change.
     extra: list[bulk.Statement] = field(default_factory=list)
 
@@ -93,6 +95,7 @@ class Records:
             statements += deferred.statements(self.trades, self.moment)
             statements += self._candle_statements(books)
             statements += holdings.statements(sheet.holdings, self._own_fills(sheet), sheet.scales, self.moment)
+        statements += self._position_statements(cursor, ids, sheet, trade_ids)
         statements += sheet.statements(journal_ids)
         if self.journal:
             statements += store.journal_statements(self.journal, books, self.trades, self.moment)
@@ -106,6 +109,15 @@ class Records:
             if order_id not in self.new_orders:
                 self.touched.setdefault(order_id, (live, order))
         waiting.triggers.moved.clear()
+
+    def _position_statements(self, cursor, ids: IdStock, sheet: Sheet, trade_ids: list[int]) -> list[bulk.Statement]:
+        changed = self.positions.changed
+        new = [position for position in changed if position.is_new]
+        for position, position_id in zip(new, ids.take(cursor, POSITION, len(new)), strict=True):
+            position.id = position_id
+        for position in changed:
+            sheet.emit(position.account, positions.event(position))
+        return positions.statements(self.positions, trade_ids, self.moment)
 
     def _candle_statements(self, books: dict[int, LiveBook]) -> list[bulk.Statement]:
         matches = [(r.live.spec.id, r.id, r.match) for r in self.trades]

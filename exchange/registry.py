@@ -6,7 +6,7 @@ the market's lock.
 
 from collections.abc import Iterable
 
-from accounts import ledger
+from accounts import house, ledger
 from exchange.books import LiveBook
 from exchange.depth import Delta
 from exchange.ids import IdStock
@@ -28,6 +28,7 @@ class Registry:
         self.books: dict[int, LiveBook] = {}
         self.ids = IdStock()
         self._fees: dict[int, int] = {}
+        self._houses: dict[int, house.House] = {}
         self.deltas: list[Delta] = []
         #: Markets that were not where this process had left them when they were last locked.
         self._moved: set[int] = set()
@@ -46,6 +47,10 @@ class Registry:
         for market_id in market_ids:
             if market_id not in self._fees:
                 self._fees[market_id] = ledger.fee_account(market_id).id
+                if markets.by_id(market_id).contract is not None:
+                    self._houses[market_id] = house.House(
+                        house.clearing_account(market_id).id, house.insurance_fund().id
+                    )
 
     def refresh(self, cursor, row: MarketRow) -> LiveBook:
         """The market's book, at the sequence and filters of its locked row."""
@@ -79,6 +84,7 @@ class Registry:
     def _load(self, cursor, row: MarketRow) -> LiveBook:
         self.ids.clear()
         live = LiveBook(markets.load_spec(row.id), self._fees[row.id])
+        live.house = self._houses.get(row.id)
         live.load(cursor, row.sequence, row.last_price)
         self.books[row.id] = live
         self.deltas.append(whole_book(live))
@@ -104,4 +110,5 @@ class Registry:
         self.books.clear()
         self.ids.clear()
         self._fees.clear()
+        self._houses.clear()
         self.deltas.clear()

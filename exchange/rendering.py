@@ -9,7 +9,7 @@ from datetime import datetime
 from exchange.books import SIDE_NAMES, Match
 from exchange.live import LiveOrder, reserved
 from exchange.models import Fill, Order, Trade
-from marketdata import clock, units
+from marketdata import clock, markets, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 from marketdata.units import plain
 
@@ -25,7 +25,6 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
     """An order of the matcher, without its fills."""
     filled = order.filled
     quote_decimals = spec.quote_decimals
-    held_decimals = quote_decimals if order.side > 0 else spec.base_decimals
     return {
         "id": order.id,
         "client_order_id": order.client_order_id,
@@ -34,6 +33,7 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
         "type": order.type,
         "time_in_force": order.time_in_force,
         "post_only": order.post_only,
+        "reduce_only": order.reduce_only,
         "self_trade_prevention": order.prevention,
         "price": None if order.price is None else spec.price_text(order.price),
         "stop_price": None if order.stop is None else spec.price_text(order.stop),
@@ -44,10 +44,12 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
         "filled_quantity": spec.quantity_text(filled),
         "remaining_quantity": spec.quantity_text(order.remaining + order.hidden),
         "displayed_quantity": spec.quantity_text(order.display) if order.display else None,
-        "average_price": _average(order.filled_notional, quote_decimals, filled * spec.lot_units, spec.base_decimals),
+        "average_price": _average(
+            order.filled_notional, quote_decimals, filled * spec.lot_units, spec.base_decimals, spec.contract_ratio()
+        ),
         "status": str(order.status),
         "reason": order.reason or None,
-        "reserved": units.text(reserved(spec, order), held_decimals),
+        "reserved": units.text(reserved(spec, order), spec.reserve_decimals(order.side)),
         "fee": units.text(order.fee, quote_decimals),
         "list_id": order.list_id,
         "list_role": order.list_role,
@@ -58,12 +60,16 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
     }
 
 
-def _average(notional: int, quote_decimals: int, quantity: int, base_decimals: int) -> str | None:
-    """notional / quantity, rounded half up to AVERAGE_DECIMALS: a figure to look at, never one to settle by."""
+def _average(
+    notional: int, quote_decimals: int, quantity: int, base_decimals: int, contract: tuple[int, int]
+) -> str | None:
+    """notional / quantity / contract size, rounded half up to AVERAGE_DECIMALS: a figure to look at, never one to
+    settle by.
+    """
     if not quantity:
         return None
-    scaled = notional * 10 ** (AVERAGE_DECIMALS + base_decimals)
-    divisor = quantity * 10**quote_decimals
+    scaled = notional * 10 ** (AVERAGE_DECIMALS + base_decimals) * contract[1]
+    divisor = quantity * 10**quote_decimals * contract[0]
     return units.text((2 * scaled + divisor) // (2 * divisor), AVERAGE_DECIMALS)
 
 
@@ -103,6 +109,7 @@ def order_row(order: Order, fills: Iterable[Fill]) -> dict:
         "type": order.type,
         "time_in_force": order.time_in_force,
         "post_only": order.post_only,
+        "reduce_only": order.reduce_only,
         "self_trade_prevention": order.self_trade_prevention,
         "price": None if order.price is None else plain(order.price),
         "stop_price": _plain(order.stop_price),
@@ -118,6 +125,7 @@ def order_row(order: Order, fills: Iterable[Fill]) -> dict:
             quote.decimals,
             units.to_units(order.filled_quantity, base.decimals),
             base.decimals,
+            markets.contract_ratio(order.market),
         ),
         "status": order.status,
         "reason": order.reason or None,

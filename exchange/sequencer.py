@@ -27,6 +27,7 @@ from exchange import reading, transaction
 from exchange.batch import Batch, Outcome
 from exchange.commands import Command, Place, Refresh
 from exchange.registry import Registry
+from exchange.relay import Relay
 from exchange.transaction import PASSING_ERRORS, OutcomeUnknown
 from marketdata import hub, metrics
 from marketdata.refusals import Refusal, Unavailable
@@ -69,6 +70,8 @@ class Sequencer:
         self._extra_accounts: frozenset[int] = frozenset()
         self._unfinished: set[int] = set()
         self._held = Held()
+        #: Passes coroutines' commands on to the processes that own their markets, where there are several.
+        self.relay: Relay | None = None
 
     # Callers' side
 
@@ -83,6 +86,10 @@ class Sequencer:
 
     def submit_from_loop(self, commands: Sequence[Command]) -> list[asyncio.Future]:
         """The same for a coroutine: futures of the running loop, woken once per batch."""
+        return self.relay.submit(commands) if self.relay is not None else self.submit_here(commands)
+
+    def submit_here(self, commands: Sequence[Command]) -> list[asyncio.Future]:
+        """The same, never passed on."""
         loop = asyncio.get_running_loop()
         waiting = [Waiting(command, loop.create_future(), loop) for command in commands]
         self._enqueue(waiting)

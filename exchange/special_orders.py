@@ -10,11 +10,18 @@ from marketdata import bulk, clock
 
 def statements(pairs: Sequence[tuple[LiveBook, LiveOrder]]) -> list[bulk.Statement]:
     """Write the terms of the special ones among these orders, whose rows exist."""
+    found = columns(pairs)
+    return [bulk.update("exchange_order", found[:1], found[1:])] if found else []
+
+
+def columns(pairs: Sequence[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]:
+    """The ids and terms of the special ones among these orders; nothing where there are none."""
     special = [(live.spec, order) for live, order in pairs if isinstance(order, SpecialOrder)]
     if not special:
         return []
     prices = [(spec.price_text, spec.quantity_text, o) for spec, o in special]
-    columns = [
+    return [
+        ("id", "bigint", [o.id for _, o in special]),
         ("stop_price", "numeric", [None if o.stop is None else price(o.stop) for price, _, o in prices]),
         ("trail_amount", "numeric", [price(o.trail) if o.trail else None for price, _, o in prices]),
         ("trail_percent", "numeric", [percent_text(o.trail_rate) if o.trail_rate else None for _, _, o in prices]),
@@ -32,4 +39,3 @@ def statements(pairs: Sequence[tuple[LiveBook, LiveOrder]]) -> list[bulk.Stateme
         ("list_role", "text", [o.list_role for _, o in special]),
         ("waits_for_id", "bigint", [o.waits_for for _, o in special]),
     ]
-    return [bulk.update("exchange_order", [("id", "bigint", [o.id for _, o in special])], columns)]

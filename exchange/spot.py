@@ -14,7 +14,9 @@ from marketdata.markets import MarketSpec
 
 
 def reserve_asset(spec: MarketSpec, side: int) -> int:
-    """The asset that an order of this side sets aside and pays with."""
+    """The asset that an order of this side sets aside and pays with; on margin markets both sides' is the same."""
+    if spec.contract is not None:
+        return spec.contract.settlement_id
     return spec.quote_id if side == BUY else spec.base_id
 
 
@@ -41,7 +43,9 @@ def hold(sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> None:
     sheet.reserve(order.account, reserve_asset(spec, order.side), held(spec, order))
 
 
-def change_reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, *, price: int, remaining: int) -> None:
+def change_reserve(
+    sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan, *, price: int, remaining: int
+) -> None:
     """Move an open order's reserve to other terms, if the account has the difference.
 
     InsufficientFunds otherwise, nothing changed.
@@ -55,13 +59,18 @@ def change_reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, *, price: i
         sheet.release(order.account, reserve_asset(spec, order.side), -difference)
 
 
+def free_taken(sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
+    """Release what an incoming order had reserved for what it takes at once."""
+    free_filled(sheet, spec, order, plan.filled)
+
+
 def free_filled(sheet: Sheet, spec: MarketSpec, order: LiveOrder, lots: int) -> None:
     """Release what the `lots` just filled had reserved, so that they can be paid.
 
     `order.remaining` is already without them.
     """
     if lots and order.price is not None:
-        freed = held(spec, order, order.remaining + lots) - held(spec, order)
+        freed = held(spec, order, order.remaining + order.hidden + lots) - held(spec, order)
         sheet.release(order.account, reserve_asset(spec, order.side), freed)
 
 

@@ -11,8 +11,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from accounts import opening
+from accounts import opening, positions
 from accounts.ledger import AssetScale, Sheet
+from accounts.positions import Positions
 from exchange import journal, special_orders
 from exchange.books import SIDE_NAMES, LiveBook
 from exchange.live import LiveOrder, reserved
@@ -45,7 +46,7 @@ MARKETS = """
 SELECT id, version, status, is_active, sequence, last_price FROM marketdata_market
 WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
 """
-MARKET_PART, CLIENT_ID_PART = opening.OTHERS, opening.OTHERS + 1
+MARKET_PART, CLIENT_ID_PART, POSITION_PART, LEVERAGE_PART = range(opening.OTHERS, opening.OTHERS + 4)
 #: Both in the shape of accounts.opening.SHAPE.
 LOCKED_MARKETS = f"""
 SELECT {MARKET_PART}::smallint, id, sequence, is_active, NULL, version, last_price, NULL, status, NULL, NULL, NULL,
@@ -69,6 +70,7 @@ class Opened:
     sheet: Sheet
     markets: list[MarketRow]
     known: dict[tuple[int, str], tuple[int, str]]
+    positions: Positions
 
 
 def begin(cursor, ids: Collection[int]) -> list[MarketRow]:
@@ -97,6 +99,8 @@ def open_accounts(
     if named:
         names = bulk.array([cmd.client_order_id for cmd in named], "text")
         others.append((CLIENT_IDS, [bulk.array([cmd.account for cmd in named], "bigint"), names]))
+    if any(spec.contract is not None for spec in specs):
+        others += positions.parts(account_ids, POSITION_PART, LEVERAGE_PART)
     sheet, rows = opening.open_with(
         cursor,
         before=before,
@@ -113,7 +117,8 @@ def open_accounts(
         (account, named[place - 1].client_order_id): (order_id, fingerprint)
         for account, order_id, _, _, place, _, _, fingerprint, *_ in rows[CLIENT_ID_PART]
     }
-    return Opened(sheet, sorted(markets), known)
+    held = positions.positions_of(rows[POSITION_PART], rows[LEVERAGE_PART])
+    return Opened(sheet, sorted(markets), known, held)
 
 
 def _scales(specs: Collection[MarketSpec]) -> dict[int, AssetScale]:
@@ -121,6 +126,8 @@ def _scales(specs: Collection[MarketSpec]) -> dict[int, AssetScale]:
     for spec in specs:
         scales[spec.base_id] = AssetScale(spec.base, spec.base_decimals)
         scales[spec.quote_id] = AssetScale(spec.quote, spec.quote_decimals)
+        if (contract := spec.contract) is not None:
+            scales[contract.settlement_id] = AssetScale(contract.settlement, contract.settlement_decimals)
     return scales
 
 
@@ -185,6 +192,7 @@ def _fixed_columns(pairs: list[tuple[LiveBook, LiveOrder]], fingerprints: list[s
         ("post_only", "boolean", [o.post_only for o in orders]),
         ("self_trade_prevention", "text", [o.prevention for o in orders]),
         ("quote_quantity", "numeric", budgets),
+        ("reduce_only", "boolean", [o.reduce_only for o in orders]),
         ("maker_rate", "numeric", [units.text(o.maker_rate, RATE_DECIMALS) for o in orders]),
         ("taker_rate", "numeric", [units.text(o.taker_rate, RATE_DECIMALS) for o in orders]),
         ("created_at", "timestamptz", [clock.text(o.created_at) for o in orders]),
@@ -200,6 +208,7 @@ def _state_columns(pairs: list[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]
         ("filled_notional", "numeric", [live.spec.quote_text(o.filled_notional) for live, o in pairs]),
         ("fee", "numeric", [live.spec.quote_text(o.fee) for live, o in pairs]),
         ("reserved", "numeric", [_reserved_text(live, o) for live, o in pairs]),
+        ("margin_per_lot", "numeric", [_margin_text(live, o) for live, o in pairs]),
         ("status", "text", [o.status.value for _, o in pairs]),
         ("reason", "text", [o.reason for _, o in pairs]),
         ("priority", "bigint", [o.priority for _, o in pairs]),
@@ -208,8 +217,12 @@ def _state_columns(pairs: list[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]
 
 
 def _reserved_text(live: LiveBook, order: LiveOrder) -> str:
-    spec = live.spec
-    return units.text(reserved(spec, order), spec.quote_decimals if order.side > 0 else spec.base_decimals)
+    return units.text(reserved(live.spec, order), live.spec.reserve_decimals(order.side))
+
+
+def _margin_text(live: LiveBook, order: LiveOrder) -> str | None:
+    per_lot = order.margin_per_lot
+    return None if per_lot is None else units.text(per_lot, live.spec.contract.settlement_decimals)
 
 
 def trade_statements(records: Sequence, moment: datetime) -> list[bulk.Statement]:

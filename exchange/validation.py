@@ -34,6 +34,7 @@ def place_command(
     post_only: bool = False,
     self_trade_prevention: str = "EXPIRE_TAKER",
     client_order_id: str | None = None,
+    reduce_only: bool = False,
     **special,
 ) -> Place:
     """A Place for the sequencer, or a refusal: Malformed, UnknownMarket, or one of exchange.commands.
@@ -57,7 +58,9 @@ def place_command(
         post_only=post_only,
         prevention=self_trade_prevention,
         client_order_id=client_order_id,
+        reduce_only=reduce_only,
     )
+    _check_kind(spec, reduce_only, quote_quantity)
     if special or type not in PLAIN_TYPES or time_in_force in ENDING:
         special_terms.add(command, **special)
     if client_order_id is not None:
@@ -91,6 +94,8 @@ def fingerprint(command: Place) -> str:
         command.budget, None if command.price is None else spec.price_text(command.price),
         spec.quantity_text(command.quantity),
     )  # fmt: skip
+    if command.reduce_only:
+        terms = (*terms, "reduce_only")
     if command.more:
         terms += (sorted(command.more.items()),)
     return blake2b(repr(terms).encode(), digest_size=16).hexdigest()
@@ -112,6 +117,14 @@ def _check_combination(type, price, quantity, quote_quantity, time_in_force, pos
     require((quantity is None) != (quote_quantity is None), "quantity", "Give either quantity or quote_quantity.")
     require(not post_only, "post_only", "A market order cannot be post-only.")
     require(time_in_force != "FOK" or quote_quantity is None, "time_in_force", "FOK needs a quantity.")
+
+
+def _check_kind(spec: MarketSpec, reduce_only: bool, quote_quantity: Decimal | None) -> None:
+    """What only the one or the other kind of market takes."""
+    if spec.contract is None:
+        require(not reduce_only, "reduce_only", "Only orders of margin markets can be reduce-only.")
+    else:
+        require(quote_quantity is None, "quote_quantity", "An order of a margin market needs a quantity.")
 
 
 def require(condition: bool, field: str, detail: str) -> None:

@@ -12,10 +12,10 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
-from marketdata import markets, operators, price_admin
+from marketdata import contract_admin, markets, operators, price_admin
 from marketdata.models import Asset, Market, MoneyField, RateField
 
-__all__ = ["AssetAdmin", "MarketAdmin", "price_admin"]
+__all__ = ["AssetAdmin", "MarketAdmin", "contract_admin", "price_admin"]
 
 LIVE_COLUMNS = ("sequence", "version", "live_price", "live_price_at", "created_at")
 FIXED_COLUMNS = ("base", "quote", "kind", "shown_tick_size", "shown_lot_size")

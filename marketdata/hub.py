@@ -140,6 +140,11 @@ class Hub:
         if handler not in self._accounts_handlers:
             self._accounts_handlers.append(handler)
 
+    def forget_accounts(self, handler: AccountsHandler) -> None:
+        """Call it no more."""
+        if handler in self._accounts_handlers:
+            self._accounts_handlers.remove(handler)
+
     def is_running(self) -> bool:
         return self._loop is not None and not self._loop.is_closed()
 
@@ -253,6 +258,7 @@ hub = Hub()
 publish = hub.publish
 on_books = hub.on_books
 on_accounts = hub.on_accounts
+forget_accounts = hub.forget_accounts
 start = hub.start
 stop = hub.stop
 is_running = hub.is_running

@@ -11,12 +11,16 @@ from decimal import Decimal
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from marketdata import threads, units
+from marketdata import contracts, threads, units
+from marketdata.contracts import RATE_DECIMALS, ContractSpec
 from marketdata.models import Market
 from marketdata.refusals import UnknownMarket
 from marketdata.rules import NO_RULES, Rules, rules_of
 
-RATE_DECIMALS = 8
+__all__ = ["RATE_DECIMALS", "MarketSpec", "active", "by_id", "by_symbol", "cached", "forget", "load_spec", "spec_of"]
+
+#: What `spec_of` reads besides the row.
+SPEC_RELATIONS = ("base", "quote", "contract__settlement")
 CACHE_SECONDS = 1.0
 
 
@@ -50,6 +54,18 @@ class MarketSpec:
     reference_price: Decimal | None
     trigger_by: str = "LAST"
     rules: Rules = NO_RULES
+    #: The terms of a margin market; None for spot.
+    contract: ContractSpec | None = None
+
+    def reserve_decimals(self, side: int) -> int:
+        """Of the asset that an order of this side sets aside."""
+        if self.contract is not None:
+            return self.contract.settlement_decimals
+        return self.quote_decimals if side > 0 else self.base_decimals
+
+    def contract_ratio(self) -> tuple[int, int]:
+        """Units of the base asset in one of quantity, as a fraction: 1 but on margin markets."""
+        return (1, 1) if self.contract is None else self.contract.size.as_integer_ratio()
 
     def price_text(self, ticks: int) -> str:
         return units.text(ticks * self.tick_units, self.price_decimals)
@@ -82,6 +98,8 @@ class MarketSpec:
 def spec_of(market: Market) -> MarketSpec:
     """The spec of a row with its assets loaded."""
     price_decimals = units.decimals_of(market.tick_size)
+    contract = contracts.spec_of(market.contract) if market.kind == Market.Kind.MARGIN else None
+    step = market.tick_size * market.lot_size * (contract.size if contract else 1)
     return MarketSpec(
         id=market.id,
         version=market.version,
@@ -98,7 +116,7 @@ def spec_of(market: Market) -> MarketSpec:
         price_decimals=price_decimals,
         lot_size=market.lot_size,
         lot_units=units.to_units(market.lot_size, market.base.decimals),
-        notional_units=units.to_units(market.tick_size * market.lot_size, market.quote.decimals),
+        notional_units=units.to_units(step, market.quote.decimals),
         min_quantity=units.steps(market.min_quantity, market.lot_size) if market.min_quantity else 1,
         max_quantity=units.steps(market.max_quantity, market.lot_size),
         min_notional=units.to_units(market.min_notional, market.quote.decimals),
@@ -109,12 +127,18 @@ def spec_of(market: Market) -> MarketSpec:
         reference_price=market.reference_price,
         trigger_by=market.trigger_by,
         rules=rules_of(market),
+        contract=contract,
     )
+
+
+def contract_ratio(market: Market) -> tuple[int, int]:
+    """The same of a row."""
+    return market.contract.contract_size.as_integer_ratio() if hasattr(market, "contract") else (1, 1)
 
 
 def load_spec(market_id: int) -> MarketSpec:
     """The spec as it stands in the database now."""
-    return spec_of(Market.objects.select_related("base", "quote").get(pk=market_id))
+    return spec_of(Market.objects.select_related(*SPEC_RELATIONS).get(pk=market_id))
 
 
 class _Directory:
@@ -125,6 +149,7 @@ class _Directory:
 
     def __init__(self):
         self.by_name: dict[str, MarketSpec] = {}
+        self.by_id: dict[int, MarketSpec] = {}
         self.loaded_at = float("-inf")
         self._forgotten = 0
         self._is_renewing = False
@@ -154,12 +179,14 @@ class _Directory:
         loaded_at, forgotten = time.monotonic(), self._forgotten
         specs = [
             spec_of(row)
-            for row in Market.objects.select_related("base", "quote").filter(is_active=True).order_by("-id")
+            for row in Market.objects.select_related(*SPEC_RELATIONS).filter(is_active=True).order_by("-id")
+            if row.kind == Market.Kind.SPOT or hasattr(row, "contract")
         ]
         by_name = {spec.base + spec.quote: spec for spec in specs}
         by_name.update((spec.symbol, spec) for spec in specs)
         if forgotten != self._forgotten:
             loaded_at = float("-inf")  # good for this look-up, but the next one must look again
+        self.by_id = {spec.id: spec for spec in specs}
         self.by_name, self.loaded_at = by_name, loaded_at
 
     def forget(self) -> None:
@@ -184,6 +211,12 @@ def cached(symbol: str) -> MarketSpec | None:
         return _directory.find(symbol.upper())
     except SynchronousOnlyOperation:
         return None
+
+
+def by_id(market_id: int) -> MarketSpec:
+    """The market of that id, active or not: for what never changes about it."""
+    _directory.find("")
+    return _directory.by_id.get(market_id) or load_spec(market_id)
 
 
 def active() -> list[MarketSpec]:

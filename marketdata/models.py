@@ -377,10 +377,12 @@ class ExternalCandle(models.Model):
         return f"{self.market} {self.interval} {self.open_time:%Y-%m-%d %H:%M} ({self.source})"
 
 
-# Models of their own file, found by Django here.
+# Models of their own files, found by Django here.
+from marketdata.contract_models import Contract  # noqa: E402
+from marketdata.mark_models import Mark  # noqa: E402
 from marketdata.session_models import Holiday, TradingCalendar, TradingHours  # noqa: E402
 
 __all__ = [
-    "Asset", "Candle", "ExternalCandle", "Holiday", "Market", "MoneyField", "PriceSource", "Quote", "RateField",
-    "TradingCalendar", "TradingHours", "WrittenJSONField",
+    "Asset", "Candle", "Contract", "ExternalCandle", "Holiday", "Mark", "Market", "MoneyField", "PriceSource", "Quote",
+    "RateField", "TradingCalendar", "TradingHours", "WrittenJSONField",
 ]  # fmt: skip

@@ -18,6 +18,16 @@ class Refusal(Exception):
         self.retry_after_seconds = retry_after_seconds
         super().__init__(self.detail)
 
+    def __reduce__(self):
+        # Subclasses are made in their own ways, so a refusal from another process is put together again by its parts.
+        return _again, (type(self), self.args, vars(self))
+
+
+def _again(kind: type[Refusal], args: tuple, state: dict) -> Refusal:
+    refusal = kind.__new__(kind, *args)
+    vars(refusal).update(state)
+    return refusal
+
 
 class Malformed(Refusal):
     """The request cannot be understood: wrong JSON, wrong type, unknown or missing field."""

@@ -51,13 +51,15 @@ class SummaryShape(serializers.Serializer):
     holdings = ValuedHoldingShape(many=True)
     holdings_value = AmountField()
     number_of_holdings = serializers.IntegerField()
-    total_value = AmountField()
+    total_value = AmountField(help_text="With the unrealised profit of margin positions.")
     unrealized_pnl = AmountField()
     todays_pnl = AmountField(
         allow_null=True,
         help_text="Since midnight UTC, without what was paid in or out. Null when no snapshot tells what there was.",
     )
-    margin_equity = AmountField(allow_null=True)
+    margin_equity = AmountField(
+        allow_null=True, help_text="Cash and the unrealised profit of margin positions; null without any."
+    )
     unpriced = serializers.ListField(child=serializers.CharField())
 
 

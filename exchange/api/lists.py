@@ -15,7 +15,7 @@ from exchange.models import ListKind, Order, SelfTradePrevention, Side
 from exchange.rendering import order_row
 from marketdata.api.acceptor import accept
 from marketdata.api.doors import Answer, Call, Door, DoorView
-from marketdata.api.fields import PlainDecimal, StrictSerializer, Text, Word
+from marketdata.api.fields import Flag, PlainDecimal, StrictSerializer, Text, Word
 
 PLAIN_TYPES = ("LIMIT", "MARKET")
 ENTRY_TIMES = ("GTC", "IOC", "FOK", "DAY")
@@ -39,6 +39,11 @@ class OrderListRequest(StrictSerializer):
     price = PlainDecimal(required=False, allow_null=True, help_text="Of a bracket's LIMIT entry.")
     time_in_force = Word(
         choices=ENTRY_TIMES, required=False, allow_null=True, help_text="Of a bracket's entry."
+    )
+    reduce_only = Flag(
+        default=False,
+        allow_null=True,
+        help_text="Of an OCO on a margin market; a bracket's exits are reduce-only there in any case.",
     )
     self_trade_prevention = Word(choices=SelfTradePrevention.choices, default="EXPIRE_TAKER", allow_null=True)
     client_order_id = Text(

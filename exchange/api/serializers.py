@@ -46,6 +46,9 @@ class OrderRequest(StrictSerializer):
         help_text="IOC for MARKET, GTC for all others if left out. DAY ends at the session's close, GTD at expires_at.",
     )
     post_only = Flag(default=False, allow_null=True, help_text="Refuse (would_take) rather than trade at once.")
+    reduce_only = Flag(
+        default=False, allow_null=True, help_text="Margin markets: only take from the position, never open one."
+    )
     self_trade_prevention = Word(choices=SelfTradePrevention.choices, default="EXPIRE_TAKER", allow_null=True)
     client_order_id = Text(
         max_length=64,

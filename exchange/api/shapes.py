@@ -32,6 +32,7 @@ class OrderShape(serializers.Serializer):
     type = serializers.ChoiceField(choices=OrderType.choices)
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices)
     post_only = serializers.BooleanField()
+    reduce_only = serializers.BooleanField()
     self_trade_prevention = serializers.ChoiceField(choices=SelfTradePrevention.choices)
     price = AmountField(
         allow_null=True, help_text="Of STOP_LOSS, TAKE_PROFIT and TRAILING_STOP: the worst price they trade at."
@@ -47,7 +48,9 @@ class OrderShape(serializers.Serializer):
     average_price = AmountField(allow_null=True)
     status = serializers.ChoiceField(choices=Order.Status.choices)
     reason = serializers.CharField(allow_null=True, help_text="Why the venue ended it.")
-    reserved = AmountField(help_text="Still set aside: quote asset for a buy, base asset for a sell.")
+    reserved = AmountField(
+        help_text="Still set aside: quote asset for a buy, base asset for a sell; on margin markets settlement asset."
+    )
     fee = AmountField(help_text="Paid so far, in the quote asset.")
     list_id = serializers.IntegerField(allow_null=True)
     list_role = serializers.ChoiceField(choices=ListRole.choices, allow_null=True)

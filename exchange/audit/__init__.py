@@ -30,6 +30,7 @@ from exchange.audit.check import Check
 from exchange.audit.journal_checks import JOURNAL_CHECKS
 from exchange.audit.ledger_checks import LEDGER_CHECKS
 from exchange.audit.order_checks import ORDER_CHECKS
+from exchange.audit.position_checks import POSITION_CHECKS
 from exchange.audit.structure_checks import STRUCTURE_CHECKS
 from exchange.audit.trade_checks import TRADE_CHECKS
 from marketdata import clock
@@ -39,7 +40,10 @@ logger = logging.getLogger(__name__)
 
 #: In the order of DESIGN's table of invariants.
 CHECKS: Sequence[Check] = sorted(
-    [*LEDGER_CHECKS, *ORDER_CHECKS, *TRADE_CHECKS, *JOURNAL_CHECKS, *CANDLE_CHECKS, *STRUCTURE_CHECKS],
+    [
+        *LEDGER_CHECKS, *ORDER_CHECKS, *TRADE_CHECKS, *POSITION_CHECKS, *JOURNAL_CHECKS, *CANDLE_CHECKS,
+        *STRUCTURE_CHECKS,
+    ],
     key=lambda check: check.number or 99,
 )
 #: Offending rows that a finding carries; all are counted.

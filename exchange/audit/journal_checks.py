@@ -111,7 +111,7 @@ JOURNAL_CHECKS = [
         ) j ON j.market_id = o.market_id AND j.order_id = o.id
         -- What had ended by the checkpoint has no rows left.
         WHERE (j.order_id IS NOT NULL OR o.priority > COALESCE(f.sequence, 0)
-               OR f.sequence IS NULL OR o.status IN ('OPEN', 'PARTIALLY_FILLED'))
+               OR f.sequence IS NULL OR o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED'))
           AND (COALESCE(j.placed, 0) > 1
            OR (COALESCE(j.placed, 0) = 0 AND (o.filled_quantity > 0 OR o.status IN ('OPEN', 'PARTIALLY_FILLED',
                'CANCELLED')))

@@ -66,7 +66,7 @@ LEDGER_CHECKS = [
         FROM (SELECT account_id, asset_id, available + reserved AS total FROM accounts_balance) b
         FULL JOIN (
             SELECT e.account_id, e.asset_id, sum(e.amount) AS total FROM accounts_entry e
-            WHERE e.account_id NOT IN (SELECT id FROM accounts_account WHERE kind = 'OUTSIDE')
+            WHERE e.account_id NOT IN (SELECT id FROM accounts_account WHERE kind IN ('OUTSIDE', 'CLEARING'))
             GROUP BY e.account_id, e.asset_id
         ) e USING (account_id, asset_id)
         WHERE COALESCE(b.total, 0) <> COALESCE(e.total, 0) OR (b.total IS NULL AND e.total IS NOT NULL)
@@ -77,11 +77,11 @@ LEDGER_CHECKS = [
     Check(
         3,
         "outside_has_no_balance",
-        "the outside world keeps no balance row",
-        "(SELECT FROM accounts_account WHERE kind = 'OUTSIDE')",
+        "the outside world and the clearing accounts keep no balance row",
+        "(SELECT FROM accounts_account WHERE kind IN ('OUTSIDE', 'CLEARING'))",
         """
         SELECT b.id AS balance_id, b.account_id, b.asset_id FROM accounts_balance b
-        JOIN accounts_account a ON a.id = b.account_id WHERE a.kind = 'OUTSIDE'
+        JOIN accounts_account a ON a.id = b.account_id WHERE a.kind IN ('OUTSIDE', 'CLEARING')
         """,
         "who posts to the outside world without naming it as such",
     ),
@@ -93,7 +93,7 @@ LEDGER_CHECKS = [
         """
         SELECT id AS entry_id, journal_id, account_id, asset_id, before, amount, balance_after
         FROM (
-            SELECT e.*, a.kind = 'OUTSIDE' AS outside,
+            SELECT e.*, a.kind IN ('OUTSIDE', 'CLEARING') AS outside,
                    COALESCE(lag(e.balance_after) OVER (PARTITION BY e.account_id, e.asset_id ORDER BY e.id),
                        0) AS before
             FROM accounts_entry e JOIN accounts_account a ON a.id = e.account_id
@@ -123,7 +123,7 @@ LEDGER_CHECKS = [
     Check(
         4,
         "reserved_is_what_orders_need",
-        "an account's reserved = the sum of what its open orders, pending withdrawals and unsettled trades hold",
+        "an account's reserved = what its open orders, positions, pending withdrawals and unsettled trades hold",
         "accounts_balance",
         """
         SELECT account_id, asset_id, b.reserved AS balance_reserved, o.reserved AS held,
@@ -131,16 +131,22 @@ LEDGER_CHECKS = [
         FROM accounts_balance b
         FULL JOIN (
             SELECT account_id, asset_id, sum(reserved) AS reserved FROM (
-                SELECT o.account_id, CASE o.side WHEN 'BUY' THEN m.quote_id ELSE m.base_id END AS asset_id, o.reserved
+                SELECT o.account_id, o.reserved,
+                       COALESCE(c.settlement_id, CASE o.side WHEN 'BUY' THEN m.quote_id ELSE m.base_id END) AS asset_id
                 FROM exchange_order o JOIN marketdata_market m ON m.id = o.market_id
+                LEFT JOIN marketdata_contract c ON c.market_id = m.id
                 WHERE o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED')
                 UNION ALL
-                SELECT account_id, asset_id, amount FROM accounts_withdrawal WHERE status = 'PENDING'
+                SELECT p.account_id, p.reserved, c.settlement_id
+                FROM accounts_position p JOIN marketdata_contract c ON c.market_id = p.market_id
+                WHERE p.closed_at IS NULL
                 UNION ALL
-                SELECT s.buyer_id, m.quote_id, s.notional + s.buyer_fee
+                SELECT account_id, amount, asset_id FROM accounts_withdrawal WHERE status = 'PENDING'
+                UNION ALL
+                SELECT s.buyer_id, s.notional + s.buyer_fee, m.quote_id
                 FROM exchange_settlement s JOIN marketdata_market m ON m.id = s.market_id WHERE s.settled_at IS NULL
                 UNION ALL
-                SELECT s.seller_id, m.base_id, s.quantity
+                SELECT s.seller_id, s.quantity, m.base_id
                 FROM exchange_settlement s JOIN marketdata_market m ON m.id = s.market_id WHERE s.settled_at IS NULL
             ) each_hold
             GROUP BY 1, 2

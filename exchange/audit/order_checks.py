@@ -12,7 +12,9 @@ SELECT o.id AS order_id, m.symbol, o.account_id, o.side, o.status, o.price, o.qu
        greatest(o.maker_rate, o.taker_rate) AS worst_rate, o.reserved, o.list_id, o.list_role,
        CASE
            WHEN o.status NOT IN ('OPEN', 'PARTIALLY_FILLED', 'PENDING') THEN 0
-           WHEN o.price IS NULL OR o.waits_for_id IS NOT NULL THEN 0
+           WHEN o.waits_for_id IS NOT NULL THEN 0
+           WHEN c.id IS NOT NULL THEN COALESCE(o.margin_per_lot, 0) * div(o.quantity - o.filled_quantity, m.lot_size)
+           WHEN o.price IS NULL THEN 0
            WHEN o.side = 'SELL' THEN o.quantity - o.filled_quantity
            ELSE o.price * (o.quantity - o.filled_quantity)
                 + ceil(o.price * (o.quantity - o.filled_quantity) * greatest(o.maker_rate,
@@ -20,6 +22,7 @@ SELECT o.id AS order_id, m.symbol, o.account_id, o.side, o.status, o.price, o.qu
                 * ('1e-' || q.decimals)::numeric
        END AS needed
 FROM exchange_order o JOIN marketdata_market m ON m.id = o.market_id JOIN marketdata_asset q ON q.id = m.quote_id
+LEFT JOIN marketdata_contract c ON c.market_id = m.id
 """
 
 #: The same, where the waiting stop of a list holds only what it needs above the other exit.
@@ -66,8 +69,9 @@ ORDER_CHECKS = [
                o.fee, f.fee AS fills_fee
         FROM exchange_order o
         LEFT JOIN (
-            SELECT order_id, sum(quantity) AS quantity, sum(price * quantity) AS notional, sum(fee) AS fee
-            FROM exchange_fill GROUP BY order_id
+            SELECT order_id, sum(quantity) AS quantity,
+                   sum(price * quantity * COALESCE(c.contract_size, 1)) AS notional, sum(fee) AS fee
+            FROM exchange_fill f LEFT JOIN marketdata_contract c ON c.market_id = f.market_id GROUP BY order_id
         ) f ON f.order_id = o.id
         WHERE o.filled_quantity <> COALESCE(f.quantity, 0) OR o.filled_notional <> COALESCE(f.notional, 0)
            OR o.fee <> COALESCE(f.fee, 0)

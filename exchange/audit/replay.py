@@ -37,7 +37,7 @@ PROGRESS_COMMANDS = 2_000
 COMPARED = ("side", "price", "quantity", "remaining", "status", "priority", "filled_notional", "fee", "account",
             "client_order_id", "maker_rate", "taker_rate", "post_only", "prevention", "type", "stop", "direction",
             "trail", "trail_rate", "display", "hidden", "place", "list_id", "list_role", "waits_for", "shared",
-            "expires_at")  # fmt: skip
+            "expires_at", "reduce_only", "margin_per_lot")  # fmt: skip
 
 Progress = Callable[[int, int], None]
 

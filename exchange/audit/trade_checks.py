@@ -28,19 +28,20 @@ SELECT market_id, order_id, (command->>'price')::numeric AS ticks, sequence,
 FROM {JOURNAL} WHERE kind IN ('PLACE', 'AMEND')
 """
 
-#: What each account must have got and paid, by the fills.
+#: What each account must have got and paid, by the fills of spot markets (see position_checks for the others).
 DUE = """
 SELECT trade_id, account_id, asset_id, sum(amount) AS amount FROM (
     SELECT f.trade_id, f.account_id, m.base_id AS asset_id,
         CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END AS amount
-    FROM exchange_fill f JOIN marketdata_market m ON m.id = f.market_id
+    FROM exchange_fill f JOIN marketdata_market m ON m.id = f.market_id AND m.kind = 'SPOT'
     UNION ALL
     SELECT f.trade_id, f.account_id, m.quote_id,
         CASE f.side WHEN 'BUY' THEN -f.price * f.quantity ELSE f.price * f.quantity END - f.fee
-    FROM exchange_fill f JOIN marketdata_market m ON m.id = f.market_id
+    FROM exchange_fill f JOIN marketdata_market m ON m.id = f.market_id AND m.kind = 'SPOT'
     UNION ALL
     SELECT f.trade_id, house.id, m.quote_id, f.fee
     FROM exchange_fill f JOIN marketdata_market m ON m.id = f.market_id
+    AND m.kind = 'SPOT'
     LEFT JOIN accounts_account house ON house.market_id = m.id AND house.kind = 'FEES'
 ) due GROUP BY trade_id, account_id, asset_id HAVING sum(amount) <> 0
 """
@@ -49,7 +50,9 @@ SELECT trade_id, account_id, asset_id, sum(amount) AS amount FROM (
 PAID = """
 SELECT j.reference AS trade_id, e.account_id, e.asset_id, sum(e.amount) AS amount
 FROM accounts_journal j JOIN accounts_entry e ON e.journal_id = j.id
-WHERE j.kind = 'TRADE' GROUP BY j.reference, e.account_id, e.asset_id HAVING sum(e.amount) <> 0
+LEFT JOIN exchange_trade t ON t.id = j.reference LEFT JOIN marketdata_market m ON m.id = t.market_id
+WHERE j.kind = 'TRADE' AND m.kind IS DISTINCT FROM 'MARGIN'
+GROUP BY j.reference, e.account_id, e.asset_id HAVING sum(e.amount) <> 0
 """
 
 TRADE_CHECKS = [
@@ -59,7 +62,7 @@ TRADE_CHECKS = [
         "a fill has its order's account, market and side, and a fee of notional × rate, rounded down; a rebate is at"
         " most what the taker pays",
         "exchange_fill",
-        """
+        f"""
         SELECT f.id AS fill_id, f.trade_id, f.order_id, f.account_id, o.account_id AS order_account_id, f.side,
             o.side AS order_side,
                f.role, f.price, f.quantity, f.fee
@@ -67,12 +70,15 @@ TRADE_CHECKS = [
         JOIN exchange_order o ON o.id = f.order_id
         JOIN marketdata_market m ON m.id = f.market_id
         JOIN marketdata_asset q ON q.id = m.quote_id
+        LEFT JOIN marketdata_contract c ON c.market_id = m.id
         WHERE f.account_id <> o.account_id OR f.market_id <> o.market_id OR f.side <> o.side
            OR (o.post_only AND f.role = 'TAKER' AND NOT EXISTS (
-               SELECT FROM exchange_trade t JOIN exchange_bookcommand j ON j.market_id = t.market_id
-                   AND j.sequence = t.sequence AND j.kind = 'UNCROSS' WHERE t.id = f.trade_id))
+               SELECT FROM exchange_trade t LEFT JOIN {FLOORS} k ON k.market_id = t.market_id
+               LEFT JOIN exchange_bookcommand j ON j.market_id = t.market_id AND j.sequence = t.sequence
+               WHERE t.id = f.trade_id AND (j.kind = 'UNCROSS' OR t.sequence <= k.sequence)))
            OR f.fee * ('1e' || q.decimals)::numeric <> greatest(
-               floor(f.price * f.quantity * CASE f.role WHEN 'MAKER' THEN o.maker_rate ELSE o.taker_rate END
+               floor(f.price * f.quantity * COALESCE(c.contract_size, 1)
+                   * CASE f.role WHEN 'MAKER' THEN o.maker_rate ELSE o.taker_rate END
                    * ('1e' || q.decimals)::numeric),
                CASE WHEN f.role = 'MAKER' AND o.maker_rate < 0 THEN (
                    SELECT -p.fee * ('1e' || q.decimals)::numeric FROM exchange_trade t
@@ -168,18 +174,19 @@ TRADE_CHECKS = [
     Check(
         3,
         "trade_journal_once",
-        "every trade has exactly one TRADE journal, one that is not settled yet none",
+        "every trade has one TRADE journal; one that is not settled yet has none, one of a margin market may have none",
         "exchange_trade",
         """
         SELECT COALESCE(t.id, j.reference) AS trade_id, COALESCE(j.journals, 0) AS journals, j.first_journal_id
-        FROM exchange_trade t
+        FROM exchange_trade t JOIN marketdata_market m ON m.id = t.market_id
         FULL JOIN (
             SELECT reference, count(*) AS journals, min(id) AS first_journal_id FROM accounts_journal
                 WHERE kind = 'TRADE' GROUP BY reference
         ) j ON j.reference = t.id
         LEFT JOIN exchange_settlement s ON s.trade_id = t.id
-        WHERE t.id IS NULL
-            OR COALESCE(j.journals, 0) <> CASE WHEN s.trade_id IS NOT NULL AND s.settled_at IS NULL THEN 0 ELSE 1 END
+        WHERE t.id IS NULL OR COALESCE(j.journals, 0) > 1
+            OR (s.trade_id IS NOT NULL AND s.settled_at IS NULL AND j.journals IS NOT NULL)
+            OR (m.kind = 'SPOT' AND j.journals IS NULL AND (s.trade_id IS NULL OR s.settled_at IS NOT NULL))
         ORDER BY 1
         """,
         "the trade was settled twice, or not at all",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import connection
 from django.db.models import Max
 
-from exchange.models import BookCommand
+from exchange.models import BookCheckpoint, BookCommand
 from marketdata import clock, feed
 from marketdata.refusals import Refusal
 
@@ -51,6 +51,8 @@ def start_for(seconds: float) -> datetime:
     """Such that so many seconds of simulation end about now, but after all that was traded before; a whole second."""
     start = datetime.now(UTC) - timedelta(seconds=seconds)
     newest = BookCommand.objects.aggregate(newest=Max("created_at"))["newest"]
+    if newest is None:  # nothing is kept of what was traded, but when it was taken stock of
+        newest = BookCheckpoint.objects.aggregate(newest=Max("taken_at"))["newest"]
     if newest is not None and newest >= start:
         start = newest + timedelta(seconds=1)
     return start.replace(microsecond=0)

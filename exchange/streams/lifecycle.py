@@ -13,6 +13,7 @@ from exchange.depth import Delta
 from exchange.streams import outbox
 from exchange.streams.account_feeds import account_feeds
 from exchange.streams.feeds import feeds
+from exchange.streams.margin_feed import margin_feed
 from exchange.streams.price_feed import price_feed
 from exchange.streams.ticker_feeds import ticker_feeds
 from marketdata import hub
@@ -32,7 +33,8 @@ async def start() -> None:
     is_first = not hub.is_running()
     await hub.start()
     if is_first:
-        for name, work in (("stream-check", _check_for_ever), ("slow-sockets", outbox.watch)):
+        works = (("stream-check", _check_for_ever), ("slow-sockets", outbox.watch), ("margin-feed", margin_feed.run))
+        for name, work in works:
             task = asyncio.create_task(work(), name=name)
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)

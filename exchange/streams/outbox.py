@@ -90,6 +90,11 @@ class Outbox:
         self._drain_waiters: list[asyncio.Future] = []
         self.is_ending = self._is_parting = self._has_ended = False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be sent: what was offered has left, or is being written."""
+        return not self._frames
+
     def start(self) -> None:
         self._task = self._loop.create_task(self._pump())
         running.add(self)

@@ -7,8 +7,8 @@ later exactly as it would have been told then.
 import orjson
 from django.db import connection, transaction
 
-from accounts.models import Account, Balance
-from exchange import orders
+from accounts.models import Account, Balance, Position
+from exchange import margin_reading, orders
 from exchange.models import Order, Trade
 from exchange.rendering import order_row, trade_row
 from marketdata.units import plain
@@ -64,8 +64,15 @@ def account_snapshot(account_id: int) -> dict:
             "sequence": sequence,
             "orders": [order_row(order, order.fills.all()) for order in orders.with_fills(open_orders)],
             "balances": [_balance(balance) for balance in balances],
-            "positions": [],
+            "positions": _positions(account_id),
         }
+
+
+def _positions(account_id: int) -> list[dict]:
+    """The open positions; most accounts have none, which costs one look."""
+    if not Position.objects.filter(account=account_id, closed_at__isnull=True).exists():
+        return []
+    return margin_reading.position_rows(margin_reading.read(account_id))
 
 
 def _balance(balance: Balance) -> dict:

@@ -52,6 +52,33 @@ class SessionShape(serializers.Serializer):
     next_change_at = serializers.DateTimeField(allow_null=True)
 
 
+class ContractShape(serializers.Serializer):
+    """What makes a market a margin market. Rates are fractions; of financing, a year."""
+
+    contract_size = AmountField(help_text="Units of the base asset in one contract; a quantity counts contracts.")
+    settlement_asset = serializers.CharField(help_text="What margin, profit and loss are paid in.")
+    max_leverage = serializers.IntegerField()
+    tiers = serializers.ListField(
+        child=serializers.DictField(child=AmountField(allow_null=True)),
+        help_text="Rates of slices of the notional: up_to (null: no end), initial, maintenance.",
+    )
+    is_reduce_only = serializers.BooleanField()
+    is_open_now = serializers.BooleanField(help_text="Whether the trading session is open.")
+    hours_zone = serializers.CharField()
+    hours = serializers.ListField(
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text="Open spans of the week; empty: always.",
+    )
+    holidays = serializers.ListField(child=serializers.CharField())
+    financing_long_rate = AmountField()
+    financing_short_rate = AmountField()
+    triple_day = serializers.IntegerField(allow_null=True, help_text="Weekday (0 is Monday) that counts three days.")
+    rollover_time = serializers.CharField()
+    rollover_zone = serializers.CharField()
+    mark_price = AmountField(allow_null=True)
+    mark_is_stale = serializers.BooleanField()
+
+
 class MarketShape(serializers.Serializer):
     """A pair that trades, with its filters."""
 
@@ -79,3 +106,4 @@ class MarketShape(serializers.Serializer):
     session = SessionShape()
     last_price = AmountField(allow_null=True)
     last_price_updated_at = serializers.DateTimeField(allow_null=True)
+    contract = ContractShape(allow_null=True, help_text="Null for spot markets.")

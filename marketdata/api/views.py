@@ -6,7 +6,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from marketdata import clock, markets
+from marketdata import clock, contracts, hours, markets, marks, units
 from marketdata.api import shapes
 from marketdata.models import Asset, Market
 from marketdata.rules import session_row
@@ -41,7 +41,7 @@ class MarketListView(ListAPIView):
     """What is traded."""
 
     permission_classes = [AllowAny]
-    queryset = Market.objects.filter(is_active=True).select_related("base", "quote").order_by("symbol")
+    queryset = Market.objects.filter(is_active=True).select_related(*markets.SPEC_RELATIONS).order_by("symbol")
 
     @extend_schema(
         operation_id="markets_list",
@@ -63,7 +63,7 @@ class MarketView(APIView):
     @extend_schema(operation_id="markets_read", summary="One market", responses=shapes.MarketShape)
     def get(self, request, symbol: str):
         spec = markets.by_symbol(symbol)
-        return Response(market_row(Market.objects.select_related("base", "quote").get(pk=spec.id)))
+        return Response(market_row(Market.objects.select_related(*markets.SPEC_RELATIONS).get(pk=spec.id)))
 
 
 def asset_row(asset: Asset) -> dict:
@@ -96,4 +96,34 @@ def market_row(market: Market) -> dict:
         "last_price_updated_at": None
         if market.last_price_updated_at is None
         else clock.text(market.last_price_updated_at),
+        "contract": contract_row(market) if hasattr(market, "contract") else None,
     }
+
+
+def contract_row(market: Market) -> dict:
+    """A margin market's terms as the wire shows them."""
+    contract, mark = market.contract, marks.mark(market.id)
+    spec = contracts.spec_of(contract)
+    return {
+        "contract_size": plain(contract.contract_size),
+        "settlement_asset": contract.settlement.symbol,
+        "max_leverage": contract.max_leverage,
+        "tiers": [tier_row(tier, spec.settlement_decimals) for tier in spec.tiers],
+        "is_reduce_only": contract.is_reduce_only,
+        "is_open_now": hours.is_open(spec.schedule, clock.now()),
+        "hours_zone": contract.hours_zone,
+        "hours": contract.hours,
+        "holidays": contract.holidays,
+        "financing_long_rate": plain(contract.financing_long_rate),
+        "financing_short_rate": plain(contract.financing_short_rate),
+        "triple_day": contract.triple_day,
+        "rollover_time": contract.rollover_time.isoformat("minutes"),
+        "rollover_zone": contract.rollover_zone,
+        "mark_price": plain(mark.price) if mark else None,
+        "mark_is_stale": mark.is_stale if mark else True,
+    }
+
+
+def tier_row(tier: contracts.Tier, decimals: int) -> dict:
+    rates = {name: units.text(getattr(tier, name), contracts.RATE_DECIMALS) for name in ("initial", "maintenance")}
+    return {"up_to": None if tier.up_to is None else units.text(tier.up_to, decimals), **rates}

@@ -15,6 +15,8 @@ from accounts import competitions, withdrawals
 from accounts.models import Competition, User
 from config.urls import urlpatterns
 from marketdata import clock
+from tests.margin.conftest import MarginVenue
+from tests.margin.test_settlement import trade
 from tests.security.bots import Bot
 from tests.venue import PASSWORD
 
@@ -96,6 +98,14 @@ ROUTES = {
     V1 + "trades/<int:trade_id>/settle/": {"POST": "staff"},
     V1 + "fills/": READ,
     V1 + "kill-switch/": {"GET": "read", "POST": "trade", "DELETE": "person"},
+    V1 + "margin/": READ,
+    V1 + "margin/check/": {"POST": "read"},
+    V1 + "margin/leverage/": {"GET": "read", "PUT": "trade"},
+    V1 + "positions/": READ,
+    V1 + "positions/snapshot/": READ,
+    V1 + "positions/close/": {"POST": "trade"},
+    V1 + "positions/<int:position_id>/exit/": {"POST": "own, trade"},
+    V1 + "sim/fill/": {"POST": "trade"},
 }  # fmt: skip
 PAGES = {"", "favicon.ico/", "health/", "health/ready/", "metrics/"}
 #: Answers 404 to whatever it is asked.
@@ -156,6 +166,8 @@ def things(api, bot) -> dict[str, str]:
     venue = api.venue
     ann = venue.accounts["ann"]
     traded = venue.order("bob SELL 1 AAPL @ 100"), venue.order("ann BUY 1 AAPL @ 100")
+    fx = MarginVenue(venue)
+    trade(fx, "ann", "BUY", "bob", "0.1", "EURUSD", "1.10000")
     now = clock.now()
     contest = Competition.objects.create(
         name="Private", starts_at=now, ends_at=now + timedelta(hours=1), starting_asset=venue.assets["USD"],
@@ -170,6 +182,7 @@ def things(api, bot) -> dict[str, str]:
         "key_id": bot("READ").made["id"],
         "withdrawal_id": withdrawals.request(account=ann, asset=venue.assets["USD"], amount=Decimal(5)).pk,
         "competition_id": contest.pk,
+        "position_id": fx.last("ann", "EURUSD").pk,
     }
 
 

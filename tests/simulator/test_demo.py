@@ -12,7 +12,7 @@ from django.db.models import Sum
 
 from accounts.models import Account, Balance, Entry, User
 from accounts.users import register
-from exchange import demo
+from exchange import demo, margin_demo
 from exchange.models import Order
 from marketdata.models import Asset, Market
 from tests.venue import forget_everything
@@ -42,8 +42,8 @@ def rows() -> dict[str, list]:
 
 def test_it_makes_what_it_says(empty):
     out = seed()
-    assert "9 assets, 8 markets, 2 users" in out
-    assert set(Market.objects.values_list("symbol", flat=True)) == set(demo.MARKETS)
+    assert "14 assets, 15 markets, 2 users" in out
+    assert set(Market.objects.values_list("symbol", flat=True)) == demo.MARKETS.keys() | margin_demo.MARKETS.keys()
     assert "demo1, demo2 (password exchange-demo)" in out
     for username in demo.USERS:
         user = User.objects.get(username=username)
@@ -59,13 +59,16 @@ def test_each_market_has_its_house(empty):
         kinds = sorted(market.house_accounts.values_list("kind", flat=True))
         assert kinds == ["FEES", "MARKET_MAKER"]
         maker = market.house_accounts.get(kind="MARKET_MAKER")
-        assert set(maker.balances.values_list("asset", flat=True)) == {market.base_id, market.quote_id}
+        held = set(maker.balances.values_list("asset__symbol", flat=True))
+        assert held == ({market.base.symbol, market.quote.symbol} if market.kind == "SPOT" else {"USD"})
 
 
 def test_every_market_is_valid(empty):
     seed()
     for market in Market.objects.all():
         market.full_clean()
+        if market.kind == "MARGIN":
+            market.contract.full_clean()
 
 
 def test_the_ledger_is_balanced(empty):
@@ -111,11 +114,13 @@ def test_four_at_once_make_one(empty):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert Market.objects.count() == len(demo.MARKETS)
-    assert Account.objects.filter(kind="MARKET_MAKER").count() == len(demo.MARKETS)
+    markets = len(demo.MARKETS) + len(margin_demo.MARKETS)
+    assert Market.objects.count() == markets
+    assert Account.objects.filter(kind="MARKET_MAKER").count() == markets
     assert User.objects.filter(username__in=demo.USERS).count() == len(demo.USERS)
     given = Entry.objects.filter(journal__reason=demo.REASON, amount__gt=0)
-    assert given.count() == len(demo.USERS) * len(demo.FUNDS)
+    house = len(margin_demo.MARKETS) + 1  # the house's margin accounts, and the insurance fund
+    assert given.count() == len(demo.USERS) * len(demo.FUNDS) + house
 
 
 class TestOperator:

@@ -16,6 +16,8 @@ WRONG = [
     ("WORKERS", "-1", "WORKERS must be a whole number from 0 to 256"),
     ("WORKERS", "1.5", "WORKERS must be a whole number"),
     ("SIMULATOR_SPEED", "fast", "SIMULATOR_SPEED must be a number above 0"),
+    ("STOP_OUT_LEVEL", "half", "STOP_OUT_LEVEL must be a number above 0, not 'half'."),
+    ("MARGIN_CALL_LEVEL", "-1", "MARGIN_CALL_LEVEL must be a number above 0"),
     ("LOG_FORMAT", "xml", "LOG_FORMAT must be one of text, json"),
     ("KEEP_JOURNAL_DAYS", "0", "KEEP_JOURNAL_DAYS must be a whole number from 1"),
 ]

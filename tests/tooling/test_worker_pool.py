@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ if os.environ.get("WORKER_FAILS") == os.environ["WORKER_INDEX"]:
     sys.exit(3)
 worker_pool.leave_with_parent(int(given["--parent-fd"]))
 listener = socket.socket(fileno=int(given["--fd"]))
+open(os.path.join(os.environ["PROMETHEUS_MULTIPROC_DIR"], f"gauge_livesum_{{os.getpid()}}.db"), "w").close()
 os.write(int(given["--ready-fd"]), worker_pool.READY)
 while True:
     connection, _ = listener.accept()
@@ -72,6 +75,11 @@ def ask(port: int) -> tuple[int, int]:
         return int(index), int(pid)
 
 
+def living_metrics(pid: int) -> list[Path]:
+    """What only a living child has a say in, as the pool keeps it."""
+    return list(Path(tempfile.gettempdir()).glob(f"venue-metrics-*/gauge_livesum_{pid}.db"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_parent_and_children_with_exit_code_0(parent, number):
     process, port, children = parent
@@ -89,6 +97,7 @@ def test_children_leave_when_the_parent_is_killed(parent):
 
 def test_a_child_that_dies_is_replaced_and_the_port_stays_open(parent):
     process, port, (first, second) = parent
+    assert living_metrics(first) and living_metrics(second)
     os.kill(first, signal.SIGKILL)
     seen = set()
 
@@ -102,6 +111,7 @@ def test_a_child_that_dies_is_replaced_and_the_port_stays_open(parent):
 
     wait_until(replaced, "a new first child")
     assert first not in seen and process.poll() is None
+    assert living_metrics(second) and not living_metrics(first)
     children = seen | {second}
     process.terminate()
     assert process.wait(20) == 0

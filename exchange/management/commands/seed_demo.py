@@ -2,7 +2,7 @@
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from exchange import demo
+from exchange import demo, margin_demo
 from marketdata.refusals import Refusal
 
 
@@ -22,6 +22,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"demo: made {seeded.assets} assets, {seeded.markets} markets, {seeded.users} users\n"
             f"  markets   {' '.join(demo.MARKETS)}\n"
+            f"  margin    {' '.join(margin_demo.MARKETS)}\n"
             f"  traders   {', '.join(demo.USERS)} (password {demo.PASSWORD})\n"
             f"  operator  {demo.OPERATOR} ({self._operator(seeded)})"
         )

@@ -1,0 +1,249 @@
+"""Financing (swap): what holders of margin positions pay or get for each rollover that they held over.
+
+Who held what is read from the fills, so that it does not matter when a rollover is posted: a venue that was down then,
+or posts late, charges those who held at that moment, closed positions included. A rollover is priced once, at the mark
+of its first posting (there is no history of marks); whatever is left of it is posted at that price. Each account is
+charged once, by UNIQUE, in the transaction of its journal. So it may be posted by anybody, at any time, twice.
+
+The other side is the market's clearing account: what longs pay and shorts get is never quite the same, and the
+difference is the house's. The house's own positions are not charged. What an account cannot pay, the insurance fund
+pays, as in exchange.margin.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from django.db import connection, transaction
+from django.db.models import F, Max, Min
+
+from accounts import conversion, house, ledger, positions
+from accounts.financing_models import ArchivedPosition, FinancingCharge, Rollover
+from accounts.models import Journal, Position, Shortfall
+from exchange import rollovers
+from exchange.rollovers import Calendar, Due
+from marketdata import clock, marks, threads, units
+from marketdata.contracts import RATE_DECIMALS
+from marketdata.markets import MarketSpec, spec_of
+from marketdata.models import Contract
+
+#: Accounts charged in one transaction.
+CHUNK = 100
+
+#: What each account held just before a moment: what it has now, less all that was filled since.
+HELD = """
+SELECT account_id, sum(quantity) FROM (
+    SELECT p.account_id, p.quantity FROM accounts_position p WHERE p.market_id = %(market)s AND p.closed_at IS NULL
+    UNION ALL
+    SELECT f.account_id, CASE f.side WHEN 'BUY' THEN -f.quantity ELSE f.quantity END
+    FROM exchange_fill f WHERE f.market_id = %(market)s AND f.id >= %(first)s AND f.executed_at >= %(at)s
+) moved
+JOIN accounts_account a ON a.id = moved.account_id AND a.user_id IS NOT NULL
+WHERE NOT EXISTS (SELECT FROM accounts_financingcharge c WHERE c.account_id = a.id AND c.rollover_id = %(rollover)s)
+GROUP BY account_id HAVING sum(quantity) <> 0 ORDER BY account_id
+"""
+
+_pool = threads.Pool(1, "financing")
+in_thread = _pool.run
+stop_threads = _pool.stop
+
+
+def post_due() -> int:
+    """Post every rollover that has passed; how many charges were made."""
+    rows = Contract.objects.select_related("settlement", *(f"market__{name}" for name in ("base", "quote")))
+    return sum(_post_market(contract) for contract in rows.order_by("market_id"))
+
+
+def _post_market(contract: Contract) -> int:
+    for due in _due(contract):
+        _price(contract, due)
+    waiting = Rollover.objects.filter(market=contract.market_id, posted_at__isnull=True).order_by("at")
+    return sum(_post(contract, rollover) for rollover in waiting)
+
+
+def _due(contract: Contract) -> Iterable[Due]:
+    """The rollovers that have passed since the last priced one, or since the market's first position."""
+    last = Rollover.objects.filter(market=contract.market_id).aggregate(at=Max("at"))["at"]
+    if last is None:
+        last = Position.objects.filter(market=contract.market_id).aggregate(at=Min("opened_at"))["at"]
+    if last is None:
+        return []
+    calendar = Calendar(contract.rollover_time, ZoneInfo(contract.rollover_zone), contract.triple_day)
+    return list(calendar.between(last, clock.now()))
+
+
+def _price(contract: Contract, due: Due) -> None:
+    """Fix what the rollover is charged at; nothing if it is fixed already, or nobody knows the price yet."""
+    spec, mark = spec_of(contract.market), marks.mark(contract.market_id)
+    if mark is None:
+        return
+    Rollover.objects.get_or_create(
+        market_id=contract.market_id,
+        day=due.day,
+        defaults={
+            "at": due.at,
+            "days": due.days,
+            "price": mark.price,
+            "conversion": conversion.price_of(spec),
+            "long_rate": contract.financing_long_rate,
+            "short_rate": contract.financing_short_rate,
+        },
+    )
+
+
+def _post(contract: Contract, rollover: Rollover) -> int:
+    """Charge everybody who has not been charged yet."""
+    spec, charged = spec_of(contract.market), 0
+    while rows := held_at(rollover)[:CHUNK]:
+        charged += _charge(contract, spec, rollover, dict(rows))
+    Rollover.objects.filter(pk=rollover.pk).update(posted_at=clock.now())
+    return charged
+
+
+def held_at(rollover: Rollover) -> list[tuple[int, Decimal]]:
+    """(account, quantity) of every user that held something then and has not been charged for it."""
+    with connection.cursor() as cursor:
+        terms = {
+            "market": rollover.market_id,
+            "rollover": rollover.pk,
+            "at": rollover.at,
+            "first": first_fill_since(cursor, rollover.at),
+        }
+        cursor.execute(HELD, terms)
+        return cursor.fetchall()
+
+
+def first_fill_since(cursor, since: datetime) -> int:
+    """An id below which every fill is older, by bisection: fills have no index by time, but their ids grow with it."""
+    cursor.execute("SELECT COALESCE(min(id), 1), COALESCE(max(id), 0) + 1 FROM exchange_fill")
+    low, high = cursor.fetchone()
+    while low < high:
+        middle = (low + high) // 2
+        # A minute's slack: batches of several markets take their ids and their moments side by side.
+        cursor.execute(
+            "SELECT executed_at >= %s::timestamptz - interval '1 minute' FROM exchange_fill WHERE id >= %s"
+            " ORDER BY id LIMIT 1",
+            [since, middle],
+        )
+        row = cursor.fetchone()
+        if row is None or row[0]:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@dataclass(slots=True)
+class Bill:
+    """One account's charge: what it held, what that costs, what it could not pay, and what the fund paid of that."""
+
+    account_id: int
+    quantity: Decimal
+    amount: int
+    short: int = 0
+    covered: int = 0
+
+
+def _charge(contract: Contract, spec: MarketSpec, rollover: Rollover, held: dict[int, Decimal]) -> int:
+    """Charge these accounts, in one transaction; how many were not charged before."""
+    asset, clearing = contract.settlement, house.clearing_account(spec.id).id
+    fund = house.insurance_fund().id
+    with transaction.atomic(), ledger.working_sheet([*held, fund], [asset]) as sheet:
+        known = FinancingCharge.objects.filter(rollover=rollover, account__in=held).values_list("account_id", flat=True)
+        bills = [
+            Bill(account, quantity, _amount(contract, spec, rollover, quantity))
+            for account, quantity in held.items()
+            if account not in set(known)
+        ]
+        for bill in bills:
+            _pay(sheet, asset.pk, fund, clearing, bill, rollover)
+        _record(contract, spec, rollover, bills, sheet)
+    return len(bills)
+
+
+def _amount(contract: Contract, spec: MarketSpec, rollover: Rollover, quantity: Decimal) -> int:
+    lots = spec.lots(quantity)
+    rate = rollover.long_rate if lots > 0 else rollover.short_rate
+    scale = Fraction(10) ** (spec.contract.settlement_decimals - spec.quote_decimals)
+    return rollovers.interest(
+        value=positions.value_at(spec, lots, rollover.price),
+        rate=units.to_units(rate, RATE_DECIMALS),
+        days=rollover.days,
+        year=contract.financing_days,
+        conversion=Fraction(rollover.conversion) * scale,
+    )
+
+
+def _pay(sheet: ledger.Sheet, asset: int, fund: int, clearing: int, bill: Bill, rollover: Rollover) -> None:
+    """One account's journal: from what is free, then from what its positions have reserved, then from the fund."""
+    short = bill.amount - sheet.available(bill.account_id, asset)
+    if short > 0:
+        short -= _free_margin(sheet, asset, bill.account_id, short)
+    bill.short = max(short, 0)
+    bill.covered = min(bill.short, sheet.available(fund, asset))
+    entries = [(bill.account_id, asset, bill.short - bill.amount), (fund, asset, -bill.covered)]
+    entries.append((clearing, asset, -sum(amount for _, _, amount in entries)))
+    sheet.post(
+        Journal.Kind.FINANCING, entries, reference=rollover.pk, reason=f"financing of {rollover}", outside=clearing
+    )
+
+
+def _free_margin(sheet: ledger.Sheet, asset: int, account_id: int, wanted: int) -> int:
+    """Make available what the account's positions have reserved, as far as it is wanted; how much that was."""
+    scale, freed = sheet.scales[asset].decimals, 0
+    rows = Position.objects.filter(
+        account=account_id, closed_at__isnull=True, market__contract__settlement=asset, reserved__gt=0
+    )
+    for row in rows.order_by("id"):
+        taken = min(wanted - freed, units.to_units(row.reserved, scale))
+        sheet.release(account_id, asset, taken)
+        Position.objects.filter(pk=row.pk).update(reserved=F("reserved") - units.from_units(taken, scale))
+        freed += taken
+        if freed == wanted:
+            break
+    return freed
+
+
+def _record(
+    contract: Contract, spec: MarketSpec, rollover: Rollover, bills: list[Bill], sheet: ledger.Sheet
+) -> None:
+    """Keep the charges, on the positions too, and tell their owners."""
+    asset, now = contract.settlement, clock.now()
+
+    def decimal(amount: int) -> Decimal:
+        return units.from_units(amount, asset.decimals)
+
+    for bill in bills:
+        FinancingCharge.objects.create(
+            account_id=bill.account_id, rollover=rollover, asset=asset, quantity=bill.quantity,
+            amount=decimal(bill.amount), created_at=now,
+        )  # fmt: skip
+        if bill.short:
+            Shortfall.objects.create(
+                account_id=bill.account_id, market_id=spec.id, asset=asset, amount=decimal(bill.short),
+                covered=decimal(bill.covered), uncovered=decimal(bill.short - bill.covered), created_at=now,
+            )  # fmt: skip
+        _put_on_position(bill.account_id, rollover, decimal(bill.amount))
+        event = {
+            "type": "financing",
+            "symbol": spec.symbol,
+            "day": rollover.day.isoformat(),
+            "quantity": units.plain(bill.quantity),
+            "amount": units.text(bill.amount, asset.decimals),
+            "asset": asset.symbol,
+        }
+        sheet.emit(bill.account_id, event)
+
+
+def _put_on_position(account_id: int, rollover: Rollover, amount: Decimal) -> None:
+    """Count it with the position that was held then: the last one that had been opened by that time."""
+    for table in (Position, ArchivedPosition):
+        rows = table.objects.filter(account=account_id, market=rollover.market_id, opened_at__lte=rollover.at)
+        held = rows.order_by("-opened_at", "-id").first()
+        if held is not None:
+            table.objects.filter(pk=held.pk).update(financing=F("financing") + amount)
+            return
+    raise AssertionError(f"account {account_id} held something at {rollover}, but no position says so")

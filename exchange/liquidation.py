@@ -1,0 +1,219 @@
+"""Liquidating one account: its open margin orders go first, then positions, until it is restored or nothing is left.
+
+Each position is closed by an IOC order through the one door, reduce-only, so that it can never open anything, and at
+a price no further from the mark than the contract's `liquidation_band`. After each order the account is read again.
+A position that nobody takes within the band is passed over; what is still short then is tried again later. A loss
+beyond what the account has is paid by the insurance fund in the very trade that makes it real (see exchange.margin);
+where the fund could not, exchange.risk_stop stops new risk and tells the operators.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from decimal import Decimal
+from math import ceil, floor
+
+from django.db import transaction
+
+from accounts import conversion, ledger
+from accounts.margin import State
+from exchange import orders, risk_reading
+from exchange.commands import NoLiquidity, OrderNotOpen, Place, UnknownOrder
+from exchange.engine.book import BUY
+from exchange.liquidation_plan import Close, Held, Standing, is_restored, next_close
+from exchange.live import fee_on
+from exchange.risk import call_level, figures
+from exchange.risk_index import Key
+from exchange.risk_models import Liquidation
+from exchange.risk_reading import Open, Purse
+from marketdata import clock, marks, metrics, threads, units
+from marketdata.contracts import RATE_ONE
+from marketdata.markets import MarketSpec
+from marketdata.models import Asset
+from marketdata.refusals import Refusal
+
+logger = logging.getLogger(__name__)
+
+#: Accounts that are told of their liquidation in one transaction.
+CHUNK = 200
+#: Orders that one liquidation may place: what it needs more for is begun again.
+MOST_ORDERS = 50
+
+_pool = threads.Pool(2, "liquidation")
+stop_threads = _pool.stop
+
+
+def begin(purses: Sequence[Purse]) -> dict[Key, int]:
+    """Keep that these are liquidated from now on, and tell their owners; the liquidations' ids."""
+    started: dict[Key, int] = {}
+    assets = Asset.objects.in_bulk({purse.key.asset_id for purse in purses})
+    for start in range(0, len(purses), CHUNK):
+        some = [(purse.key, assets[purse.key.asset_id], purse.state()) for purse in purses[start : start + CHUNK]]
+        with transaction.atomic(), ledger.working_sheet({key.account_id for key, _, _ in some}, []) as sheet:
+            rows = Liquidation.objects.bulk_create(_begun(*one) for one in some)
+            for row, (key, asset, state) in zip(rows, some, strict=True):
+                started[key] = row.pk
+                _emit(sheet, row, asset, state)
+    return started
+
+
+def _begun(key: Key, asset: Asset, state: State) -> Liquidation:
+    return Liquidation(
+        account_id=key.account_id,
+        asset=asset,
+        equity_before=units.from_units(state.equity, asset.decimals),
+        used_before=units.from_units(state.used, asset.decimals),
+        began_at=clock.now(),
+    )
+
+
+def close_interrupted() -> int:
+    """End what a process that died has left under way; whoever is still short is begun anew. How many those were."""
+    rows = Liquidation.objects.filter(ended_at__isnull=True)
+    return rows.update(outcome=Liquidation.Outcome.UNFILLED, ended_at=clock.now())
+
+
+async def liquidate(purse: Purse, liquidation_id: int) -> str:
+    """Carry one out; its outcome. `purse`: the account as it was read when that was decided."""
+    key, known = purse.key, purse
+    cancelled = await _cancel_orders(purse.order_ids)
+    if cancelled:
+        known = None
+    placed, passed = 0, set()
+    while placed < MOST_ORDERS and (order := await _pool.run(next_order, key, known, passed)) is not None:
+        placed += 1
+        if await _place(order) < order.quantity:
+            passed.add(order.spec.id)
+        known = None
+    return await _pool.run(_end, liquidation_id, cancelled, placed)
+
+
+def next_order(key: Key, purse: Purse | None, passed: Collection[int]) -> Place | None:
+    """What to close next, at the account as it was read, or as it stands now; None when there is nothing to do."""
+    purse = purse or _purse(key)
+    if purse is None:
+        return None
+    state = purse.state()
+    close = next_close(
+        Standing(state.equity, state.used, state.maintenance), held(purse, passed), int(call_level() * RATE_ONE),
+        least_lots={one.spec.id: one.spec.min_quantity for one in purse.open},
+    )  # fmt: skip
+    if close is None:
+        return None
+    spec = next(one.spec for one in purse.open if one.spec.id == close.market_id)
+    return order_of(key.account_id, spec, close, marks.mark(spec.id))
+
+
+def held(purse: Purse, passed: Collection[int]) -> list[Held]:
+    """The account's positions that may be closed now: at a fresh mark, and not tried in vain before."""
+    found = []
+    for one in purse.open:
+        mark = marks.mark(one.spec.id)
+        if one.spec.id in passed or mark is None or mark.is_stale:
+            continue
+        exposure = one.exposure()
+        cost = closing_cost(one, mark)
+        found.append(
+            Held(one.spec.id, one.net.quantity, exposure.unrealized, exposure.used, exposure.maintenance, cost)
+        )
+    return found
+
+
+def closing_cost(one: Open, mark: marks.Mark) -> int:
+    """What closing all of it at the mark's bid or ask costs against the mark, fees included, in settlement units."""
+    spec, rate, lots = one.spec, conversion.rate_of(one.spec), abs(one.net.quantity)
+    price = ceil(mark.price / spec.tick_size)
+    half_spread = ceil((mark.ask - mark.bid) / 2 / spec.tick_size)
+    return rate.up(fee_on(spec.notional(price, lots), spec.taker_rate) + 1 + spec.notional(half_spread, lots))
+
+
+# Orders
+
+
+async def _cancel_orders(order_ids: Sequence[int]) -> int:
+    """Take the account's open margin orders out, as an operator would; how many that were."""
+    work = [orders.cancel_async(account_id=None, order_id=order_id) for order_id in order_ids]
+    cancelled = 0
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if not isinstance(outcome, BaseException):
+            cancelled += 1
+        elif not isinstance(outcome, OrderNotOpen | UnknownOrder):
+            raise outcome
+    return cancelled
+
+
+async def _place(order: Place) -> int:
+    """Place one closing order; how many lots it closed."""
+    try:
+        placed = await orders.place_async(order)
+    except NoLiquidity:
+        return 0
+    except Refusal as refusal:
+        logger.warning("liquidation of account %d in %s: %s", order.account, order.spec.symbol, refusal.detail)
+        return 0
+    return order.spec.lots(Decimal(placed.order["filled_quantity"]))
+
+
+def order_of(account_id: int, spec: MarketSpec, close: Close, mark: marks.Mark) -> Place:
+    """The order that closes so much, no further from the mark than the contract allows."""
+    band, ticks = spec.contract.liquidation_band, mark.price / spec.tick_size
+    price = floor(ticks * (1 + band)) if close.side == BUY else max(1, ceil(ticks * (1 - band)))
+    return Place(
+        account=account_id,
+        spec=spec,
+        side=close.side,
+        type="LIMIT",
+        price=price,
+        quantity=min(close.lots, spec.max_quantity),
+        budget=None,
+        time_in_force="IOC",
+        post_only=False,
+        prevention="EXPIRE_MAKER",
+        reduce_only=True,
+        is_liquidation=True,
+    )
+
+
+# Reading and writing, in threads
+
+
+def _purse(key: Key) -> Purse | None:
+    """The purse as it stands now; None once nothing is open."""
+    return next((purse for purse in risk_reading.purses([key.account_id]) if purse.key == key), None)
+
+
+def _end(liquidation_id: int, cancelled: int, placed: int) -> str:
+    """Keep how it went, and tell the owner."""
+    row = Liquidation.objects.select_related("asset").get(pk=liquidation_id)
+    purse = _purse(Key(row.account_id, row.asset_id))
+    state = purse.state() if purse is not None else None
+    row.outcome = _outcome(state)
+    row.orders_cancelled, row.orders_placed, row.ended_at = cancelled, placed, clock.now()
+    with transaction.atomic(), ledger.working_sheet({row.account_id}, []) as sheet:
+        if state is not None:
+            row.equity_after = units.from_units(state.equity, row.asset.decimals)
+            row.used_after = units.from_units(state.used, row.asset.decimals)
+        row.save()
+        _emit(sheet, row, row.asset, state)
+    metrics.LIQUIDATIONS.labels(str(row.outcome)).inc()
+    return row.outcome
+
+
+def _outcome(state: State | None) -> str:
+    if state is None:
+        return Liquidation.Outcome.CLOSED
+    restored = is_restored(Standing(state.equity, state.used, state.maintenance), int(call_level() * RATE_ONE))
+    return Liquidation.Outcome.RESTORED if restored else Liquidation.Outcome.UNFILLED
+
+
+def _emit(sheet: ledger.Sheet, row: Liquidation, asset: Asset, state: State | None) -> None:
+    equity, used = (state.equity, state.used) if state is not None else (0, 0)
+    event = {
+        "type": "liquidation",
+        "id": row.pk,
+        "outcome": str(row.outcome),
+        "orders_cancelled": row.orders_cancelled,
+        "orders_placed": row.orders_placed,
+        **figures(asset, equity, used),
+    }
+    sheet.emit(row.account_id, event)

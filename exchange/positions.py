@@ -1,0 +1,302 @@
+"""What a person does with margin besides placing orders: choosing leverage, weighing an order, closing a position,
+and on a demonstration filling at the feed's price.
+
+Closing and filling are orders like any other, through the one door. The venue sets their prices: whatever price a
+client sends along is not looked at.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil, floor
+
+from django.conf import settings
+
+from accounts.models import Account, MarginSetting, Position
+from accounts.positions import LivePosition, average_text
+from exchange import barrier, house_quotes, margin, margin_reading, orders, validation
+from exchange.books import SIDES
+from exchange.commands import NoLiquidity, OrderRefusal, Place, ReduceOnly
+from exchange.margin import Need
+from exchange.margin_reading import MarginAccount
+from exchange.models import Order
+from marketdata import clock, markets, marks, units
+from marketdata.markets import MarketSpec
+from marketdata.refusals import Malformed, NotFound, Refusal
+
+#: How deep a weighed order looks into the book.
+DEPTH = 1000
+
+
+class LeverageOutOfRange(Refusal):
+    """The contract allows less."""
+
+    code, title = "leverage_out_of_range", "Leverage out of range"
+
+
+class UnknownPosition(NotFound):
+    """There is no such position, or it is somebody else's."""
+
+    title = "Unknown position"
+
+
+class PositionClosed(Refusal):
+    """The position was closed before."""
+
+    code, status, title = "position_closed", 409, "Position is closed"
+
+
+class NoPosition(OrderRefusal):
+    """There is nothing to close."""
+
+    code, title = "no_position", "No open position"
+
+
+class DemoOnly(Refusal):
+    """Only a demonstration fills at the feed's price."""
+
+    code, status, title = "demo_only", 403, "Only on a demonstration"
+
+
+def margin_market(symbol: str) -> MarketSpec:
+    """The margin market of that symbol; UnknownMarket, or Malformed for a spot market."""
+    spec = markets.by_symbol(symbol)
+    if spec.contract is None:
+        detail = f"{spec.symbol} is a spot market; it has no margin."
+        raise Malformed(detail, errors=[{"field": "symbol", "code": "not_a_margin_market", "detail": detail}])
+    return spec
+
+
+# Leverage
+
+
+def set_leverage(*, account_id: int, symbol: str, leverage: int) -> dict:
+    """Choose the leverage for what the account opens there from now on; what is open keeps its margin."""
+    spec = margin_market(symbol)
+    if not 1 <= leverage <= spec.contract.max_leverage:
+        raise LeverageOutOfRange(f"{spec.symbol} allows a leverage of 1 to {spec.contract.max_leverage}.")
+    MarginSetting.objects.update_or_create(
+        account_id=account_id, market_id=spec.id, defaults={"leverage": leverage}
+    )
+    return margin_reading.leverage_rows(account_id, [spec])[0]
+
+
+# Closing
+
+
+def close(*, account_id: int, symbol: str, quantity: Decimal | None, client_order_id: str | None) -> dict:
+    """Close all or part of the account's position in a market, at the market. NoPosition when there is none."""
+    spec = margin_market(symbol)
+    row = Position.objects.filter(account=account_id, market=spec.id, closed_at__isnull=True).first()
+    if replayed := _replayed(account_id, spec, client_order_id):
+        return replayed
+    if row is None:
+        raise NoPosition(f"You have no open position in {spec.symbol}.")
+    return _close(row, spec, quantity, client_order_id)
+
+
+def exit_position(*, account_id: int, position_id: int, quantity: Decimal | None, client_order_id: str | None) -> dict:
+    """Close all or part of one position by its id. UnknownPosition, or PositionClosed when it is over."""
+    row = Position.objects.filter(account=account_id, pk=position_id).first()
+    if row is None:
+        raise UnknownPosition(f"You have no position {position_id}.")
+    if replayed := _replayed(account_id, markets.by_id(row.market_id), client_order_id):
+        return replayed
+    if row.closed_at is not None:
+        raise PositionClosed(f"Position {position_id} was closed at {clock.text(row.closed_at)}.")
+    return _close(row, markets.by_id(row.market_id), quantity, client_order_id)
+
+
+def _replayed(account_id: int, spec: MarketSpec, client_order_id: str | None) -> dict | None:
+    """The answer to a closing that was asked for before: its size may have been "all that is open" then."""
+    if client_order_id is None:
+        return None
+    order = Order.objects.filter(account=account_id, client_order_id=client_order_id, market=spec.id).first()
+    if order is None or not order.reduce_only:
+        return None
+    return {"order": orders.stored(order.pk), "position": _shown(account_id, spec)}
+
+
+def _close(row: Position, spec: MarketSpec, quantity: Decimal | None, client_order_id: str | None) -> dict:
+    command = validation.place_command(
+        account_id=row.account_id,
+        symbol=spec.symbol,
+        side="SELL" if row.quantity > 0 else "BUY",
+        type="MARKET",
+        quantity=abs(row.quantity) if quantity is None else quantity,
+        reduce_only=True,
+        self_trade_prevention="EXPIRE_MAKER",
+        client_order_id=client_order_id,
+    )
+    order = orders.place(command).order
+    return {"order": order, "position": _shown(row.account_id, spec)}
+
+
+def _shown(account_id: int, spec: MarketSpec) -> dict | None:
+    """The account's open position in a market as it stands now."""
+    with margin_reading.snapshot():
+        account = margin_reading.read(account_id)
+        position = account.positions.of(account_id, spec)
+        return margin_reading.position_row(account, position) if position else None
+
+
+# Weighing
+
+
+@dataclass(slots=True)
+class Weighed:
+    """What an order would need and leave behind."""
+
+    spec: MarketSpec
+    account: MarginAccount
+    need: Need
+    unfilled: int
+    refusal: Refusal | None
+
+
+def check(
+    *, account_id: int, symbol: str, side: str, quantity: Decimal, price: Decimal | None, reduce_only: bool
+) -> dict:
+    """Weigh an order against the book and the account as they stand; nothing is placed or reserved. What it would need,
+    whether it would pass, and how the account would stand after it.
+    """
+    margin_market(symbol)
+    command = validation.place_command(
+        account_id=account_id,
+        symbol=symbol,
+        side=side,
+        type="MARKET" if price is None else "LIMIT",
+        price=price,
+        quantity=quantity,
+        reduce_only=reduce_only,
+    )
+    spec = command.spec
+    matches, rest = _walk(spec, command)
+    with margin_reading.snapshot():
+        account = margin_reading.read(account_id)
+        desk = margin.Desk(account.positions, clock.now())
+        resting = rest if price is not None and not reduce_only else 0
+        need = desk.need(
+            account.sheet(), spec, account_id, command.side,
+            matches=matches, rests=resting, price=command.price, taker_rate=spec.taker_rate,
+            worst_rate=max(spec.maker_rate, spec.taker_rate),
+        )  # fmt: skip
+        refusal = _refusal(command, account, need, bool(matches))
+        return _weighed_row(Weighed(spec, account, need, rest, refusal))
+
+
+def _walk(spec: MarketSpec, command: Place) -> tuple[list[tuple[int, int]], int]:
+    """What the order would meet in the book, (ticks, lots), and the lots that it would not."""
+    book = barrier.view(spec).snapshot(DEPTH)
+    matches, left = [], command.quantity
+    for price, quantity in book["asks" if command.side > 0 else "bids"]:
+        ticks, lots = spec.ticks(Decimal(price)), min(left, spec.lots(Decimal(quantity)))
+        if not left or (command.price is not None and command.side * ticks > command.side * command.price):
+            break
+        matches.append((ticks, lots))
+        left -= lots
+    return matches, left
+
+
+def _refusal(command: Place, account: MarginAccount, need: Need, meets_anybody: bool) -> Refusal | None:
+    """The first thing for which the venue would refuse the order."""
+    spec = command.spec
+    try:
+        margin.check_placing(command, spec, clock.now())
+    except Refusal as refusal:
+        return refusal
+    if command.reduce_only:
+        position = account.positions.of(command.account, spec)
+        if command.quantity > (-command.side * position.quantity if position else 0):
+            return ReduceOnly("The order would do more than reduce your position.")
+    if command.price is None and not meets_anybody:
+        return NoLiquidity("There is no order on the other side; place a limit order instead.")
+    if need.total and need.spendable < need.total:
+        return margin.insufficient(spec, need.total, need.spendable)
+    return None
+
+
+def _weighed_row(weighed: Weighed) -> dict:
+    """A weighed order as the wire shows it, with the account as it would stand after its fills."""
+    spec, need, account = weighed.spec, weighed.need, weighed.account
+    decimals, asset = spec.contract.settlement_decimals, spec.contract.settlement_id
+    before = account.state(asset)
+    position = _preview(account, spec, need)
+    after = account.state(asset)
+    liquidation = margin_reading.liquidation_price(account, spec, position) if position.quantity else None
+    return {
+        "symbol": spec.symbol,
+        "would_pass": weighed.refusal is None,
+        "code": weighed.refusal.code if weighed.refusal else None,
+        "detail": weighed.refusal.detail if weighed.refusal else None,
+        "leverage": account.positions.leverage(account.account_id, spec),
+        "required": units.text(need.total, decimals),
+        "spendable": units.text(need.spendable, decimals),
+        "unfilled_quantity": spec.quantity_text(weighed.unfilled),
+        "position_after": spec.quantity_text(position.quantity),
+        "entry_price_after": average_text(spec, position.net),
+        "liquidation_price_after": liquidation,
+        "level_before": margin_reading.level_text(before.level),
+        "level_after": margin_reading.level_text(after.level),
+        "settlement_asset": spec.contract.settlement,
+    }
+
+
+def _preview(account: MarginAccount, spec: MarketSpec, need: Need) -> LivePosition:
+    """Put the order's fills and reserve into this reading of the account; the position as it would be."""
+    owner, asset = account.account_id, spec.contract.settlement_id
+    old = account.positions.of(owner, spec)
+    position = LivePosition(owner, spec, clock.now(), quantity=need.after.quantity, cost=need.after.cost)
+    if old is not None and old.quantity * need.after.quantity > 0:
+        kept = min(abs(old.quantity), abs(need.after.quantity))
+        position.margin = old.margin * kept // abs(old.quantity)
+        position.reserved = old.reserved - need.freed
+    position.margin += need.margin
+    position.reserved += need.margin
+    account.positions.open[owner, spec.id] = position
+    resting = need.rests * need.per_lot
+    account.orders[asset] = account.orders.get(asset, 0) + resting
+    account.available[asset] = account.available.get(asset, 0) + need.freed + need.cash - need.margin - resting
+    return position
+
+
+# The demonstration's fills
+
+
+def sim_fill(*, account_id: int, symbol: str, side: str, quantity: Decimal, client_order_id: str | None) -> dict:
+    """Trade with the house at the feed's bid or ask, or better where somebody else offers it."""
+    if not settings.FAUCET:
+        raise DemoOnly("This venue fills nothing at the feed's price; place an order.")
+    spec = margin_market(symbol)
+    mark = marks.fresh(spec.id, spec.symbol)
+    is_buy = SIDES[side] > 0
+    ticks = ceil(mark.ask / spec.tick_size) if is_buy else floor(mark.bid / spec.tick_size)
+    price = spec.price(max(ticks, 1))
+    terms = {"symbol": spec.symbol, "price": price, "quantity": quantity, "self_trade_prevention": "EXPIRE_MAKER"}
+    wanted = validation.place_command(
+        account_id=account_id, side=side, time_in_force="IOC", client_order_id=client_order_id, **terms
+    )
+    house = house_quotes.house_account(spec.id)
+    _check_exposure(house, spec, SIDES[side] * wanted.quantity)
+    offered = validation.place_command(account_id=house.pk, side="SELL" if is_buy else "BUY", **terms)
+    offer, placed = orders.place_many([offered, wanted])
+    if isinstance(offer, orders.Placed) and offer.order["status"] in ("OPEN", "PARTIALLY_FILLED"):
+        _withdraw(house.pk, offer.order["id"])
+    if isinstance(placed, Exception):
+        raise placed
+    return {"order": placed.order, "position": _shown(account_id, spec)}
+
+
+def _check_exposure(house: Account, spec: MarketSpec, lots: int) -> None:
+    """The house has a limit: NoLiquidity beyond it."""
+    held = Position.objects.filter(account=house, market=spec.id, closed_at__isnull=True).first()
+    after = (spec.lots(held.quantity) if held else 0) - lots
+    if abs(after) > spec.contract.exposure_limit_lots and after * lots < 0:
+        raise NoLiquidity(f"The house takes no more of {spec.symbol} on that side now.")
+
+
+def _withdraw(account_id: int, order_id: int) -> None:
+    """Take back what of the offer nobody took."""
+    try:
+        orders.cancel(account_id=account_id, order_id=order_id)
+    except Refusal:
+        return  # filled by then

@@ -1,0 +1,217 @@
+"""The two background services of margin markets. Each runs in every server process, and as a command of its own; of all
+processes on a database, the one that holds its advisory lock works and the others wait.
+
+- The margin updater keeps the marks (exchange.mark_keeper) and moves the house's quotes with them (house_quotes).
+- The positions engine watches every account under those marks (exchange.risk), liquidates (exchange.liquidation), and
+  posts financing (exchange.financing).
+
+Where both run in one process, the engine hears of new marks at once; else it looks every ENGINE_SECONDS. The quotes
+are moved before the engine is told, so that no liquidation trades with quotes of the mark before.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from django.db import DatabaseError, InterfaceError
+
+from exchange import financing, liquidation, risk_stop
+from exchange.house_quotes import House
+from exchange.mark_keeper import MarkKeeper
+from exchange.risk import Monitor
+from exchange.risk_index import Key
+from exchange.risk_models import Liquidation
+from exchange.risk_reading import Purse
+from exchange.sequencer import sequencer
+from marketdata import hub
+from marketdata.leadership import Leadership, Lost
+from marketdata.models import Contract
+from marketdata.refusals import Unavailable
+
+logger = logging.getLogger(__name__)
+
+#: Below 2^31, so that pg_locks shows them whole in objid: "mark" and "risk".
+UPDATER_LOCK, ENGINE_LOCK = 0x6D61726B, 0x7269736B
+UPDATER_SECONDS = 0.2
+ENGINE_SECONDS = 0.25
+#: Without any margin market, or while another process leads.
+IDLE_SECONDS = 3.0
+HOUSE_KEEPING_SECONDS = 30.0
+#: An account of which nothing could be closed waits so long.
+RETRY_SECONDS = 2.0
+#: Liquidations under way side by side.
+SIDE_BY_SIDE = 64
+
+#: Set by this process's updater when there are new marks.
+_marked: asyncio.Event | None = None
+
+
+async def run_updater() -> None:
+    """The margin updater: for ever, whatever fails, until cancelled."""
+    await _lead(UPDATER_LOCK, "margin-updater", _update)
+
+
+async def run_engine() -> None:
+    """The positions engine: for ever, whatever fails, until cancelled."""
+    await _lead(ENGINE_LOCK, "positions-engine", _watch)
+
+
+async def _lead(lock: int, name: str, work: Callable[[Leadership], Awaitable]) -> None:
+    leader = Leadership(lock, name)
+    try:
+        while True:
+            try:
+                if await leader.ask(_has_contracts) and await leader.take():
+                    await work(leader)
+            except (Lost, DatabaseError, InterfaceError, Unavailable) as error:
+                logger.warning("the %s waits for the database: %s", name, type(error).__name__)
+            except Exception:
+                logger.exception("the %s failed and starts again", name)
+            await asyncio.sleep(IDLE_SECONDS)
+    finally:
+        await leader.close()
+
+
+def _has_contracts() -> bool:
+    return Contract.objects.filter(market__is_active=True).exists()
+
+
+# The updater
+
+
+async def _update(leader: Leadership) -> None:
+    keeper, house = MarkKeeper(), House()
+    while True:
+        changed = await leader.do(keeper.step)
+        await leader.do(house.read, keeper)
+        await house.quote()
+        if changed and _marked is not None:
+            _marked.set()
+        await asyncio.sleep(UPDATER_SECONDS)
+
+
+# The engine
+
+
+async def _watch(leader: Leadership) -> None:
+    global _marked
+    _marked = asyncio.Event()
+    engine = Engine()
+    await leader.do(liquidation.close_interrupted)
+    hub.on_accounts(engine.hear)
+    house_keeping = asyncio.create_task(_keep_house(), name="financing")
+    try:
+        while True:
+            await engine.step(leader)
+            await engine.look_after(leader)
+            try:
+                async with asyncio.timeout(ENGINE_SECONDS):
+                    await _marked.wait()
+            except TimeoutError:
+                pass
+            _marked.clear()
+    finally:
+        _marked = None
+        hub.forget_accounts(engine.hear)
+        house_keeping.cancel()
+        await asyncio.gather(house_keeping, return_exceptions=True)
+        await engine.close()
+
+
+class Engine:
+    """The monitor, and the liquidations that it has begun. Belongs to one event loop."""
+
+    def __init__(self):
+        self.monitor = Monitor()
+        self._dirty: set[int] = set()
+        self._tasks: dict[Key, asyncio.Task] = {}
+        self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._has_ended = False
+
+    def hear(self, accounts: list[tuple[int, list[dict]]]) -> None:
+        """What the hub heard: whose positions or balances have changed."""
+        for account_id, events in accounts:
+            if self.monitor.knows(account_id) or any(event["type"] == "position" for event in events):
+                self._dirty.add(account_id)
+
+    async def step(self, leader: Leadership) -> None:
+        """One look at everything; begins what must be begun, and does not wait for its end."""
+        dirty, self._dirty = self._dirty, set()
+        try:
+            verdict = await leader.do(self.monitor.step, dirty)
+            if verdict.liquidate:
+                self._begin(verdict.liquidate, await leader.do(liquidation.begin, verdict.liquidate))
+            await leader.do(self.monitor.tell, verdict)
+        except BaseException:
+            self._dirty |= dirty
+            raise
+        self._dirty |= await leader.do(self.monitor.check)
+
+    def _begin(self, purses: list[Purse], begun: dict[Key, int]) -> None:
+        for purse in purses:
+            self.monitor.under_way.add(purse.key)
+            self._tasks[purse.key] = asyncio.create_task(self._liquidate(purse, begun[purse.key]))
+
+    async def look_after(self, leader: Leadership) -> None:
+        """After liquidations: was there one that nobody could cover?"""
+        has_ended, self._has_ended = self._has_ended, False
+        if has_ended:
+            await leader.do(risk_stop.check)
+
+    async def finished(self) -> None:
+        """Wait for the liquidations that are under way now."""
+        await asyncio.gather(*self._tasks.values())
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _liquidate(self, purse: Purse, liquidation_id: int) -> None:
+        outcome = None
+        try:
+            async with self._turns:
+                outcome = await liquidation.liquidate(purse, liquidation_id)
+        except Exception as error:
+            logger.error("liquidation %d failed and is tried again", liquidation_id, exc_info=error)
+        finally:
+            self._tasks.pop(purse.key, None)
+            self._has_ended = True
+            self._dirty.add(purse.key.account_id)
+            if outcome in (Liquidation.Outcome.RESTORED, Liquidation.Outcome.CLOSED):
+                self.monitor.under_way.discard(purse.key)
+            else:
+                loop = asyncio.get_running_loop()
+                loop.call_later(RETRY_SECONDS, self.monitor.under_way.discard, purse.key)
+
+
+async def _keep_house() -> None:
+    """Now and then: post the financing that is due, and look for losses that nobody covered. What fails is tried again.
+    """
+    while True:
+        for work in (financing.post_due, risk_stop.check):
+            try:
+                await financing.in_thread(work)
+            except Exception:
+                logger.exception("%s failed; it is tried again", work.__qualname__)
+        await asyncio.sleep(HOUSE_KEEPING_SECONDS)
+
+
+def stop_threads() -> None:
+    """End the threads of liquidations and financing; the next work starts new ones."""
+    liquidation.stop_threads()
+    financing.stop_threads()
+
+
+async def foreground(service: Callable[[], Awaitable], seconds: float | None) -> None:
+    """Run one of the two by itself, as a command does, for so long or until cancelled."""
+    await hub.start()
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await service()
+    finally:
+        await hub.stop()
+        await asyncio.to_thread(sequencer.stop)
+        await asyncio.to_thread(stop_threads)

@@ -1,0 +1,270 @@
+"""One owner process for each market: commands go to it over a socket between the server processes of one machine.
+
+Any process can settle any command, because the database decides; but two that settle the same market wait for each
+other's locks and read each other's journal all the time. So where several processes serve one port, each market has
+one that by rule settles it (its id, modulo the number of processes), and the others pass their commands on. This is a
+hint, never a right: whoever cannot reach the owner settles the command itself, and nothing is wrong with that.
+
+Only what names its market is passed on: placements, and amendments and cancellations of orders that this process saw
+being placed. What waits for an answer when the connection breaks, or for RELAY_SECONDS, is answered 503: whether the
+owner settled it is for the client to look up, as after any lost answer.
+
+Messages are pickles over a Unix socket in a directory that only this user can enter: four bytes of length, then a list
+of (number, command) one way, of (number, outcome) the other. What is sent within one turn of the loop leaves together.
+"""
+
+import asyncio
+import itertools
+import logging
+import pickle
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from exchange.commands import Amend, Cancel, Command, Place
+from exchange.transaction import OutcomeUnknown
+from marketdata.markets import MarketSpec
+from marketdata.refusals import Refusal
+
+logger = logging.getLogger(__name__)
+
+RELAY_SECONDS = 15.0
+#: How long a peer that could not be reached is left alone.
+AWAY_SECONDS = 1.0
+KNOWN_ORDERS = 100_000
+LENGTH_BYTES = 4
+PLACE_FIELDS = tuple(field.name for field in fields(Place))
+
+Submit = Callable[[Sequence[Command]], list[asyncio.Future]]
+
+
+class Packer:
+    """Commands as tuples. A market's spec travels once, afterwards its name does; each end of a connection has one."""
+
+    def __init__(self):
+        self._specs: dict[tuple[int, int], MarketSpec] = {}
+
+    def pack(self, command: Command) -> tuple:
+        """What `unpack` of the other end makes the command of."""
+        if type(command) is not Place:
+            return (command,)
+        spec = command.spec
+        name = (spec.id, spec.version)
+        values = [getattr(command, field) for field in PLACE_FIELDS]
+        values[PLACE_FIELDS.index("spec")] = name
+        if self._specs.get(name) == spec:
+            return (None, values)
+        self._specs[name] = spec
+        return (spec, values)
+
+    def unpack(self, packed: tuple) -> Command:
+        spec, *values = packed
+        if not values:
+            return spec
+        terms = dict(zip(PLACE_FIELDS, values[0], strict=True))
+        if spec is not None:
+            self._specs[spec.id, spec.version] = spec
+        terms["spec"] = self._specs[terms["spec"]]
+        return Place(**terms)
+
+
+class Link(asyncio.Protocol):
+    """One connection between two processes: takes messages apart and puts them together."""
+
+    def __init__(self, received: Callable[[list], None], lost: Callable[[], None]):
+        self._received, self._lost = received, lost
+        self._buffer, self._waiting = bytearray(), []
+        self._loop = asyncio.get_running_loop()
+        self.packer = Packer()
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lost()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= LENGTH_BYTES:
+            end = LENGTH_BYTES + int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
+            if len(self._buffer) < end:
+                return
+            message = pickle.loads(memoryview(self._buffer)[LENGTH_BYTES:end])
+            del self._buffer[:end]
+            self._received(message)
+
+    def send(self, item: tuple) -> None:
+        """Send it at the end of this turn of the loop."""
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(item)
+
+    def _flush(self) -> None:
+        items, self._waiting = self._waiting, []
+        message = pickle.dumps(items, pickle.HIGHEST_PROTOCOL)
+        self.transport.write(len(message).to_bytes(LENGTH_BYTES, "big") + message)
+
+
+class Peer:
+    """Another process, as an owner of markets."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._link: Link | None = None
+        self._connecting: asyncio.Task | None = None
+        self._away_until = 0.0
+        self._numbers = itertools.count()
+        #: (future, deadline) by number, in the order in which they were sent.
+        self._pending: dict[int, tuple[asyncio.Future, float]] = {}
+
+    def send(self, command: Command) -> asyncio.Future | None:
+        """A future of the outcome; None while the peer cannot be reached."""
+        if self._link is None:
+            self._connect()
+            return None
+        future, number = asyncio.get_running_loop().create_future(), next(self._numbers)
+        self._pending[number] = future, time.monotonic() + RELAY_SECONDS
+        self._link.send((number, self._link.packer.pack(command)))
+        return future
+
+    def give_up_late(self) -> None:
+        """A peer that lets commands wait for too long is dropped, and they are answered."""
+        first = next(iter(self._pending.values()), None)
+        if first is not None and first[1] < time.monotonic() and self._link is not None:
+            logger.warning("the process at %s does not answer; settling its markets here", self._path.name)
+            self._link.transport.abort()
+
+    def close(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._link is not None:
+            self._link.transport.close()
+
+    def _connect(self) -> None:
+        if self._connecting is None and time.monotonic() > self._away_until:
+            self._connecting = asyncio.get_running_loop().create_task(self._try(), name="relay")
+
+    async def _try(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            _, self._link = await loop.create_unix_connection(lambda: Link(self._answered, self._lose), self._path)
+        except OSError:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+        finally:
+            self._connecting = None
+
+    def _answered(self, answers: list[tuple]) -> None:
+        for number, outcome in answers:
+            future, _ = self._pending.pop(number)
+            if not future.done():
+                future.set_result(outcome)
+
+    def _lose(self) -> None:
+        self._link, pending = None, self._pending
+        self._away_until, self._pending = time.monotonic() + AWAY_SECONDS, {}
+        for future, _ in pending.values():
+            if not future.done():
+                future.set_result(OutcomeUnknown())
+
+
+class Relay:
+    """This process among the others. Belongs to one event loop, between `start` and `stop`."""
+
+    def __init__(self, directory: Path, index: int, count: int, submit: Submit):
+        self._directory, self._index, self._count = directory, index, count
+        self._submit = submit
+        self._peers = {each: Peer(directory / str(each)) for each in range(count) if each != index}
+        self._orders: OrderedDict[int, int] = OrderedDict()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task | None = None
+        self._serving: set[asyncio.Future] = set()
+        self._served: set[Link] = set()
+
+    async def start(self) -> None:
+        """Take the others' commands."""
+        path = self._directory / str(self._index)
+        path.unlink(missing_ok=True)
+        self._server = await asyncio.get_running_loop().create_unix_server(self._accept, path)
+        self._sweeper = asyncio.create_task(self._sweep(), name="relay-sweeper")
+
+    async def stop(self) -> None:
+        """Answer what was asked, then leave."""
+        self._sweeper.cancel()
+        self._server.close()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=RELAY_SECONDS)
+            await asyncio.sleep(0)  # the last answers leave at the end of this turn
+        for link in self._served:
+            link.transport.close()
+        for peer in self._peers.values():
+            peer.close()
+
+    def submit(self, commands: Sequence[Command]) -> list[asyncio.Future]:
+        """Futures of the outcomes, in this order: from the owners, or from here."""
+        futures = [self._send(command) for command in commands]
+        here = [command for command, future in zip(commands, futures, strict=True) if future is None]
+        local = iter(self._submit(here) if here else ())
+        return [next(local) if future is None else future for future in futures]
+
+    def _send(self, command: Command) -> asyncio.Future | None:
+        """The owner's future; None for what is settled here."""
+        kind = type(command)
+        if kind is Place:
+            market_id = command.spec.id
+        elif kind is Cancel or kind is Amend:
+            market_id = self._orders.get(command.order_id)
+        else:
+            return None
+        if market_id is None or market_id % self._count == self._index:
+            return None
+        future = self._peers[market_id % self._count].send(command)
+        if future is not None and kind is Place:
+            future.add_done_callback(lambda done: self._remember(done, market_id))
+        return future
+
+    def _remember(self, done: asyncio.Future, market_id: int) -> None:
+        outcome = None if done.cancelled() else done.result()
+        if type(outcome) is dict:
+            self._orders[outcome["id"]] = market_id
+            while len(self._orders) > KNOWN_ORDERS:
+                self._orders.popitem(last=False)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for peer in self._peers.values():
+                peer.give_up_late()
+
+    # As the owner
+
+    def _accept(self) -> Link:
+        link = Link(lambda items: self._serve(link, items), lambda: self._served.discard(link))
+        self._served.add(link)
+        return link
+
+    def _serve(self, link: Link, items: list[tuple]) -> None:
+        numbers = [number for number, _ in items]
+        try:
+            futures = self._submit([link.packer.unpack(packed) for _, packed in items])
+        except Refusal as refusal:  # the sequencer takes none now
+            for number in numbers:
+                link.send((number, refusal))
+            return
+        for number, future in zip(numbers, futures, strict=True):
+            self._serving.add(future)
+            future.add_done_callback(lambda done, number=number: self._reply(link, number, done))
+
+    def _reply(self, link: Link, number: int, done: asyncio.Future) -> None:
+        self._serving.discard(done)
+        if not link.transport.is_closing():
+            link.send((number, _portable(done.result())))
+
+
+def _portable(outcome: object) -> object:
+    """The outcome as it can travel: an unforeseen error becomes its text."""
+    if isinstance(outcome, Exception) and not isinstance(outcome, Refusal):
+        return RuntimeError(f"{type(outcome).__name__}: {outcome}")
+    return outcome

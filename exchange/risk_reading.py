@@ -1,0 +1,105 @@
+"""Reading margin accounts for the risk monitor: many at once, in one statement, so that each is seen as of one moment.
+
+Users' accounts only: the house's own are not liquidated.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from django.db import connection
+
+from accounts import margin, positions
+from accounts.margin import Exposure, State
+from accounts.netting import Net
+from exchange.risk_index import Key
+from marketdata import markets, units
+from marketdata.markets import MarketSpec
+
+POSITIONS = """
+SELECT p.account_id, c.settlement_id, p.market_id, p.quantity, p.cost, p.margin, p.reserved, a.event_sequence,
+       COALESCE(b.available, 0), COALESCE(o.reserved, 0), o.ids
+FROM accounts_position p
+JOIN accounts_account a ON a.id = p.account_id AND a.user_id IS NOT NULL
+JOIN marketdata_contract c ON c.market_id = p.market_id
+LEFT JOIN accounts_balance b ON b.account_id = p.account_id AND b.asset_id = c.settlement_id
+LEFT JOIN (
+    SELECT o.account_id, oc.settlement_id, sum(o.reserved) AS reserved, array_agg(o.id) AS ids
+    FROM exchange_order o JOIN marketdata_contract oc ON oc.market_id = o.market_id
+    WHERE o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') {of_order} GROUP BY o.account_id, oc.settlement_id
+) o ON o.account_id = p.account_id AND o.settlement_id = c.settlement_id
+WHERE p.closed_at IS NULL {of_position}
+"""
+SEQUENCES = """
+SELECT a.id, a.event_sequence FROM accounts_account a
+WHERE a.user_id IS NOT NULL
+  AND a.id IN (SELECT p.account_id FROM accounts_position p WHERE p.closed_at IS NULL)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """One open position in lots and quote units, with its margin (by rule, and locked) in settlement units."""
+
+    spec: MarketSpec
+    net: Net
+    margin: int
+    reserved: int
+
+    def exposure(self) -> Exposure:
+        return positions.exposure(self.spec, self.net, self.margin)
+
+
+@dataclass(slots=True)
+class Purse:
+    """An account's margin in one settlement asset, in its smallest units."""
+
+    key: Key
+    event_sequence: int
+    available: int
+    orders: int
+    order_ids: list[int] = field(default_factory=list)
+    open: list[Open] = field(default_factory=list)
+
+    @property
+    def collateral(self) -> int:
+        """All that margin can be paid from: free, and set aside for orders and positions."""
+        return self.available + self.orders + sum(one.reserved for one in self.open)
+
+    def state(self) -> State:
+        """As it stands at the marks of this moment."""
+        return margin.state(
+            available=self.available,
+            reserved_for_positions=sum(one.reserved for one in self.open),
+            orders=self.orders,
+            exposures=[one.exposure() for one in self.open],
+        )
+
+
+def purses(account_ids: Collection[int] | None = None) -> list[Purse]:
+    """Every purse with open positions, of these accounts or of all."""
+    of_order = of_position = ""
+    values = []
+    if account_ids is not None:
+        of_order, of_position = "AND o.account_id = ANY(%s)", "AND p.account_id = ANY(%s)"
+        values = [list(account_ids)] * 2
+    with connection.cursor() as cursor:
+        cursor.execute(POSITIONS.format(of_order=of_order, of_position=of_position), values)
+        rows = cursor.fetchall()
+    found: dict[Key, Purse] = {}
+    for account, asset, market, quantity, cost, used, reserved, sequence, available, held, order_ids in rows:
+        spec = markets.by_id(market)
+        scale, key = spec.contract.settlement_decimals, Key(account, asset)
+        purse = found.get(key)
+        if purse is None:
+            free, in_orders = units.to_units(available, scale), units.to_units(held, scale)
+            purse = found[key] = Purse(key, sequence, free, in_orders, order_ids or [])
+        net = Net(spec.lots(quantity), units.to_units(cost, spec.quote_decimals))
+        purse.open.append(Open(spec, net, units.to_units(used, scale), units.to_units(reserved, scale)))
+    return list(found.values())
+
+
+def event_sequences() -> dict[int, int]:
+    """How far the events of every account with open positions are: what changes with all that changes its purses."""
+    with connection.cursor() as cursor:
+        cursor.execute(SEQUENCES)
+        return dict(cursor.fetchall())

@@ -1,0 +1,65 @@
+"""The operators' pages of margin markets."""
+
+import pytest
+from django.urls import reverse
+
+from accounts.models import MarginSetting, Position, Shortfall
+from marketdata.models import Contract
+from tests.admin.conftest import operator as plain_operator
+from tests.margin.test_settlement import trade
+
+operator = plain_operator
+
+
+def url(model, page: str, *arguments) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
+
+
+def test_every_page_opens_and_history_stays(venue, operator):
+    venue.change("EURUSD", price_band=None)
+    trade(venue, "ann", "BUY", "bob", "4", "EURUSD", "1.10000")
+    trade(venue, "ann", "SELL", "bob", "4", "EURUSD", "1.05000", reduce_only=True)
+    MarginSetting.objects.create(
+        account=venue.accounts["ann"], market=Contract.objects.get(market__symbol="EURUSD").market, leverage=7
+    )
+    for model, shown in ((Position, "FLAT"), (Shortfall, "10000"), (MarginSetting, "7"), (Contract, "EURUSD")):
+        row = model.objects.order_by("-pk").first()
+        pages = [url(model, "changelist"), url(model, "change", row.pk), url(model, "history", row.pk)]
+        answers = [operator.get(page) for page in pages]
+        assert [answer.status_code for answer in answers] == [200, 200, 200]
+        assert shown in answers[0].content.decode()
+        assert operator.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    assert operator.get(url(Position, "changelist") + "?state=open").status_code == 200
+    assert operator.get(url(Position, "add")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("change", "is_taken"),
+    [
+        ({"max_leverage": "20"}, True),
+        ({"is_reduce_only": "on"}, True),
+        ({"tiers": '[{"up_to": null, "initial": "0.1", "maintenance": "0.05"}]'}, True),
+        ({"tiers": '[{"up_to": null, "initial": "NaN", "maintenance": "0.05"}]'}, False),
+        ({"tiers": "7"}, False),
+        ({"hours": '[["SUN 17:00", "FRI 17:00"]]', "hours_zone": "America/New_York"}, True),
+        ({"hours": '["never"]'}, False),
+        ({"holidays": '["christmas"]'}, False),
+        ({"hours_zone": "Mars/Olympus"}, False),
+        ({"mark_jump": "0"}, False),
+    ],
+)
+def test_what_an_operator_may_write_into_a_contract(venue, operator, change, is_taken):
+    contract = Contract.objects.get(market__symbol="EURUSD")
+    version = contract.market.version
+    form = {
+        "market": contract.market_id, "settlement": contract.settlement_id, "contract_size": "100000",
+        "max_leverage": "50", "tiers": "[]", "hours_zone": "UTC", "hours": "[]", "holidays": "[]",
+        "mark_source": "PROVIDER", "mark_max_age_seconds": "30", "mark_jump": "0.01", "liquidation_band": "0.05",
+        "quote_spread_ticks": "2", "quote_size_lots": "100", "exposure_limit_lots": "1000",
+        "financing_long_rate": "0", "financing_short_rate": "0", "financing_days": "365", "triple_day": "",
+        "rollover_time": "17:00", "rollover_zone": "America/New_York", **change,
+    }  # fmt: skip
+    answer = operator.post(url(Contract, "change", contract.pk), form)
+    assert answer.status_code == (302 if is_taken else 200)
+    contract.market.refresh_from_db()
+    assert (contract.market.version > version) is is_taken

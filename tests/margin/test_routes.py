@@ -1,0 +1,202 @@
+"""Margin and positions over REST."""
+
+import pytest
+
+from exchange.api import margin_shapes as shapes
+from marketdata.api.shapes import ContractShape, MarketShape
+from tests.api.conftest import api as plain_api
+from tests.margin.test_settlement import trade
+
+V1 = "/api/v1/"
+api = plain_api
+
+
+@pytest.fixture
+def fx(api):
+    """The client's venue with margin markets; ann has bought a lot of EURUSD from bob at 1.10000."""
+    api.fx = api.venue
+    trade(api.fx, "ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    api.fx.mark("EURUSD", "1.10200")
+    return api
+
+
+class TestReading:
+    def test_margin(self, fx):
+        answer = fx("GET", V1 + "margin/").json
+        assert shapes.MarginShape().fields.keys() == answer.keys()
+        figures = ("balance", "unrealized_pnl", "equity", "used", "orders", "free", "spendable", "level")
+        assert [answer[name] for name in figures] == [
+            "110000", "200", "110200", "2200", "0", "108000", "107800", "5009.0909",
+        ]  # fmt: skip
+        fx.fx.order("ann BUY 1 EURUSD @ 1.10000")
+        assert fx("GET", V1 + "margin/").json["orders"] == "2200"
+
+    def test_positions(self, fx):
+        (row,) = fx("GET", V1 + "positions/").json["results"]
+        assert shapes.PositionShape().fields.keys() == row.keys()
+        assert (row["side"], row["quantity"], row["entry_price"]) == ("LONG", "1", "1.1")
+        assert (row["mark_price"], row["unrealized_pnl"], row["notional"]) == ("1.102", "200", "110200")
+        # Of 110,000 dollars 108,898 may be lost before maintenance is reached: 1.08898 a euro.
+        assert row["liquidation_price"] == "0.01102"
+        (other,) = fx("GET", V1 + "positions/", token=fx.tokens["bob"]).json["results"]
+        assert (other["side"], other["quantity"], other["unrealized_pnl"]) == ("SHORT", "-1", "-200")
+
+    def test_closed_positions_stay(self, fx):
+        fx("POST", V1 + "positions/close/", {"symbol": "EURUSD"})
+        trade(fx.fx, "ann", "SELL", "bob", "1", "EURUSD", "1.10200", reduce_only=True)
+        assert fx("GET", V1 + "positions/").json["results"] == []
+        (row,) = fx("GET", V1 + "positions/?status=closed&symbol=EURUSD").json["results"]
+        assert shapes.PositionShape().fields.keys() == row.keys()
+        assert (row["side"], row["realized_pnl"], row["mark_price"]) == ("FLAT", "200", None)
+
+    def test_the_snapshot_says_the_same_at_once(self, fx):
+        answer = fx("GET", V1 + "positions/snapshot").json
+        assert shapes.SnapshotShape().fields.keys() == answer.keys()
+        assert answer["margin"] == fx("GET", V1 + "margin/").json
+        assert answer["positions"] == fx("GET", V1 + "positions/").json["results"]
+        events = fx("GET", V1 + "events/?limit=500").json["events"]
+        assert answer["sequence"] == events[-1]["sequence"]
+        told = [event["position"] for event in events if event["type"] == "position"]
+        assert shapes.BasicPositionShape().fields.keys() == told[0].keys()
+        assert told[0] == {name: answer["positions"][0][name] for name in told[0]}
+
+    def test_the_contract_is_part_of_the_market(self, fx):
+        market = fx("GET", V1 + "markets/EURUSD/").json
+        assert MarketShape().fields.keys() == market.keys()
+        assert ContractShape().fields.keys() == market["contract"].keys()
+        assert (market["contract"]["mark_price"], market["contract"]["contract_size"]) == ("1.102", "100000")
+        assert market["contract"]["tiers"] == [{"up_to": None, "initial": "0.02", "maintenance": "0.01"}]
+        assert fx("GET", V1 + "markets/AAPL/").json["contract"] is None
+
+
+class TestClosing:
+    def test_all_of_it(self, fx):
+        fx.fx.order("bob BUY 1 EURUSD @ 1.10100")
+        done = fx("POST", V1 + "positions/close/", {"symbol": "EURUSD"})
+        assert done.status == 201 and done.json["position"] is None
+        assert (done.json["order"]["status"], done.json["order"]["reduce_only"]) == ("FILLED", True)
+        assert fx.fx.funds("ann", "USD") == "110100+0"
+
+    def test_part_of_it_by_its_id_at_the_venues_price(self, fx):
+        fx.fx.order("bob BUY 1 EURUSD @ 1.10100")
+        position = fx("GET", V1 + "positions/").json["results"][0]["id"]
+        body = {"quantity": "0.4", "exit_price": "NaN", "price": 99}
+        done = fx("POST", f"{V1}positions/{position}/exit/", body).json
+        assert shapes.ClosedShape().fields.keys() == done.keys()
+        assert shapes.PositionShape().fields.keys() == done["position"].keys()
+        assert (done["position"]["quantity"], done["position"]["realized_pnl"]) == ("0.6", "40")
+
+    def test_twice_under_one_name_is_once(self, fx):
+        fx.fx.order("bob BUY 1 EURUSD @ 1.10100")
+        body = {"symbol": "EURUSD", "client_order_id": "out"}
+        first = fx("POST", V1 + "positions/close/", body).json
+        assert fx("POST", V1 + "positions/close/", body).json == first
+
+    @pytest.mark.parametrize(
+        ("path", "body", "status", "code"),
+        [
+            ("close/", {"symbol": "EURUSD", "quantity": "1.01"}, 422, "reduce_only"),
+            ("close/", {"symbol": "EURUSD", "quantity": "NaN"}, 400, "invalid"),
+            ("close/", {"symbol": "EURUSD"}, 422, "no_liquidity"),
+            ("close/", {"symbol": "GBPUSD"}, 422, "no_position"),
+            ("close/", {"symbol": "AAPL"}, 400, "invalid"),
+            ("close/", {"symbol": "NOPE"}, 404, "unknown_market"),
+            ("9999999/exit/", {}, 404, "not_found"),
+            ("99999999999999999999/exit/", {}, 404, "not_found"),
+        ],
+    )
+    def test_what_cannot_be(self, fx, path, body, status, code):
+        answer = fx("POST", V1 + "positions/" + path, body)
+        assert (answer.status, answer.code) == (status, code)
+
+    def test_another_users_position_is_not_there(self, fx):
+        position = fx("GET", V1 + "positions/").json["results"][0]["id"]
+        assert fx("POST", f"{V1}positions/{position}/exit/", {}, token=fx.tokens["bob"]).status == 404
+
+    def test_a_closed_position_is_a_conflict(self, fx):
+        fx.fx.order("bob BUY 1 EURUSD @ 1.10100")
+        position = fx("GET", V1 + "positions/").json["results"][0]["id"]
+        fx("POST", V1 + "positions/close/", {"symbol": "EURUSD"})
+        assert fx("POST", f"{V1}positions/{position}/exit/", {}).code == "position_closed"
+
+
+class TestChecking:
+    def test_what_an_order_would_need_is_what_it_then_has(self, fx):
+        fx.fx.order("bob SELL 0.5 EURUSD @ 1.10300")
+        wanted = {"symbol": "EURUSD", "side": "buy", "quantity": "2", "price": "1.10300"}
+        answer = fx("POST", V1 + "margin/check", wanted).json
+        assert shapes.CheckShape().fields.keys() == answer.keys()
+        assert (answer["would_pass"], answer["unfilled_quantity"], answer["position_after"]) == (True, "1.5", "1.5")
+        before = fx("GET", V1 + "margin/").json
+        fx("POST", V1 + "orders/", wanted)
+        after = fx("GET", V1 + "margin/").json
+        assert float(answer["required"]) == float(after["used"]) + float(after["orders"]) - float(before["used"])
+        assert (answer["level_before"], answer["level_after"]) == (before["level"], after["level"])
+        position = fx("GET", V1 + "positions/").json["results"][0]
+        assert answer["liquidation_price_after"] == position["liquidation_price"]
+
+    @pytest.mark.parametrize(
+        ("terms", "code"),
+        [
+            ({"quantity": "60", "price": "1.10000"}, "insufficient_margin"),
+            ({"quantity": "1"}, "no_liquidity"),
+            ({"quantity": "1", "price": "1.1", "reduce_only": True}, "reduce_only"),
+            ({"quantity": "1", "price": "1.1"}, None),
+        ],
+    )
+    def test_whether_it_would_pass(self, fx, terms, code):
+        answer = fx("POST", V1 + "margin/check", {"symbol": "EURUSD", "side": "BUY", **terms}).json
+        assert (answer["code"], answer["would_pass"]) == (code, code is None)
+
+    @pytest.mark.parametrize("terms", [{"quantity": "NaN"}, {"quantity": "-1"}, {"quantity": "1", "price": "inf"}, {}])
+    def test_nonsense_is_malformed(self, fx, terms):
+        assert fx("POST", V1 + "margin/check", {"symbol": "EURUSD", "side": "BUY", **terms}).status == 400
+
+
+class TestLeverage:
+    def test_less_leverage_needs_more_margin(self, fx):
+        assert fx("PUT", V1 + "margin/leverage/", {"symbol": "EURUSD", "leverage": 10}).status == 200
+        assert fx.fx.order("ann BUY 1 EURUSD @ 1.10000")["reserved"] == "11000"
+        rows = {row["symbol"]: row["leverage"] for row in fx("GET", V1 + "margin/leverage/").json}
+        assert (rows["EURUSD"], rows["GBPUSD"]) == (10, 50)
+
+    @pytest.mark.parametrize(("leverage", "status"), [(51, 422), (0, 400), ("NaN", 400), (1.5, 400)])
+    def test_limits(self, fx, leverage, status):
+        assert fx("PUT", V1 + "margin/leverage/", {"symbol": "EURUSD", "leverage": leverage}).status == status
+
+
+class TestSimFill:
+    def test_at_the_feeds_price(self, fx):
+        fx.fx.mark("GBPUSD", "1.25000", bid="1.24990", ask="1.25010")
+        body = {"symbol": "GBPUSD", "side": "buy", "quantity": "0.5", "price": "1"}
+        done = fx("POST", V1 + "sim/fill", body)
+        assert done.status == 201
+        assert done.json["order"]["average_price"] == "1.2501"
+        assert done.json["position"]["quantity"] == "0.5"
+        back = fx("POST", V1 + "sim/fill", {**body, "side": "sell"}).json
+        assert (back["order"]["average_price"], back["position"]) == ("1.2499", None)
+        assert fx.fx.book("GBPUSD") == "|"
+        assert fx.fx.is_sound()
+
+    @pytest.mark.parametrize(
+        ("terms", "code"),
+        [
+            ({"quantity": "100"}, "insufficient_margin"),
+            ({"quantity": "0.001"}, "bad_lot_size"),
+            ({"symbol": "AAPL"}, "invalid"),
+        ],
+    )
+    def test_what_cannot_be(self, fx, terms, code):
+        body = {"symbol": "EURUSD", "side": "buy", "quantity": "1", **terms}
+        assert fx("POST", V1 + "sim/fill", body).code == code
+        assert fx.fx.book("EURUSD") == "|"
+
+    def test_not_at_a_stale_price(self, fx):
+        fx.fx.mark("EURUSD", "1.10000", max_age_seconds=0)
+        body = {"symbol": "EURUSD", "side": "buy", "quantity": "1"}
+        assert fx("POST", V1 + "sim/fill", body).code == "stale_price"
+
+    def test_only_on_a_demonstration(self, fx, settings):
+        settings.FAUCET = False
+        body = {"symbol": "EURUSD", "side": "buy", "quantity": "1"}
+        assert fx("POST", V1 + "sim/fill", body).code == "demo_only"

@@ -1,0 +1,153 @@
+"""Financing at the rollover: who held then pays then, once, whenever it is posted."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from threading import Thread
+
+import pytest
+from django.db import connection
+
+from accounts.models import FinancingCharge, Rollover, Shortfall
+from exchange import financing
+from marketdata import clock
+from marketdata.units import plain
+
+MONDAY = datetime(2026, 3, 16, 12, tzinfo=UTC)
+ROLLOVER = datetime(2026, 3, 16, 21, tzinfo=UTC)  # five in the afternoon in New York
+
+
+@pytest.fixture
+def fx(venue):
+    """Longs pay 3.6 % a year of 360 days, shorts get 1.8 %; it is Monday noon."""
+    at(MONDAY)
+    for symbol, mark in (("EURUSD", "1.10000"), ("USDJPY", "150.000")):
+        venue.terms(
+            symbol, financing_long_rate=Decimal("0.036"), financing_short_rate=Decimal("-0.018"), financing_days=360,
+            triple_day=2,
+        )  # fmt: skip
+        venue.mark(symbol, mark)
+    return venue
+
+
+def at(moment: datetime) -> None:
+    clock.stand(moment)
+
+
+def charges(venue, name: str) -> list[str]:
+    """`day quantity amount` of each, oldest first."""
+    rows = FinancingCharge.objects.filter(account=venue.accounts[name]).select_related("rollover").order_by("id")
+    return [f"{row.rollover.day:%a} {plain(row.quantity)} {plain(row.amount)}" for row in rows]
+
+
+def test_a_long_pays_and_a_short_gets(fx):
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER - timedelta(seconds=1))
+    assert financing.post_due() == 0
+    at(ROLLOVER)
+    assert financing.post_due() == 2
+    assert (charges(fx, "ann"), charges(fx, "bob")) == (["Mon 1 11"], ["Mon -1 -5.5"])
+    assert (fx.funds("ann", "USD"), fx.funds("bob", "USD")) == ("7789+2200", "7805.5+2200")
+    assert fx.last("ann", "EURUSD").financing == 11
+    (event,) = fx.heard("ann", "financing")
+    assert (event["symbol"], event["day"], event["quantity"], event["amount"], event["asset"]) == (
+        "EURUSD", "2026-03-16", "1", "11", "USD",
+    )  # fmt: skip
+    assert fx.is_sound()
+
+
+def test_twice_posts_once(fx):
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER)
+    assert [financing.post_due() for _ in range(3)] == [2, 0, 0]
+
+
+def test_two_at_once_post_once(fx):
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER)
+    counts, errors = [], []
+
+    def post():
+        try:
+            counts.append(financing.post_due())
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [Thread(target=post) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (sum(counts), errors) == (2, [])
+    assert fx.funds("ann", "USD") == "7789+2200"
+
+
+def test_a_venue_that_was_down_catches_up_triple_wednesday_included(fx):
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(MONDAY + timedelta(days=7))
+    assert financing.post_due() == 10
+    assert charges(fx, "ann") == ["Mon 1 11", "Tue 1 11", "Wed 1 33", "Thu 1 11", "Fri 1 11"]
+    assert fx.is_sound()
+
+
+def test_who_held_then_is_charged_even_if_the_position_is_gone_or_turned(fx):
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER + timedelta(hours=1))
+    fx.mark("EURUSD", "1.10000")
+    fx.trade("ann", "SELL", "bob", "1", "EURUSD", "1.10000")  # closed, not yet posted
+    fx.trade("rich", "BUY", "bob", "1", "EURUSD", "1.10000")  # opened after it
+    fx.trade("ann", "BUY", "bob", "0.5", "EURUSD", "1.10000")
+    assert financing.post_due() == 2
+    assert (charges(fx, "ann"), charges(fx, "bob"), charges(fx, "rich")) == (["Mon 1 11"], ["Mon -1 -5.5"], [])
+    held = fx.accounts["ann"].positions.filter(closed_at__isnull=False).get()
+    assert held.financing == 11 and fx.last("ann", "EURUSD").financing == 0
+    assert fx.is_sound()
+
+
+def test_what_was_begun_goes_on_at_the_same_price(fx):
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    fx.trade("rich", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER)
+    real, calls = financing._charge, []
+
+    def breaks(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise ConnectionError("the power went out")
+        return real(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(financing, "CHUNK", 1)
+        patch.setattr(financing, "_charge", breaks)
+        with pytest.raises(ConnectionError):
+            financing.post_due()
+    assert (FinancingCharge.objects.count(), Rollover.objects.get().posted_at) == (1, None)
+    fx.mark("EURUSD", "1.20000")
+    assert financing.post_due() == 2
+    assert charges(fx, "ann") + charges(fx, "rich") == ["Mon 1 11"] * 2
+    assert charges(fx, "bob") == ["Mon -2 -11"]
+
+
+def test_yen_are_paid_in_dollars(fx):
+    fx.trade("ann", "BUY", "bob", "1", "USDJPY", "150.000")
+    at(ROLLOVER)
+    financing.post_due()
+    assert charges(fx, "ann") == ["Mon 1 10"]  # of 15,000,000 yen a day 1,500
+
+
+def test_who_has_nothing_free_pays_from_margin_and_then_the_fund_does(fx):
+    fx.insure(10)
+    fx.trader("eve", USD=2_205)
+    fx.trade("eve", "BUY", "rich", "1", "EURUSD", "1.10000")
+    fx.terms("EURUSD", financing_long_rate=Decimal("0.9"))
+    for days, funds in ((0, "0+1930"), (1, "0+1655"), (2, "0+830"), (3, "0+555")):
+        at(ROLLOVER + timedelta(days=days))
+        financing.post_due()
+        assert (fx.funds("eve", "USD"), fx.funds("fund", "USD")) == (funds, "10+0"), days
+        assert fx.is_sound()
+    at(ROLLOVER + timedelta(days=9))
+    financing.post_due()
+    assert (fx.funds("eve", "USD"), fx.funds("fund", "USD")) == ("0+0", "0+0")
+    assert sum(row.covered for row in Shortfall.objects.all()) == 10
+    assert fx.is_sound()

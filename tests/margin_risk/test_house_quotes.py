@@ -1,0 +1,105 @@
+"""The house's quotes: where they stand, how they move with the marks, and what stops them."""
+
+from decimal import Decimal
+
+import pytest
+
+from marketdata.markets import by_symbol
+from marketdata.units import plain
+
+
+@pytest.fixture
+def quoted(venue):
+    """EURUSD quoted by the house, 10 ticks wide, half a contract a side, 1.2 contracts at most."""
+    venue.terms("EURUSD", is_quoted=True, quote_spread_ticks=10, quote_size_lots=50, exposure_limit_lots=120)
+    venue.quote("EURUSD", "1.09999", "1.10001")
+    venue.tick()
+    return venue
+
+
+def test_around_the_mark_at_the_set_spread_and_size(quoted):
+    assert quoted.book("EURUSD") == "0.5@1.09995 | 0.5@1.10005"
+
+
+def test_never_narrower_than_the_provider(quoted):
+    quoted.quote("EURUSD", "1.09980", "1.10030")
+    quoted.tick()
+    assert quoted.book("EURUSD") == "0.5@1.0998 | 0.5@1.1003"
+
+
+def test_they_follow_each_mark_up_and_down_and_keep_their_place_in_the_account(quoted):
+    for middle in ("1.10020", "1.10500", "1.10490", "1.09500"):
+        price = Decimal(middle)
+        quoted.quote("EURUSD", str(price), str(price))
+        quoted.tick()
+        low, high = (plain(price + shift * Decimal("0.00005")) for shift in (-1, 1))
+        assert quoted.book("EURUSD") == f"0.5@{low} | 0.5@{high}"
+    assert quoted.house_position("EURUSD") == "flat"
+
+
+def test_who_is_passed_by_the_price_is_filled_by_the_house(quoted):
+    quoted.order("ann BUY 0.2 EURUSD @ 1.09990")
+    quoted.quote("EURUSD", "1.09980", "1.09980")
+    quoted.tick()
+    assert quoted.position("ann", "EURUSD").startswith("0.2 ")
+    assert quoted.house_position("EURUSD").startswith("-0.2 ")
+    assert quoted.is_sound()
+
+
+def test_what_was_taken_is_quoted_again_until_the_limit_stops_that_side(quoted):
+    for place, (taken, bids_and_asks) in enumerate(
+        [("0.5", "0.5@1.09995 | 0.5@1.10005"), ("0.5", "0.5@1.09995 | 0.2@1.10005"), ("0.2", "0.5@1.09995 |")]
+    ):
+        quoted.order(f"rich BUY {taken} EURUSD @ 1.10005 IOC")
+        quoted.tick()
+        assert quoted.book("EURUSD") == bids_and_asks, place
+    assert quoted.house_position("EURUSD").startswith("-1.2 ")
+    quoted.order("rich SELL 0.3 EURUSD @ 1.09995 IOC")
+    quoted.tick()
+    assert quoted.book("EURUSD") == "0.5@1.09995 | 0.3@1.10005"
+    assert quoted.is_sound()
+
+
+def stale(quoted) -> None:
+    quoted.mark("EURUSD", "1.10000", max_age_seconds=0)
+
+
+def doubted(quoted) -> None:
+    quoted.quote("EURUSD", "1.20000", "1.20000")
+
+
+def halted(quoted) -> None:
+    quoted.change("EURUSD", status="CANCEL_ONLY")
+
+
+def closed(quoted) -> None:
+    quoted.terms("EURUSD", hours=[["MON 00:00", "MON 00:01"]], holidays=[])
+
+
+def switched_off(quoted) -> None:
+    quoted.terms("EURUSD", is_quoted=False)
+
+
+@pytest.mark.parametrize("stop", [stale, doubted, halted, closed, switched_off], ids=lambda stop: stop.__name__)
+def test_what_takes_them_out(quoted, stop):
+    stop(quoted)
+    quoted.tick()
+    assert quoted.book("EURUSD") == "|"
+
+
+def test_a_jump_is_quoted_from_its_second_print_on(quoted):
+    quoted.quote("EURUSD", "1.15000", "1.15000")
+    quoted.tick()
+    assert quoted.book("EURUSD") == "|"
+    quoted.quote("EURUSD", "1.15001", "1.15001")
+    quoted.tick()
+    assert quoted.book("EURUSD") == "0.5@1.14996 | 0.5@1.15006"
+
+
+def test_a_book_of_its_own_makes_its_mark(venue):
+    venue.terms("GBPUSD", mark_source="BOOK")
+    venue.order("ann BUY 0.1 GBPUSD @ 1.24000")
+    venue.order("bob SELL 0.1 GBPUSD @ 1.26000")
+    venue.trade("ann", "BUY", "rich", "0.1", "GBPUSD", "1.25500")
+    venue.tick()
+    assert venue.keeper.marks[by_symbol("GBPUSD").id].price == Decimal("1.255")

@@ -1,0 +1,148 @@
+"""Margin calls and liquidations, from the mark to the last cent: 100,000 euros a contract, 2 % of margin."""
+
+import pytest
+
+from accounts.models import Shortfall
+from exchange.models import MarginCall, RiskStop
+from marketdata.models import Contract
+
+
+def short(event: dict) -> str:
+    return f"{event['type']} {event['equity']}/{event['used']} {event['level']}"
+
+
+def test_an_account_is_called_once_and_told_when_it_is_over(venue):
+    venue.trade("ann", "BUY", "rich", "2", "EURUSD", "1.10000")  # margin 4,400 of 10,000
+    for mark in ("1.10000", "1.07201", "1.07200", "1.07190", "1.07310", "1.07311", "1.07420"):
+        venue.mark("EURUSD", mark)
+        venue.watch()
+    assert [short(event) for event in venue.heard("ann", "margin_call", "margin_call_cleared")] == [
+        "margin_call 4400/4400 100",
+        "margin_call_cleared 4622/4400 105.0454",
+    ]
+    assert MarginCall.objects.get().cleared_at is not None
+    assert venue.liquidations("ann") == []
+
+
+def test_a_part_is_closed_where_that_restores_the_level(venue):
+    venue.terms("EURUSD", max_leverage=100)  # maintenance 0.5 %: the level decides
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")  # margin 4,400
+    venue.mark("EURUSD", "1.08051")
+    venue.watch()
+    assert venue.liquidations("ann") == []
+    venue.order("rich BUY 10 EURUSD @ 1.08049")
+    venue.mark("EURUSD", "1.08049")  # equity 2,196: below half of 4,400
+    venue.watch()
+    # 2,196 carry 1.99 contracts' margin
+    assert venue.position("ann", "EURUSD").startswith("1.99 218900 ")
+    assert venue.liquidations("ann") == ["RESTORED 0/1"]
+    assert [event["outcome"] for event in venue.heard("ann", "liquidation")] == ["UNDER_WAY", "RESTORED"]
+    venue.watch()
+    assert venue.liquidations("ann") == ["RESTORED 0/1"]
+    assert venue.is_sound()
+
+
+def test_open_orders_go_first_and_may_be_enough_to_go(venue):
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.order("ann BUY 0.1 EURUSD @ 1.00000")
+    venue.order("ann SELL 0.1 GBPUSD @ 1.30000")
+    venue.order("rich BUY 10 EURUSD @ 1.07900")
+    venue.mark("EURUSD", "1.07900")
+    venue.watch()
+    assert venue.liquidations("ann")[0].split()[1].startswith("2/")
+    small = [event["order"] for event in venue.heard("ann", "order") if event["order"]["quantity"] == "0.1"]
+    assert [order["status"] for order in small] == ["OPEN", "OPEN", "CANCELLED", "CANCELLED"]
+    assert venue.is_sound()
+
+
+def test_the_largest_loss_goes_first(venue):
+    venue.trade("ann", "BUY", "rich", "1", "EURUSD", "1.10000")
+    venue.trade("ann", "BUY", "rich", "1", "GBPUSD", "1.25000")
+    venue.order("rich BUY 10 EURUSD @ 1.09500")
+    venue.order("rich BUY 10 GBPUSD @ 1.18000")
+    venue.mark("EURUSD", "1.09500")
+    venue.mark("GBPUSD", "1.17600")
+    venue.watch()
+    assert venue.position("ann", "EURUSD") != "flat"
+    assert venue.position("ann", "GBPUSD") in {"flat"} or float(venue.position("ann", "GBPUSD").split()[0]) < 1
+    assert venue.is_sound()
+
+
+def test_what_the_account_cannot_pay_comes_from_the_insurance_fund(venue):
+    venue.insure(5_000)
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.order("rich BUY 10 EURUSD @ 1.07000")
+    venue.mark("EURUSD", "1.07000")  # 12,000 lost, 10,000 there
+    venue.watch()
+    assert venue.position("ann", "EURUSD") == "flat"
+    assert (venue.funds("ann", "USD"), venue.funds("fund", "USD")) == ("0+0", "3000+0")
+    assert venue.liquidations("ann") == ["CLOSED 0/1"]
+    assert not RiskStop.objects.exists() and not Contract.objects.filter(is_reduce_only=True).exists()
+    assert venue.is_sound()
+
+
+def test_an_empty_fund_stops_new_risk_until_an_operator_opens_it_again(venue):
+    venue.insure(500)
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.trade("bob", "BUY", "rich", "1", "GBPUSD", "1.25000")
+    venue.order("rich BUY 10 EURUSD @ 1.07000")
+    venue.mark("EURUSD", "1.07000")
+    venue.watch()
+    assert Shortfall.objects.get().uncovered == 1_500
+    assert RiskStop.objects.get().uncovered == 1_500
+    assert venue.refused("bob BUY 1 GBPUSD @ 1.25000") == "reduce_only"
+    venue.order("rich BUY 1 GBPUSD @ 1.25000", reduce_only=True)
+    venue.order("bob SELL 1 GBPUSD @ 1.25000 IOC", reduce_only=True)
+    assert venue.position("bob", "GBPUSD") == "flat"
+    for symbol in ("EURUSD", "GBPUSD"):
+        venue.terms(symbol, is_reduce_only=False)
+    venue.watch()
+    assert venue.order("bob BUY 0.1 GBPUSD @ 1.25000")["status"] == "OPEN"
+    assert venue.is_sound()
+
+
+def test_a_stale_mark_liquidates_nobody(venue):
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.order("rich BUY 10 EURUSD @ 1.07000")
+    venue.mark("EURUSD", "1.07500", max_age_seconds=0)
+    venue.watch()
+    assert venue.liquidations("ann") == []
+    venue.mark("EURUSD", "1.07500")
+    venue.watch()
+    assert len(venue.liquidations("ann")) == 1
+
+
+def test_nobody_is_sold_further_from_the_mark_than_the_contract_allows(venue):
+    venue.terms("EURUSD", liquidation_band="0.01")
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.change("EURUSD", price_band=None)
+    venue.order("rich BUY 10 EURUSD @ 1.06000")
+    venue.mark("EURUSD", "1.07500")
+    venue.watch()
+    assert venue.position("ann", "EURUSD").startswith("4 ")
+    assert venue.liquidations("ann") == ["UNFILLED 0/1"]
+    venue.watch()  # not again at once
+    assert venue.liquidations("ann") == ["UNFILLED 0/1"]
+
+
+def test_an_account_that_a_user_can_no_longer_use_is_liquidated_too(venue):
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.order("rich BUY 10 EURUSD @ 1.07500")
+    user = venue.accounts["ann"].user
+    user.is_active = False
+    user.save()
+    venue.mark("EURUSD", "1.07500")
+    venue.watch()
+    assert venue.liquidations("ann") in (["RESTORED 0/1"], ["CLOSED 0/1"])
+
+
+@pytest.mark.parametrize("symbol", ["USDJPY", "EURGBP"])
+def test_a_loss_in_another_currency_counts_at_its_rate(venue, symbol):
+    """4 contracts lose what 10,000 dollars can't carry, whichever currency the loss is in."""
+    price, lower = {"USDJPY": ("150.000", "147.000"), "EURGBP": ("0.88000", "0.86400")}[symbol]
+    venue.trade("ann", "BUY", "rich", "4", symbol, price)
+    venue.order(f"rich BUY 10 {symbol} @ {lower}")
+    venue.mark(symbol, lower)
+    venue.watch()
+    assert len(venue.liquidations("ann")) == 1
+    assert venue.is_sound()
