@@ -194,7 +194,7 @@ class LiveBook:
     def arm(self, order: LiveOrder, shared: int, moment: datetime) -> None:
         """Let the stop of a bracket wait for its price."""
         order.shared, order.updated_at = shared, moment
-        price = self.last_price
+        price = self.last_price if self.spec.trigger_by == "LAST" else None
         self.waiting.arm(order, None if price is None else self.spec.ticks(price), moment)
 
     def _fill(self, taker: LiveOrder, plan: Plan, moment: datetime) -> list[Match]:

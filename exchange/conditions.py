@@ -14,7 +14,7 @@ from exchange.engine.book import BUY
 from exchange.engine.triggers import RISING, trailed
 from exchange.live import RATE_ONE, LiveOrder, Status
 from exchange.validation import check_size
-from marketdata import units
+from marketdata import marks, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 
 DEFAULT_PROTECTION = Decimal("0.1")
@@ -56,8 +56,11 @@ def complete(cmd: c.Place, live: LiveBook) -> None:
 
 
 def market_price(live: LiveBook) -> int | None:
-    """The price that triggers, in ticks: the last one, or the reference price until the first trade."""
-    price = live.last_price or live.spec.reference_price
+    """The price that triggers, in ticks: the mark where marks do, else the last one, or the reference price until the
+    first trade.
+    """
+    mark = marks.mark(live.spec.id) if live.spec.trigger_by == "MARK" else None
+    price = mark.price if mark is not None else live.last_price or live.spec.reference_price
     return None if price is None else max(1, int(price / live.spec.tick_size))
 
 

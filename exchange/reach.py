@@ -56,6 +56,8 @@ def accounts(commands: Sequence[Command], books: Mapping[int, LiveBook], where: 
                 touched.add(found.account_id)
         elif not isinstance(command, Refresh):
             touched.add(command.account)
+        elif live := books.get(command.market_id):
+            touched |= command.reach(live)
         if isinstance(command, Place) and (live := books.get(command.spec.id)):
             demands[live.spec.id, command.side].add(live, command.side, command.price, _lots(live, command))
         elif isinstance(command, Amend):
