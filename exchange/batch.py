@@ -275,7 +275,8 @@ class Batch:
         answer["fills"] = []
         for match in matches:
             maker = match.maker
-            spot.free_filled(sheet, spec, maker, match.lots)
+            lots = paying.lots_met(matches, match) if maker.display else match.lots
+            spot.free_filled(sheet, spec, maker, lots)
             paying.pay(self, live, match)
             self.records.touch(live, maker)
             self.records.trade(live, match, answer["fills"])

@@ -111,12 +111,20 @@ class LiveBook:
         else:
             order.status = Status.EXPIRED if order.remaining else Status.FILLED
         order.priority, order.updated_at = sequence, moment
+        if self.book.refilled:
+            self._note_refills(sequence)
         if order.list_id is not None:
             self.waiting.join(order)
             self.waiting.changed(order)
         if matches:
             self._traded(matches, moment)
         return matches
+
+    def _note_refills(self, sequence: int) -> None:
+        """The new places of icebergs that brought up what they hide."""
+        for place, order in enumerate(self.book.refilled, 1):
+            order.priority, order.place = sequence, place
+        self.book.refilled.clear()
 
     def _traded(self, matches: list[Match], moment: datetime) -> None:
         """The last price, and whom the prices trigger: trades of one command move one way, so two of them say all."""
@@ -135,6 +143,8 @@ class LiveBook:
         order.updated_at = moment
         if not plan.keeps_place:
             order.priority = sequence
+        if self.book.refilled:
+            self._note_refills(sequence)
         if plan.rests:
             order.status = Status.PARTIALLY_FILLED if order.filled else Status.OPEN
         else:
@@ -221,12 +231,14 @@ class LiveBook:
 
     def _was_filled(self, order: LiveOrder, moment: datetime) -> None:
         """The state of a resting order that has just traded."""
-        order.status, order.updated_at = Status.PARTIALLY_FILLED, moment
-        if not order.remaining:
+        order.updated_at = moment
+        if order.remaining:
+            order.status = Status.PARTIALLY_FILLED
+            if order.list_id is not None:
+                self.waiting.changed(order)
+        elif order.status != Status.FILLED:  # an iceberg may be met several times
             order.status = Status.FILLED
             self._closed(order)
-        elif order.list_id is not None:
-            self.waiting.changed(order)
 
     def _closed(self, order: LiveOrder) -> None:
         self._uncount(order)
@@ -320,9 +332,7 @@ class LiveBook:
             return []
         return self._redo_waiting(sequence, kind, order_id, command, moment)
 
-    def _redo_waiting(
-        self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime
-    ) -> list[Match]:
+    def _redo_waiting(self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime) -> list[Match]:
         """One journal row that only an order with more terms has."""
         if kind == journal.Kind.TRIGGER:
             order = self.waiting.orders[order_id]
@@ -332,14 +342,13 @@ class LiveBook:
         elif kind == journal.Kind.EXPIRE:
             self.end(order_id, command["status"], command["reason"], moment)
         elif kind == journal.Kind.MARK:
+            self.waiting.mark = command["price"]
             self.waiting.observe(command["price"], moment)
         else:
             raise ValueError(f"unknown kind of journal row: {kind}")
         return []
 
-    def load(
-        self, cursor, sequence: int, last_price: Decimal | None, *, kept: loading.Kept | None = None
-    ) -> None:
+    def load(self, cursor, sequence: int, last_price: Decimal | None, *, kept: loading.Kept | None = None) -> None:
         """The open orders of the database, in queue order, as they stand at `sequence`.
 
         The caller holds the market's lock, or brings what was `kept` of another moment (see exchange.checkpoints).

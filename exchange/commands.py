@@ -71,10 +71,6 @@ class Refresh:
 
     market_id: int
 
-    def reach(self, live) -> set[int]:
-        """The accounts that it can be expected to touch in that book."""
-        return set()
-
 
 Command = Place | Amend | Cancel | CancelAll | Refresh
 

@@ -56,11 +56,16 @@ def complete(cmd: c.Place, live: LiveBook) -> None:
 
 
 def market_price(live: LiveBook) -> int | None:
-    """The price that triggers, in ticks: the mark where marks do, else the last one, or the reference price until the
-    first trade.
+    """The price that triggers, in ticks: the mark price or the last one, or the reference price until the first trade.
+
+    A margin market's mark is read where it is kept; of other markets a process knows what it was told.
     """
-    mark = marks.mark(live.spec.id) if live.spec.trigger_by == "MARK" else None
-    price = mark.price if mark is not None else live.last_price or live.spec.reference_price
+    by_mark = live.spec.trigger_by == "MARK"
+    if by_mark and live.spec.contract is not None and (mark := marks.mark(live.spec.id)) is not None:
+        return max(1, round(mark.price / live.spec.tick_size))
+    if by_mark and live.waiting.mark is not None:
+        return live.waiting.mark
+    price = live.last_price or live.spec.reference_price
     return None if price is None else max(1, int(price / live.spec.tick_size))
 
 

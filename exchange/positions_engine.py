@@ -88,7 +88,7 @@ async def _update(leader: Leadership) -> None:
         await leader.do(house.read, keeper)
         await house.quote()
         specs = {market_id: terms.spec for market_id, terms in keeper.terms.items()}
-        await mark_triggers.show(await leader.do(mark_triggers.due, specs, changed))
+        await mark_triggers.tell(await leader.do(mark_triggers.due, specs, changed))
         if changed and _marked is not None:
             _marked.set()
         await asyncio.sleep(UPDATER_SECONDS)

@@ -30,11 +30,13 @@ EXITS = {ListRole.TAKE_PROFIT: ListRole.STOP_LOSS, ListRole.STOP_LOSS: ListRole.
 class WaitingRoom:
     """`orders` are the PENDING ones by id; `due` says what is next for an order, in this order."""
 
-    __slots__ = ("orders", "triggers", "due", "lists")
+    __slots__ = ("orders", "triggers", "due", "lists", "mark")
 
     def __init__(self):
         self.orders: dict[int, SpecialOrder] = {}
         self.triggers = Triggers()
+        #: The last mark price that this process was told, where that is what triggers.
+        self.mark: int | None = None
         self.due: dict[int, tuple[str, str]] = {}
         #: The members of each list that have not ended, by role.
         self.lists: dict[int, dict[str, LiveOrder]] = defaultdict(dict)

@@ -77,7 +77,7 @@ class RiskVenue(MarginVenue):
         self.run(self.leader.do(self.house.read, self.keeper))
         self.run(self.house.quote())
         specs = {market_id: terms.spec for market_id, terms in self.keeper.terms.items()}
-        self.run(mark_triggers.show(mark_triggers.due(specs, changed)))
+        self.run(mark_triggers.tell(mark_triggers.due(specs, changed)))
 
     def house_position(self, symbol: str) -> str:
         self.venue.accounts["house"] = house_account(by_symbol(symbol).id)
