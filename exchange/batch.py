@@ -275,7 +275,7 @@ class Batch:
         answer["fills"] = []
         for match in matches:
             maker = match.maker
-            lots = _lots_met(matches, match) if maker.display else match.lots
+            lots = paying.lots_met(matches, match) if maker.display else match.lots
             spot.free_filled(sheet, spec, maker, lots)
             paying.pay(self, live, match)
             self.records.touch(live, maker)
@@ -398,10 +398,3 @@ class Batch:
         statements = self.records.statements(cursor, self.registry.ids, self.sheet, self.books)
         self.deltas = self.records.deltas(self.books)
         return statements
-
-
-def _lots_met(matches, match) -> int:
-    """All lots of an iceberg at the first time that it is met: its parts are freed together, so that no fee rounds."""
-    lots = [one.lots for one in matches if one.maker is match.maker]
-    first = next(one for one in matches if one.maker is match.maker)
-    return sum(lots) if first is match else 0
