@@ -147,7 +147,7 @@ class Batch:
                 handler = handlers.get(type(cmd))
                 self.outcomes.append(handler(cmd) if handler else cmd.apply(self))
             except Refusal as refusal:
-                self.outcomes.append(refusal)
+                self.outcomes.append(refusal.with_traceback(None))  # it leads back to this batch
             except Unlocked as reached:
                 assert reached.accounts - self.extra_accounts, "an account that was asked for could not be locked"
                 self.unlocked = reached.accounts
@@ -383,7 +383,7 @@ class Batch:
 
     def _check_plan(self, live: LiveBook, plan) -> None:
         if plan.refusal:
-            raise c.ENGINE_REFUSALS[plan.refusal]
+            raise c.engine_refusal(plan.refusal)
         reached = {maker.account for maker, _ in plan.matches}
         if reached and live.waiting.triggers.waiting:
             reached |= following.accounts_of(live, plan)

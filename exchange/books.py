@@ -202,7 +202,7 @@ class LiveBook:
     def arm(self, order: LiveOrder, shared: int, moment: datetime) -> None:
         """Let the stop of a bracket wait for its price."""
         order.shared, order.updated_at = shared, moment
-        price = self.last_price
+        price = self.last_price if self.spec.trigger_by == "LAST" else None
         self.waiting.arm(order, None if price is None else self.spec.ticks(price), moment)
 
     def _fill(self, taker: LiveOrder, plan: Plan, moment: datetime) -> list[Match]:
@@ -330,9 +330,7 @@ class LiveBook:
             return []
         return self._redo_waiting(sequence, kind, order_id, command, moment)
 
-    def _redo_waiting(
-        self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime
-    ) -> list[Match]:
+    def _redo_waiting(self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime) -> list[Match]:
         """One journal row that only an order with more terms has."""
         if kind == journal.Kind.TRIGGER:
             order = self.waiting.orders[order_id]
@@ -348,9 +346,7 @@ class LiveBook:
             raise ValueError(f"unknown kind of journal row: {kind}")
         return []
 
-    def load(
-        self, cursor, sequence: int, last_price: Decimal | None, *, kept: loading.Kept | None = None
-    ) -> None:
+    def load(self, cursor, sequence: int, last_price: Decimal | None, *, kept: loading.Kept | None = None) -> None:
         """The open orders of the database, in queue order, as they stand at `sequence`.
 
         The caller holds the market's lock, or brings what was `kept` of another moment (see exchange.checkpoints).

@@ -195,6 +195,34 @@ BUGS = (
         "tests/accounts",
     ),
     Bug(
+        "a closed part takes too little of a position's cost along",
+        "accounts/netting.py",
+        "    return net.cost * lots // abs(net.quantity)\n",
+        "    return net.cost * lots // (abs(net.quantity) + 1)\n",
+        "tests/margin",
+    ),
+    Bug(
+        "margin is not asked for",
+        "exchange/margin.py",
+        "            if need.total and need.spendable + freed < need.total:\n",
+        "            if need.total and need.spendable + freed < 0:\n",
+        "tests/margin",
+    ),
+    Bug(
+        "the winner is paid and the loser is not charged",
+        "exchange/margin.py",
+        "            entries.append((account, asset, due + short))\n",
+        "            entries.append((account, asset, max(due, 0) + short))\n",
+        "tests/margin",
+    ),
+    Bug(
+        "an order that only reduces may open",
+        "exchange/margin.py",
+        "        if lots > left:\n",
+        "        if lots > left + lots:\n",
+        "tests/margin",
+    ),
+    Bug(
         "a refilled iceberg keeps its place",
         "exchange/engine/book.py",
         """                makers.remove(maker)
