@@ -29,7 +29,7 @@ PROBLEMS = {
     "503": "The venue is not accepting, or does not know the outcome; see Retry-After and look up by client_order_id.",
 }
 READING = ("400", "401", "404", "429", "503")
-MOVING = ("/orders", "/wallet", "/api-keys", "/totp", "/competitions")
+MOVING = ("/orders", "/wallet", "/api-keys", "/totp", "/competitions", "/settle")
 #: Routes that are about one account, which X-Account may name.
 OF_ACCOUNTS = ("/orders", "/wallet", "/ledger", "/holdings", "/portfolio", "/events", "/fills", "/api-keys/")
 ACCOUNT = {

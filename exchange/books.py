@@ -11,20 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from heapq import heappush
-from math import ceil, floor
 
 from accounts.house import House
-from exchange import journal, loading
+from exchange import bands, journal, loading
 from exchange.engine import auction
 from exchange.engine.auction import Uncross
 from exchange.engine.book import BUY, NO_LIQUIDITY, SELL, Book, Plan
-from exchange.live import RATE_ONE, LiveOrder, Status, fee_on
+from exchange.live import LiveOrder, Status, fee_on
 from exchange.models import OrderType
 from exchange.phases import ALWAYS_OPEN, State
 from exchange.reducing import Reducing
 from exchange.waiting import WaitingRoom
-from marketdata import units
-from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.markets import MarketSpec
 
 SIDES = {"BUY": BUY, "SELL": SELL}
 SIDE_NAMES = {BUY: "BUY", SELL: "SELL"}
@@ -369,7 +367,7 @@ class LiveBook:
         if kept.due is None:
             loading.make_due(cursor, self.waiting)
         else:
-            self.waiting.due = dict(kept.due)
+            self.waiting.due.update(kept.due)
         self.book.drain_changes()
         self.sequence, self.last_price = sequence, last_price
 
@@ -386,15 +384,6 @@ class LiveBook:
         price = mark or self.last_price or self.spec.reference_price
         spec, at, band = self._band
         if spec is not self.spec or at != price:
-            band = self._band_around(price)
+            band = bands.around(self.spec, price)
             self._band = (self.spec, price, band)
         return band
-
-    def _band_around(self, price: Decimal | None) -> tuple[Decimal, int, int] | None:
-        if price is None or self.spec.price_band is None:
-            return None
-        width = units.to_units(self.spec.price_band, RATE_DECIMALS)
-        ticks = price / self.spec.tick_size
-        low, high = ticks * (RATE_ONE - width) / RATE_ONE, ticks * (RATE_ONE + width) / RATE_ONE
-        return price, max(1, ceil(low)), floor(high)
-

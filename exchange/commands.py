@@ -186,14 +186,28 @@ class UnknownOrder(NotFound):
     title = "Unknown order"
 
 
-#: What the engine's refusals are called at the doors.
+#: What the engine's refusals are called at the doors, and what they say.
 ENGINE_REFUSALS = {
-    "would_take": WouldTake(
-        "The order would trade at once; lower the price of a buy, raise that of a sell, or drop post_only."
+    "would_take": (
+        WouldTake,
+        "The order would trade at once; lower the price of a buy, raise that of a sell, or drop post_only.",
     ),
-    "cannot_fill": CannotFill("The book cannot fill the whole quantity at this price now; nothing was traded."),
-    "no_liquidity": NoLiquidity("There is no order on the other side; place a limit order instead."),
-    "self_trade": SelfTrade(
-        "The best order on the other side is your own; cancel it, or use self_trade_prevention EXPIRE_MAKER."
+    "cannot_fill": (
+        CannotFill,
+        "The book cannot fill the whole quantity at this price now; nothing was traded.",
+    ),
+    "no_liquidity": (
+        NoLiquidity,
+        "There is no order on the other side; place a limit order instead.",
+    ),
+    "self_trade": (
+        SelfTrade,
+        "The best order on the other side is your own; cancel it, or use self_trade_prevention EXPIRE_MAKER.",
     ),
 }
+
+
+def engine_refusal(name: str) -> Refusal:
+    """A new one each time: an exception keeps what it was raised through, so one for all would keep every batch."""
+    kind, detail = ENGINE_REFUSALS[name]
+    return kind(detail)

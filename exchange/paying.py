@@ -23,7 +23,7 @@ def pay(batch, live: LiveBook, match: Match) -> None:
     return spot.settle(batch.sheet, live.spec, fees=live.fees, **terms)
 
 
-def lots_met(matches, match) -> int:
+def freed_lots(matches: list[Match], match: Match) -> int:
     """All lots of an iceberg at the first time that it is met: its parts are freed together, so that no fee rounds."""
     lots = [one.lots for one in matches if one.maker is match.maker]
     first = next(one for one in matches if one.maker is match.maker)

@@ -1,7 +1,7 @@
 """Faults under load, again and again: nothing acknowledged is lost, nothing is doubled, the audits are clean.
 
     python -m tests.chaos.crash [--cycles 12] [--clients 32] [--workers 3] [--seed 1] [--faults kill_server,…]
-    python -m tests.chaos.crash --cycles 1 --faults kill_postmaster --synchronous-commit off     # must find losses
+    python -m tests.chaos.crash --cycles 5 --faults kill_postmaster --synchronous-commit off     # must find losses
 
 Every cycle: clients trade, one fault strikes (see tests.chaos.faults), the venue recovers, the clients find out what
 they do not know, stop, and everything they were ever told is held against the database; then `audit` and `replay`.
@@ -90,6 +90,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", help="names from tests.chaos.faults, separated by commas; default: all in turn")
+    parser.add_argument("--redis-down-seconds", type=float, default=faults.REDIS_DOWN_SECONDS)
     parser.add_argument("--synchronous-commit", choices=("on", "off"), default="on")
     return parser.parse_args()
 
@@ -100,6 +101,7 @@ def main() -> int:
     every = faults.SEVERAL_PROCESSES if chosen.workers > 1 else faults.ONE_PROCESS
     if chosen.faults:
         every = [getattr(faults, name) for name in chosen.faults.split(",")]
+    faults.REDIS_DOWN_SECONDS = chosen.redis_down_seconds
     in_turn = [every[number % len(every)] for number in range(chosen.cycles)]
     settings = CARELESS if chosen.synchronous_commit == "off" else {}
     counts = {"users": chosen.users, "markets": chosen.markets, "workers": chosen.workers}

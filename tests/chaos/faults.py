@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,10 @@ import psycopg2
 from benchmarks.server import PrivateVenue, kill, wait_until
 
 PAUSE_SECONDS = 10.0
+#: For as long as Redis is gone, or hangs; the long form of the proofs takes a minute.
 REDIS_DOWN_SECONDS = 3.0
+#: Where the server's clock stands after each `move_clock`: an hour fast, an hour slow, right again.
+CLOCK_OFFSETS = ("3600", "-3600", "0")
 
 
 def kill_server(venue: PrivateVenue) -> None:
@@ -85,8 +89,39 @@ def lose_redis(venue: PrivateVenue) -> None:
     venue.redis.start()
 
 
+def hang_redis(venue: PrivateVenue) -> None:
+    """Redis stands still with all its connections open, and has forgotten everything when it goes on."""
+    os.kill(venue.redis.pid, signal.SIGSTOP)
+    try:
+        time.sleep(REDIS_DOWN_SECONDS)
+    finally:
+        os.kill(venue.redis.pid, signal.SIGCONT)
+    flush_redis(venue)
+
+
+def flush_redis(venue: PrivateVenue) -> None:
+    """Everything in Redis is deleted under load, the memberships of the channel layer's groups with it."""
+    with socket.create_connection(("127.0.0.1", venue.redis.port), timeout=10) as connection:
+        connection.sendall(b"FLUSHALL\r\n")
+        answer = connection.recv(100)
+    assert answer == b"+OK\r\n", answer
+
+
+def move_clock(venue: PrivateVenue) -> None:
+    """The server is killed and comes back with another idea of the time: what is stored lies in its future, then far
+    in its past.
+    """
+    before = venue.extra_environment.get("CLOCK_OFFSET_SECONDS", "0")
+    after = CLOCK_OFFSETS[(CLOCK_OFFSETS.index(before) + 1) % len(CLOCK_OFFSETS)]
+    venue.extra_environment["CLOCK_OFFSET_SECONDS"] = after
+    venue.server.environment["CLOCK_OFFSET_SECONDS"] = after
+    kill_server(venue)
+
+
 Fault = Callable[[PrivateVenue], None]
 ONE_PROCESS: tuple[Fault, ...] = (
-    kill_server, kill_postmaster, terminate_backends, restart_postgres, kill_everything, pause_server,
+    kill_server, kill_postmaster, terminate_backends, restart_postgres, kill_everything, pause_server, move_clock,
 )  # fmt: skip
-SEVERAL_PROCESSES: tuple[Fault, ...] = (*ONE_PROCESS, kill_worker, kill_workers, lose_redis)
+SEVERAL_PROCESSES: tuple[Fault, ...] = (
+    *ONE_PROCESS, kill_worker, kill_workers, lose_redis, flush_redis, hang_redis,
+)  # fmt: skip

@@ -1,5 +1,5 @@
-"""schemathesis over the whole OpenAPI document, by a user with funds and orders and by nobody: no 5xx, no answer that
-the document does not describe, no trace in the server's log; audit and replay clean after it.
+"""schemathesis over the whole OpenAPI document, by a user with funds and orders, an operator and nobody: no 5xx, no
+answer that the document does not describe, no trace in the server's log; audit and replay clean after it.
 
     python -m tests.fuzz.rest [--cases 4000] [--seed 1]
 
@@ -16,6 +16,8 @@ import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psycopg2
 
 from benchmarks.report import table
 from benchmarks.server import PrivateVenue
@@ -42,12 +44,14 @@ class Result:
 def fuzz(venue: PrivateVenue, *, cases: int, seed: int) -> Result:
     """Until that many cases were sent, or one of them found something."""
     result = Result()
+    _promote(venue, venue.users[-1])
+    callers = (("user", venue.users[0]), ("operator", venue.users[-1]), ("nobody", None))
     with tempfile.TemporaryDirectory(prefix="venue-fuzz-") as place:
         document = Path(place) / "openapi.json"
         document.write_text(json.dumps(_document(venue)))
         while result.cases.total() < cases and not result.problems:
             result.seeds.append(seed + len(result.seeds))
-            for who, user in (("user", venue.users[0]), ("nobody", None)):
+            for who, user in callers:
                 _round(venue, document, who, user, result)
     result.problems += problems(venue)
     return result
@@ -74,6 +78,18 @@ def _round(venue: PrivateVenue, document: Path, who: str, user: dict | None, res
     result.accepted[who] += sum(rate["accepted"] for rates in told["valid_rates"].values() for rate in rates.values())
     if answer.returncode:
         result.problems.append(f"seed {result.seeds[-1]}, {who}:\n{answer.stdout[-SHOWN_CHARACTERS:]}{answer.stderr}")
+
+
+def _promote(venue: PrivateVenue, user: dict) -> None:
+    """Make an operator of a user that the server has not seen yet."""
+    connection = psycopg2.connect(venue.database.url)
+    try:
+        with connection, connection.cursor() as cursor:
+            change = "UPDATE accounts_user SET is_staff = true, is_superuser = true WHERE username = %s"
+            cursor.execute(change, [user["username"]])
+            assert cursor.rowcount == 1, user
+    finally:
+        connection.close()
 
 
 def _document(venue: PrivateVenue) -> dict:
@@ -126,7 +142,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=4_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with PrivateVenue(users=2, markets=2) as venue:
+    with PrivateVenue(users=3, markets=2) as venue:
         result = fuzz(venue, cases=options.cases, seed=options.seed)
     rows = [(who, count, result.accepted[who]) for who, count in result.cases.items()]
     print(table(("caller", "cases", "accepted"), rows))

@@ -49,6 +49,14 @@ class TestTypingErrors:
         else:
             assert day.refused(sentence, **terms) == code
 
+    def test_a_stop_is_an_order_too(self, day):
+        day.venue.order("bob SELL 1 AAPL @ 100")
+        day.venue.order("ann BUY 1 AAPL @ 100")
+        day.venue.change("AAPL", max_notional=Decimal(10_000))
+        terms = {"type": "STOP_LIMIT", "stop_price": Decimal(101)}
+        assert day.refused("ann BUY 100 AAPL @ 101", **terms) == "order_too_large"
+        assert day.venue.order("ann BUY 99 AAPL @ 101", **terms)["status"] == "PENDING"
+
     def test_nor_can_it_be_amended_to_be(self, day):
         day.venue.change("AAPL", max_notional=Decimal(10_000))
         order = day.venue.order("ann BUY 100 AAPL @ 100")
