@@ -26,14 +26,14 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
-from accounts import access_admin, money_admin, position_admin, transfers, users
+from accounts import access_admin, fee_admin, money_admin, position_admin, transfers, users
 from accounts.competition_admin import CompetitionAdmin, CompetitionEntryAdmin
 from accounts.models import Account, Balance, Entry, IdempotentRequest, Journal, User
 from marketdata import operators, units
 from marketdata.models import Asset
 from marketdata.refusals import Refusal
 
-__all__ = ["CompetitionAdmin", "CompetitionEntryAdmin", "position_admin"]
+__all__ = ["CompetitionAdmin", "CompetitionEntryAdmin", "fee_admin", "position_admin"]
 PRIVILEGES = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 # Tokens and second factors are secrets: not even operators get to read them.

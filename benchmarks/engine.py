@@ -136,7 +136,7 @@ def in_batches(operations: list[Operation]) -> list[list[tuple]]:
         elif operation == Place(*operation[:5]):
             calls.append((0, tuple(operation[:5])))
         else:
-            calls.append((1, tuple(operation)))
+            calls.append((1, tuple(operation[:9])))
     return [calls[start : start + BATCH] for start in range(0, len(calls), BATCH)]
 
 

@@ -6,8 +6,9 @@ Each command's plan is compared field by field; regularly also the state hash, t
 depth that a reader would have from `drain_changes` alone, and whether the book is crossed. Exit code 1 at
 the first difference, with what is needed to see it again: the seed, the book before, and the last commands.
 
-The commands use every order type, time in force, prevention and way to amend, on a few prices around a
-drifting middle, so that queues are long, self-trades common and walks deep; some name orders that are gone.
+The commands use every order type, time in force, prevention and way to amend, icebergs, stops and trailing
+stops (their triggers are compared with the plain ones in the same way), on a few prices around a drifting
+middle, so that queues are long, self-trades common and walks deep; some name orders that are gone.
 """
 
 import argparse
@@ -32,6 +33,8 @@ from exchange.engine.book import (
     Plan,
 )
 from exchange.engine.reference import ReferenceBook
+from exchange.engine.reference_triggers import ReferenceTriggers
+from exchange.engine.triggers import FALLING, RATE_ONE, RISING, Triggers
 
 TIMES_IN_FORCE = (GTC, GTC, GTC, GTC, GTC, IOC, FOK)
 PREVENTIONS = (EXPIRE_TAKER, EXPIRE_TAKER, EXPIRE_MAKER, EXPIRE_BOTH)
@@ -53,6 +56,18 @@ class Place(NamedTuple):
     post_only: bool = False
     prevention: str = EXPIRE_TAKER
     budget: int | None = None
+    display: int = 0
+
+
+class Wait(NamedTuple):
+    """An order that waits for a price; `stop` is where, or where its trailing begins."""
+
+    id: int
+    direction: int
+    stop: int
+    trail: int
+    trail_rate: int
+    order: Place
 
 
 class Amend(NamedTuple):
@@ -71,7 +86,22 @@ class Cancel(NamedTuple):
     id: int
 
 
-Operation = Place | Amend | Cancel
+Operation = Place | Wait | Amend | Cancel
+
+
+class Iceberg(Order):
+    """An order with a hidden part."""
+
+    __slots__ = ("display", "hidden")
+
+
+class Waiting:
+    """A triggered order as both kinds of `Triggers` know it, each its own copy."""
+
+    __slots__ = ("id", "direction", "stop", "trail", "trail_rate", "order")
+
+    def __init__(self, *terms):
+        self.id, self.direction, self.stop, self.trail, self.trail_rate, self.order = terms
 
 
 class Difference(AssertionError):
@@ -84,6 +114,7 @@ def facts(plan: Plan) -> dict:
         "order": plan.order.id,
         "refusal": plan.refusal,
         "matches": [(maker.id, lots) for maker, lots in plan.matches],
+        "prices": [maker.price for maker, _ in plan.matches],
         "expired_makers": [maker.id for maker in plan.expired_makers],
         "filled": plan.filled,
         "notional": plan.notional,
@@ -92,6 +123,16 @@ def facts(plan: Plan) -> dict:
         "keeps_place": plan.keeps_place,
         "terms": (plan.price, plan.quantity),
     }
+
+
+def order_of(operation: Place) -> Order:
+    """A fresh order with the operation's terms."""
+    terms = operation.id, operation.account, operation.side, operation.price, operation.quantity
+    if not operation.display:
+        return Order(*terms)
+    order = Iceberg(*terms)
+    order.display, order.hidden = operation.display, 0
+    return order
 
 
 def plan_of(book: Book | ReferenceBook, operation: Place | Amend) -> Plan:
@@ -105,7 +146,7 @@ def plan_of(book: Book | ReferenceBook, operation: Place | Amend) -> Plan:
             prevention=operation.prevention,
         )
     return book.plan(
-        Order(operation.id, operation.account, operation.side, operation.price, operation.quantity),
+        order_of(operation),
         time_in_force=operation.time_in_force,
         post_only=operation.post_only,
         prevention=operation.prevention,
@@ -146,7 +187,8 @@ def operations(seed: int) -> Iterator[Operation]:
             yield _random_amendment(dice, dice.choice(known), middle)
         else:
             known.append(next_id)
-            yield _random_order(dice, next_id, middle)
+            order = _random_order(dice, next_id, middle)
+            yield order if dice.random() > 0.08 else _random_wait(dice, order, middle)
             next_id += 1
 
 
@@ -162,7 +204,17 @@ def _random_order(dice: random.Random, order_id: int, middle: int) -> Place:
     # One in four far from the middle, so that many levels empty somewhere below the top.
     away = dice.randrange(-3, 10) if roll < 0.75 else dice.randrange(LOWEST_MIDDLE)
     price = None if roll < 0.12 else max(1, middle - side * away)
-    return Place(order_id, account, side, price, quantity, time_in_force, dice.random() < 0.1, prevention)
+    post_only = dice.random() < 0.1
+    display = dice.randrange(1, quantity) if price is not None and 1 < quantity and dice.random() < 0.15 else 0
+    return Place(order_id, account, side, price, quantity, time_in_force, post_only, prevention, None, display)
+
+
+def _random_wait(dice: random.Random, order: Place, middle: int) -> Wait:
+    direction, stop = dice.choice((RISING, FALLING)), middle + dice.randrange(-12, 13)
+    kind = dice.randrange(4)
+    trail = dice.randrange(1, 9) if kind == 0 else 0
+    trail_rate = dice.randrange(1, RATE_ONE // 50) if kind == 1 else 0
+    return Wait(order.id, direction, max(1, stop), trail, trail_rate, order)
 
 
 def _random_amendment(dice: random.Random, order_id: int, middle: int) -> Amend:
@@ -175,16 +227,45 @@ class Lockstep:
 
     def __init__(self):
         self.fast, self.reference = Book(), ReferenceBook()
+        self.triggers, self.plain_triggers = Triggers(), ReferenceTriggers()
         self.mirror: dict[int, dict[int, int]] = {BUY: {}, SELL: {}}
-        self.trades = 0
+        self.trades = self.triggered = 0
 
     def step(self, operation: Operation) -> dict:
-        """Do one operation in both books and return what came of it."""
+        """Do one operation in both books, and what it triggers; what came of the operation itself."""
+        if isinstance(operation, Wait):
+            for triggers in (self.triggers, self.plain_triggers):
+                triggers.add(Waiting(*operation))
+            return {}
+        if isinstance(operation, Cancel) and operation.id in self.triggers.waiting:
+            for triggers in (self.triggers, self.plain_triggers):
+                triggers.remove(operation.id)
+            return {}
+        result = self._place(operation)
+        due = self._observe(result)
+        while due:
+            due += self._observe(self._place(due.pop(0)))
+            self.triggered += 1
+        return result
+
+    def _place(self, operation: Operation) -> dict:
         fast, reference = apply(self.fast, operation), apply(self.reference, operation)
         if fast != reference:
             raise Difference(f"the answers differ:\n  fast      {fast}\n  reference {reference}")
         self.trades += len(fast.get("matches", ()))
+        self.fast.refilled.clear()
         return fast
+
+    def _observe(self, result: dict) -> list[Place]:
+        """The orders that the first and the last trade of a result trigger, in the order in which they go."""
+        due, prices = [], result.get("prices", ())
+        for price in {prices[0]: 0, prices[-1]: 0} if prices else ():
+            expected = {waiting.id for waiting in self.triggers.within(price, price)}
+            fast, plain = self.triggers.observe(price), self.plain_triggers.observe(price)
+            _same("triggered", [(one.id, one.stop) for one in fast], [(one.id, one.stop) for one in plain])
+            _same("triggered but not foreseen", {one.id for one in fast} - expected, set())
+            due += [one.order for one in fast]
+        return due
 
     def check_reach(self, operation: Place) -> None:
         """`reachable` is the same in both books, and no plan meets an order that is not in it."""
@@ -203,6 +284,8 @@ class Lockstep:
     def check_state(self) -> None:
         """Same queues, same depth, same changes; and what must always hold of a book."""
         fast, reference = self.fast, self.reference
+        stops = [{each.id: each.stop for each in one.waiting.values()} for one in (self.triggers, self.plain_triggers)]
+        _same("stops", *stops)
         _same("state hash", fast.state_hash(), reference.state_hash())
         _same("orders", sorted(fast.orders), sorted(reference.orders))
         _same("length", len(fast), len(reference))
@@ -275,7 +358,7 @@ def main() -> int:
 
     def progress(number: int, pair: Lockstep) -> None:
         rate = number / (time.perf_counter() - started)
-        counts = f"{pair.trades:>10,} trades  {len(pair.fast):>5} resting"
+        counts = f"{pair.trades:>10,} trades  {pair.triggered:>8,} triggered  {len(pair.fast):>5} resting"
         print(f"{number:>12,} operations  {counts}  {rate:>9,.0f}/s")
 
     try:
@@ -289,7 +372,7 @@ def main() -> int:
         print(difference)
         return 1
     seconds = time.perf_counter() - started
-    counts = f"{options.operations:,} operations, {pair.trades:,} trades"
+    counts = f"{options.operations:,} operations, {pair.trades:,} trades, {pair.triggered:,} triggered"
     print(f"{counts}: no difference (seed {options.seed}, {seconds:.1f} s)")
     return 0
 

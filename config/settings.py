@@ -264,6 +264,8 @@ WITHDRAWALS_INSTANT = flag("WITHDRAWALS_INSTANT", default=False)
 # Of equity to used margin: where an account is called, and where its positions are closed.
 MARGIN_CALL_LEVEL = ratio("MARGIN_CALL_LEVEL", "1")
 STOP_OUT_LEVEL = ratio("STOP_OUT_LEVEL", "0.5")
+# That many markets halted by their own rules halt the venue; 0: never.
+VENUE_HALT_MARKETS = whole("VENUE_HALT_MARKETS", 0)
 PORTFOLIO_QUOTE = (os.environ.get("PORTFOLIO_QUOTE") or "USD").upper()
 SOCKETS_PER_ADDRESS = whole("SOCKETS_PER_ADDRESS", 1_000)
 SOCKET_STALL_SECONDS = seconds("SOCKET_STALL_SECONDS", 5)

@@ -10,12 +10,12 @@ from django.utils.html import format_html
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from exchange import orders, risk_admin
+from exchange import orders, risk_admin, settlement_admin
 from exchange.models import Fill, Order, Trade
 from marketdata import operators
 from marketdata.refusals import Refusal
 
-__all__ = ["risk_admin"]  # registers its pages
+__all__ = ["FillAdmin", "OrderAdmin", "TradeAdmin", "risk_admin", "settlement_admin"]
 
 admin.site.index_template = "exchange/dashboard.html"
 
@@ -38,7 +38,7 @@ class StateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset):
         if self.value() == "open":
-            return queryset.filter(status__in=Order.ACTIVE)
+            return queryset.filter(status__in=Order.LIVE)
         return queryset.filter(status=self.value()) if self.value() else queryset
 
 

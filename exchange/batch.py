@@ -136,8 +136,8 @@ class Batch:
             Place: self._place, Amend: self._amend, Cancel: self._cancel, CancelAll: self._cancel_all,
             Refresh: self._refresh,
         }  # fmt: skip
-        if missing := upkeep.run(self):
-            self.unlocked = missing
+        if concerned := upkeep.run(self):
+            self.unlocked = concerned
             return
         self.stirred += [live for live in self.books.values() if live.waiting.due]
         for cmd in self.commands:
@@ -199,10 +199,10 @@ class Batch:
         elif not cmd.is_liquidation:
             admission.check_band(live, cmd.price)
         if cmd.time_in_force not in ("IOC", "FOK") and live.open_orders[cmd.account] >= live.spec.max_open_orders:
-            raise c.TooManyOpenOrders(
-                f"At most {live.spec.max_open_orders} open orders in {live.spec.symbol}; cancel some."
-            )
+            raise c.TooManyOpenOrders(f"{live.spec.symbol} takes at most {live.spec.max_open_orders}; cancel some.")
         order = self._order(cmd, live)
+        if not cmd.is_liquidation:
+            limits.check_terms(live, order.price, order.quantity, order.budget)
         if live.spec.contract is not None:
             self.margin_desk.check(self.sheet, live, order, cmd)
         return order
@@ -275,7 +275,8 @@ class Batch:
         answer["fills"] = []
         for match in matches:
             maker = match.maker
-            spot.free_filled(sheet, spec, maker, match.lots)
+            lots = paying.freed_lots(matches, match) if maker.display else match.lots
+            spot.free_filled(sheet, spec, maker, lots)
             paying.pay(self, live, match)
             self.records.touch(live, maker)
             self.records.trade(live, match, answer["fills"])

@@ -11,20 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from heapq import heappush
-from math import ceil, floor
 
 from accounts.house import House
-from exchange import journal, loading
+from exchange import bands, journal, loading
 from exchange.engine import auction
 from exchange.engine.auction import Uncross
 from exchange.engine.book import BUY, NO_LIQUIDITY, SELL, Book, Plan
-from exchange.live import RATE_ONE, LiveOrder, Status, fee_on
+from exchange.live import LiveOrder, Status, fee_on
 from exchange.models import OrderType
 from exchange.phases import ALWAYS_OPEN, State
 from exchange.reducing import Reducing
 from exchange.waiting import WaitingRoom
-from marketdata import units
-from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.markets import MarketSpec
 
 SIDES = {"BUY": BUY, "SELL": SELL}
 SIDE_NAMES = {BUY: "BUY", SELL: "SELL"}
@@ -111,12 +109,20 @@ class LiveBook:
         else:
             order.status = Status.EXPIRED if order.remaining else Status.FILLED
         order.priority, order.updated_at = sequence, moment
+        if self.book.refilled:
+            self._note_refills(sequence)
         if order.list_id is not None:
             self.waiting.join(order)
             self.waiting.changed(order)
         if matches:
             self._traded(matches, moment)
         return matches
+
+    def _note_refills(self, sequence: int) -> None:
+        """The new places of icebergs that brought up what they hide."""
+        for place, order in enumerate(self.book.refilled, 1):
+            order.priority, order.place = sequence, place
+        self.book.refilled.clear()
 
     def _traded(self, matches: list[Match], moment: datetime) -> None:
         """The last price, and whom the prices trigger: trades of one command move one way, so two of them say all."""
@@ -135,6 +141,8 @@ class LiveBook:
         order.updated_at = moment
         if not plan.keeps_place:
             order.priority = sequence
+        if self.book.refilled:
+            self._note_refills(sequence)
         if plan.rests:
             order.status = Status.PARTIALLY_FILLED if order.filled else Status.OPEN
         else:
@@ -194,7 +202,7 @@ class LiveBook:
     def arm(self, order: LiveOrder, shared: int, moment: datetime) -> None:
         """Let the stop of a bracket wait for its price."""
         order.shared, order.updated_at = shared, moment
-        price = self.last_price
+        price = self.last_price if self.spec.trigger_by == "LAST" else None
         self.waiting.arm(order, None if price is None else self.spec.ticks(price), moment)
 
     def _fill(self, taker: LiveOrder, plan: Plan, moment: datetime) -> list[Match]:
@@ -221,12 +229,14 @@ class LiveBook:
 
     def _was_filled(self, order: LiveOrder, moment: datetime) -> None:
         """The state of a resting order that has just traded."""
-        order.status, order.updated_at = Status.PARTIALLY_FILLED, moment
-        if not order.remaining:
+        order.updated_at = moment
+        if order.remaining:
+            order.status = Status.PARTIALLY_FILLED
+            if order.list_id is not None:
+                self.waiting.changed(order)
+        elif order.status != Status.FILLED:  # an iceberg may be met several times
             order.status = Status.FILLED
             self._closed(order)
-        elif order.list_id is not None:
-            self.waiting.changed(order)
 
     def _closed(self, order: LiveOrder) -> None:
         self._uncount(order)
@@ -320,9 +330,7 @@ class LiveBook:
             return []
         return self._redo_waiting(sequence, kind, order_id, command, moment)
 
-    def _redo_waiting(
-        self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime
-    ) -> list[Match]:
+    def _redo_waiting(self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime) -> list[Match]:
         """One journal row that only an order with more terms has."""
         if kind == journal.Kind.TRIGGER:
             order = self.waiting.orders[order_id]
@@ -332,14 +340,13 @@ class LiveBook:
         elif kind == journal.Kind.EXPIRE:
             self.end(order_id, command["status"], command["reason"], moment)
         elif kind == journal.Kind.MARK:
+            self.waiting.mark = command["price"]
             self.waiting.observe(command["price"], moment)
         else:
             raise ValueError(f"unknown kind of journal row: {kind}")
         return []
 
-    def load(
-        self, cursor, sequence: int, last_price: Decimal | None, *, kept: loading.Kept | None = None
-    ) -> None:
+    def load(self, cursor, sequence: int, last_price: Decimal | None, *, kept: loading.Kept | None = None) -> None:
         """The open orders of the database, in queue order, as they stand at `sequence`.
 
         The caller holds the market's lock, or brings what was `kept` of another moment (see exchange.checkpoints).
@@ -360,7 +367,7 @@ class LiveBook:
         if kept.due is None:
             loading.make_due(cursor, self.waiting)
         else:
-            self.waiting.due = dict(kept.due)
+            self.waiting.due.update(kept.due)
         self.book.drain_changes()
         self.sequence, self.last_price = sequence, last_price
 
@@ -377,15 +384,6 @@ class LiveBook:
         price = mark or self.last_price or self.spec.reference_price
         spec, at, band = self._band
         if spec is not self.spec or at != price:
-            band = self._band_around(price)
+            band = bands.around(self.spec, price)
             self._band = (self.spec, price, band)
         return band
-
-    def _band_around(self, price: Decimal | None) -> tuple[Decimal, int, int] | None:
-        if price is None or self.spec.price_band is None:
-            return None
-        width = units.to_units(self.spec.price_band, RATE_DECIMALS)
-        ticks = price / self.spec.tick_size
-        low, high = ticks * (RATE_ONE - width) / RATE_ONE, ticks * (RATE_ONE + width) / RATE_ONE
-        return price, max(1, ceil(low)), floor(high)
-

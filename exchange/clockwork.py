@@ -12,7 +12,7 @@ from datetime import datetime
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Q
 
-from exchange import deferred, fee_tiers, sessions
+from exchange import deferred, fee_tiers, halts, sessions
 from exchange.commands import Refresh
 from exchange.phases import State
 from exchange.sequencer import sequencer
@@ -57,6 +57,7 @@ def look() -> int:
 def work() -> None:
     """All that the job does in one turn."""
     look()
+    halts.watch()
     deferred.settle_due(clock.now())
     fee_tiers.assign_daily()
 

@@ -31,7 +31,7 @@ def close_due() -> list[Competition]:
 
 def _close(competition: Competition) -> bool:
     accounts = competition.entries.filter(round=competition.round).values("account_id")
-    open_orders = Order.objects.filter(account_id__in=accounts, status__in=Order.ACTIVE).order_by("pk")
+    open_orders = Order.objects.filter(account_id__in=accounts, status__in=Order.LIVE).order_by("pk")
     for order_id in open_orders.values_list("pk", flat=True):
         try:
             orders.cancel(account_id=None, order_id=order_id)

@@ -14,7 +14,7 @@ from exchange.engine.book import BUY
 from exchange.engine.triggers import RISING, trailed
 from exchange.live import RATE_ONE, LiveOrder, Status
 from exchange.validation import check_size
-from marketdata import units
+from marketdata import marks, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 
 DEFAULT_PROTECTION = Decimal("0.1")
@@ -56,7 +56,15 @@ def complete(cmd: c.Place, live: LiveBook) -> None:
 
 
 def market_price(live: LiveBook) -> int | None:
-    """The price that triggers, in ticks: the last one, or the reference price until the first trade."""
+    """The price that triggers, in ticks: the mark price or the last one, or the reference price until the first trade.
+
+    A margin market's mark is read where it is kept; of other markets a process knows what it was told.
+    """
+    by_mark = live.spec.trigger_by == "MARK"
+    if by_mark and live.spec.contract is not None and (mark := marks.mark(live.spec.id)) is not None:
+        return max(1, round(mark.price / live.spec.tick_size))
+    if by_mark and live.waiting.mark is not None:
+        return live.waiting.mark
     price = live.last_price or live.spec.reference_price
     return None if price is None else max(1, int(price / live.spec.tick_size))
 

@@ -11,7 +11,7 @@ A market that is not open triggers nothing: what is due stays so until it reopen
 two prices.
 """
 
-from exchange import spot
+from exchange import interruption, spot
 from exchange.books import LiveBook
 from exchange.live import SpecialOrder, held
 from exchange.models import BookCommand, ListRole, Order
@@ -67,6 +67,9 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
     makers = {maker.account for maker, _ in plan.matches} | {order.account}
     if not makers <= batch.sheet.holders.keys():
         batch.unlocked = makers
+        return False
+    if interruption.is_outside(live, plan):
+        interruption.pause(batch, live)
         return False
     if not (_may_reduce(batch, live, order) and _fund(batch, live, order)):
         return True

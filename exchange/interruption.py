@@ -2,10 +2,12 @@
 
 The order that would have jumped does not trade. If it can rest it joins the auction with its limit, else it is
 refused; either way the market is in the phase AUCTION from its command on, for the seconds that its rules name, and
-exchange.upkeep ends that with an auction at whatever price trades most. Stops that are due wait meanwhile.
+exchange.upkeep ends that with an auction at whatever price trades most.
 
 Halt by rule: the interruption that is one too many for a day (UTC) halts the market until an operator reopens it; its
-auction is held then. `halt_all_by_rule` halts the venue when too many of its markets stand still that way.
+auction is held then. exchange.halts halts the venue when too many of its markets stand still that way.
+
+A stop that is triggered and would jump stays triggered and goes to the book after the auction.
 
 Known limit: the auction's price is bound by the orders' limits only, not by a second band.
 """
@@ -46,6 +48,19 @@ def is_outside(live: LiveBook, plan) -> bool:
 
 def begin(batch, live: LiveBook, order: LiveOrder, *, is_new: bool = True):
     """Begin the auction. The new order's plan in it; VolatilityInterruption if it cannot rest there, or was amended."""
+    pause(batch, live)
+    if batch.status[live.spec.id] == Market.Status.HALTED:
+        raise c.MarketHalted(f"{live.spec.symbol} is halted after {live.session.interruptions} interruptions in a day.")
+    if not is_new or order.price is None or order.time_in_force in ("IOC", "FOK"):
+        raise VolatilityInterruption(
+            f"The order would trade too far from the last price: {live.spec.symbol} collects limit orders for an "
+            f"auction until {live.session.until}."
+        )
+    return live.plan(order)
+
+
+def pause(batch, live: LiveBook) -> None:
+    """Begin the auction, and halt the market if it is one too many."""
     rules, session = live.spec.rules, live.session
     until = clock.text(batch.records.moment + timedelta(seconds=rules.auction_seconds))
     today = batch.records.moment.date().isoformat()
@@ -53,13 +68,6 @@ def begin(batch, live: LiveBook, order: LiveOrder, *, is_new: bool = True):
     sessions.enter(batch, live, session.to(AUCTION, until=until, interruptions=count, interrupted_on=today))
     if rules.max_interruptions is not None and count >= rules.max_interruptions:
         halt(batch, live, f"{count} volatility interruptions in a day")
-        raise c.MarketHalted(f"{live.spec.symbol} is halted after {count} volatility interruptions.")
-    if not is_new or order.price is None or order.time_in_force in ("IOC", "FOK"):
-        raise VolatilityInterruption(
-            f"The order would trade too far from the last price: {live.spec.symbol} collects limit orders for an "
-            f"auction until {until}."
-        )
-    return live.plan(order)
 
 
 def halt(batch, live: LiveBook, reason: str) -> None:

@@ -64,7 +64,7 @@ def check(batch, live: LiveBook, cmd: c.Place) -> None:
     moment = batch.records.moment
     sessions.check_order(live, type=cmd.type, time_in_force=cmd.time_in_force, moment=moment)
     expiry.complete(cmd, live.spec, moment)
-    if live.spec.rules is not NO_RULES:
+    if live.spec.rules is not NO_RULES and not cmd.is_liquidation:
         check_ratio(batch, live, cmd.account)
 
 
@@ -80,13 +80,16 @@ def check_ratio(batch, live: LiveBook, account: int) -> None:
         ratios.order(live, account, batch.records.moment.date())
 
 
-def check_notional(live: LiveBook, price: int | None, lots: int, traded: int, budget: int | None) -> None:
-    """Nobody buys the market by a typing error. `traded`: the notional that a plan would trade, in ticks × lots."""
+def check_terms(live: LiveBook, price: int | None, lots: int, budget: int | None) -> None:
+    """What an order is worth by its own terms; a market order by quantity has none before its plan."""
+    if live.spec.rules.max_notional is not None and (price is not None or budget is not None):
+        check_notional(live, live.spec.notional(price, lots) if budget is None else budget)
+
+
+def check_notional(live: LiveBook, notional: int) -> None:
+    """Nobody buys the market by a typing error."""
     limit, spec = live.spec.rules.max_notional, live.spec
-    if limit is None:
-        return
-    notional = budget or spec.notional_units * (traded if price is None else price * lots)
-    if notional > limit:
+    if limit is not None and notional > limit:
         raise OrderTooLarge(
             f"The order is worth {spec.quote_text(notional)} {spec.quote}; {spec.symbol} takes at most "
             f"{spec.quote_text(limit)} in one order."
@@ -97,10 +100,10 @@ def guard(batch, live: LiveBook, order: LiveOrder, plan):
     """The plan of an order or an amendment, or another one if the first would have jumped."""
     if live.spec.rules is NO_RULES or plan.refusal:
         return plan
-    if plan.quantity is None:
-        check_notional(live, order.price, order.remaining, plan.notional, order.budget)
-    else:
-        check_notional(live, plan.price, plan.quantity, 0, None)
+    if plan.quantity is not None:
+        check_terms(live, plan.price, plan.quantity, None)
+    elif order.price is None:
+        check_notional(live, live.spec.notional_units * plan.notional)
     if interruption.is_outside(live, plan):
         return interruption.begin(batch, live, order, is_new=plan.quantity is None)
     if live.spec.rules.max_order_ratio is not None and plan.matches:

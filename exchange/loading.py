@@ -6,7 +6,7 @@ from exchange.engine.book import BUY, SELL
 from exchange.engine.triggers import FALLING, RISING
 from exchange.live import LiveOrder, SpecialOrder, Status, held, new_order
 from exchange.models import ListRole, OrderType
-from exchange.waiting import ARM, END, END_UNFILLED, EXITS, TRIGGER, WaitingRoom
+from exchange.waiting import ARM, END_UNFILLED, EXITS, TRIGGER, WaitingRoom
 from marketdata import bulk, clock, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 
@@ -138,7 +138,7 @@ def make_due(cursor, waiting: WaitingRoom) -> None:
         members = waiting.lists[list_id]
         if role in EXITS and (is_filled or not is_live) and not was_other:
             if (other := members.get(EXITS[role])) is not None:
-                waiting.due[other.id] = END
+                waiting.end(other.id)
         elif role not in EXITS and not is_live:
             for leg, step in ((ListRole.TAKE_PROFIT, TRIGGER), (ListRole.STOP_LOSS, ARM)):
                 if (exit := members.get(leg)) is not None and exit.waits_for == order_id:

@@ -87,6 +87,7 @@ def _make(symbol: str, terms: Terms) -> bool:
         maker_fee=Decimal(0),
         taker_fee=Decimal("0.0005") if is_perpetual else Decimal("0.00002"),
         reference_price=Decimal(terms.price),
+        trigger_by=Market.Trigger.MARK,
     )
     Contract.objects.create(
         market=market,

@@ -21,3 +21,10 @@ def pay(batch, live: LiveBook, match: Match) -> None:
     if deferred.is_deferred(live):
         return deferred.hold(batch.sheet, live.spec, buy.account, sell.account, match, buyer_fee)
     return spot.settle(batch.sheet, live.spec, fees=live.fees, **terms)
+
+
+def freed_lots(matches: list[Match], match: Match) -> int:
+    """All lots of an iceberg at the first time that it is met: its parts are freed together, so that no fee rounds."""
+    lots = [one.lots for one in matches if one.maker is match.maker]
+    first = next(one for one in matches if one.maker is match.maker)
+    return sum(lots) if first is match else 0

@@ -1,7 +1,8 @@
 """The two background services of margin markets. Each runs in every server process, and as a command of its own; of all
 processes on a database, the one that holds its advisory lock works and the others wait.
 
-- The margin updater keeps the marks (exchange.mark_keeper) and moves the house's quotes with them (house_quotes).
+- The margin updater keeps the marks (exchange.mark_keeper), moves the house's quotes with them (house_quotes), and
+  shows them to stop orders that wait for them (mark_triggers).
 - The positions engine watches every account under those marks (exchange.risk), liquidates (exchange.liquidation), and
   posts financing (exchange.financing).
 
@@ -16,7 +17,7 @@ from contextlib import suppress
 
 from django.db import DatabaseError, InterfaceError
 
-from exchange import financing, liquidation, risk_stop
+from exchange import financing, liquidation, mark_triggers, risk_stop
 from exchange.house_quotes import House
 from exchange.mark_keeper import MarkKeeper
 from exchange.risk import Monitor
@@ -86,6 +87,8 @@ async def _update(leader: Leadership) -> None:
         changed = await leader.do(keeper.step)
         await leader.do(house.read, keeper)
         await house.quote()
+        specs = {market_id: terms.spec for market_id, terms in keeper.terms.items()}
+        await mark_triggers.tell(await leader.do(mark_triggers.due, specs, changed))
         if changed and _marked is not None:
             _marked.set()
         await asyncio.sleep(UPDATER_SECONDS)

@@ -14,6 +14,7 @@ from exchange import following, store, upkeep
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh
 from exchange.lists import Replace
+from exchange.mark_price import Mark
 from exchange.store import Found
 
 
@@ -36,7 +37,7 @@ def markets(cursor, commands: Sequence[Command], where: Mapping[int, Found]) -> 
     for command in commands:
         if isinstance(command, Place):
             ids.add(command.spec.id)
-        elif isinstance(command, Refresh):
+        elif isinstance(command, Refresh | Mark):
             ids.add(command.market_id)
         elif isinstance(command, CancelAll):
             ids.update([command.market_id] if command.market_id else store.markets_of(cursor, command.account))
@@ -54,6 +55,9 @@ def accounts(commands: Sequence[Command], books: Mapping[int, LiveBook], where: 
         if isinstance(command, Cancel):
             if found := where.get(command.order_id):
                 touched.add(found.account_id)
+        elif isinstance(command, Mark):
+            if live := books.get(command.market_id):
+                touched |= command.reach(live)
         elif not isinstance(command, Refresh):
             touched.add(command.account)
         if isinstance(command, Place) and (live := books.get(command.spec.id)):

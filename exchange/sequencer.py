@@ -169,11 +169,14 @@ class Sequencer:
             else:
                 with self._arrived:
                     self._queue.extendleft(reversed(waiting[done:]))
-                    # What a batch has left is done first of all, even if nobody asks for anything.
-                    self._queue.extendleft(Waiting(Refresh(one), Future(), None) for one in self._unfinished)
+                    self._kick()
                 return None
         refusal = NotAccepting("The database does not answer; nothing was done. Try again.")
         return self._answer([(one, refusal) for one in waiting])
+
+    def _kick(self) -> None:
+        """What a batch has left is done first of all, even if nobody asks for anything."""
+        self._queue.extendleft(Waiting(Refresh(one), Future(), None) for one in self._unfinished)
 
     def _settle_apart(self, waiting: list[Waiting], error: Exception) -> None:
         """One of the commands breaks the batch: settle each by itself, so that only the bad one fails."""

@@ -17,13 +17,16 @@ from marketdata.models import Market
 
 
 def run(batch) -> set[int]:
-    """Keep the batch's markets up; the accounts that this needs and the batch has not locked, with the rest undone."""
+    """Keep the batch's markets up. If the batch has not locked all accounts that this needs, it is left undone from
+    there: the accounts, for the next batch to lock with its own.
+    """
     now = clock.text(batch.records.moment)
     for live in batch.books.values():
         if not is_due(live, now) or batch.status[live.spec.id] == Market.Status.HALTED:
             continue
-        if missing := _concerned(live, now) - batch.sheet.holders.keys():
-            return missing
+        concerned = _concerned(live, now)
+        if not concerned <= batch.sheet.holders.keys():
+            return concerned
         for change in sessions.due(live.spec.rules, live.session, batch.records.moment):
             end_orders(batch, live, clock.text(change.at), inclusive=False)
             sessions.change(batch, live, change)

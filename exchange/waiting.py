@@ -12,7 +12,7 @@ Rules of lists
   if it filled none (`entry_unfilled`). The take-profit order goes first; the stop is armed if that filled nothing.
 """
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from datetime import datetime
 
 from exchange.engine.triggers import Triggers
@@ -30,12 +30,14 @@ EXITS = {ListRole.TAKE_PROFIT: ListRole.STOP_LOSS, ListRole.STOP_LOSS: ListRole.
 class WaitingRoom:
     """`orders` are the PENDING ones by id; `due` says what is next for an order, in this order."""
 
-    __slots__ = ("orders", "triggers", "due", "lists")
+    __slots__ = ("orders", "triggers", "due", "lists", "mark")
 
     def __init__(self):
         self.orders: dict[int, SpecialOrder] = {}
         self.triggers = Triggers()
-        self.due: dict[int, tuple[str, str]] = {}
+        #: The last mark price that this process was told, where that is what triggers.
+        self.mark: int | None = None
+        self.due: OrderedDict[int, tuple[str, str]] = OrderedDict()
         #: The members of each list that have not ended, by role.
         self.lists: dict[int, dict[str, LiveOrder]] = defaultdict(dict)
 
@@ -103,8 +105,12 @@ class WaitingRoom:
         if other is None or self.due.get(other.id) == END_UNFILLED:
             return
         if self.due.get(other.id) != TRIGGER or other.triggered_at is None:
-            self.due.pop(other.id, None)
-            self.due[other.id] = END
+            self.end(other.id)
+
+    def end(self, order_id: int) -> None:
+        """The order is due to end, before anybody goes to the book: it must not trade any more."""
+        self.due[order_id] = END
+        self.due.move_to_end(order_id, last=False)
 
     def _entry_ended(self, entry: LiveOrder, members: dict[str, LiveOrder]) -> None:
         for role, step in ((ListRole.TAKE_PROFIT, TRIGGER), (ListRole.STOP_LOSS, ARM)):

@@ -12,12 +12,12 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
-from marketdata import contract_admin, markets, operators, price_admin
+from marketdata import contract_admin, markets, operators, price_admin, session_admin
 from marketdata.models import Asset, Market, MoneyField, RateField
 
-__all__ = ["AssetAdmin", "MarketAdmin", "contract_admin", "price_admin"]
+__all__ = ["AssetAdmin", "MarketAdmin", "contract_admin", "price_admin", "session_admin"]
 
-LIVE_COLUMNS = ("sequence", "version", "live_price", "live_price_at", "created_at")
+LIVE_COLUMNS = ("phase", "status_reason", "sequence", "version", "live_price", "live_price_at", "created_at")
 FIXED_COLUMNS = ("base", "quote", "kind", "shown_tick_size", "shown_lot_size")
 STATUS_COLOURS = {
     Market.Status.OPEN: "success",
@@ -55,6 +55,7 @@ class MarketAdmin(operators.OperatorAdmin):
     list_display = (
         "symbol",
         "status_label",
+        "phase",
         "live_price",
         "live_price_at",
         "kind",
@@ -84,11 +85,32 @@ class MarketAdmin(operators.OperatorAdmin):
             },
         ),
         ("Fees", {"fields": (("maker_fee", "taker_fee"),)}),
-        ("Live", {"fields": (("sequence", "version"), ("live_price", "live_price_at"), "created_at")}),
+        (
+            "Sessions and safety",
+            {
+                "fields": (
+                    ("calendar", "settlement_days"),
+                    ("volatility_band", "auction_seconds", "max_interruptions"),
+                    ("max_notional", "max_order_ratio"),
+                    "trigger_by",
+                )
+            },
+        ),
+        (
+            "Live",
+            {
+                "fields": (
+                    ("phase", "status_reason"),
+                    ("sequence", "version"),
+                    ("live_price", "live_price_at"),
+                    "created_at",
+                )
+            },
+        ),
     )
     actions_row = ("halt", "cancel_only", "reopen")
     actions_detail = ("halt", "cancel_only", "reopen")
-    actions_list = ("halt_all",)
+    actions_list = ("halt_all", "cancel_only_all", "reopen_all")
 
     live_price = operators.number("last_price")
     live_price_at = operators.moment("last_price_updated_at", "last trade")
@@ -98,6 +120,10 @@ class MarketAdmin(operators.OperatorAdmin):
     @display(description="status", label=STATUS_COLOURS)
     def status_label(self, market: Market):
         return market.status, market.get_status_display()
+
+    @display(description="phase")
+    def phase(self, market: Market) -> str:
+        return session_admin.session_text(market)
 
     @display(description="maker / taker fee")
     def fees(self, market: Market) -> str:
@@ -158,22 +184,46 @@ class MarketAdmin(operators.OperatorAdmin):
     )
     def halt_all(self, request: HttpRequest) -> HttpResponse:
         """Every market that is not halted or closed yet."""
+        text = "Nothing moves on the whole venue until its markets are reopened."
+        before = (Market.Status.OPEN, Market.Status.CANCEL_ONLY)
+        return self._switch_all(request, before, Market.Status.HALTED, "Halt all markets", text)
 
+    @action(description="Cancel only everywhere", url_path="cancel-only-all", permissions=["change"], icon="event_busy")
+    def cancel_only_all(self, request: HttpRequest) -> HttpResponse:
+        """Every market that is open or halted."""
+        text = "Traders may cancel their orders on the whole venue, but neither place nor amend any."
+        before = (Market.Status.OPEN, Market.Status.HALTED)
+        return self._switch_all(request, before, Market.Status.CANCEL_ONLY, "Set all markets to cancel-only", text)
+
+    @action(
+        description="Reopen all markets",
+        url_path="reopen-all",
+        permissions=["change"],
+        icon="play_arrow",
+        variant=ActionVariant.SUCCESS,
+    )
+    def reopen_all(self, request: HttpRequest) -> HttpResponse:
+        """Every market that is halted or cancel-only, whoever or whatever stopped it."""
+        text = "Orders are taken and matched again on the whole venue, also where a rule has halted a market."
+        before = (Market.Status.HALTED, Market.Status.CANCEL_ONLY)
+        return self._switch_all(request, before, Market.Status.OPEN, "Reopen all markets", text)
+
+    def _switch_all(self, request: HttpRequest, before: tuple, status: str, title: str, text: str) -> HttpResponse:
         def act(data: dict) -> str:
-            rows = Market.objects.filter(status__in=[Market.Status.OPEN, Market.Status.CANCEL_ONLY])
-            halted = [self._set_status(request, market, Market.Status.HALTED, data["reason"]) for market in rows]
-            return f"{len(halted)} markets are halted."
+            rows = Market.objects.filter(status__in=before)
+            done = [self._set_status(request, market, status, data["reason"]) for market in rows]
+            return f"{len(done)} markets are {Market.Status(status).label}."
 
         return operators.ask(
             self,
             request,
             form=operators.ReasonForm(request.POST or None),
-            title="Halt all markets",
-            text="Nothing moves on the whole venue until its markets are reopened, one by one.",
-            button="Halt all",
+            title=title,
+            text=text,
+            button=title,
             act=act,
             back=operators.list_url(Market),
-            danger=True,
+            danger=status != Market.Status.OPEN,
         )
 
     def _switch(self, request: HttpRequest, object_id: str, status: str, verb: str, text: str) -> HttpResponse:

@@ -18,7 +18,7 @@ from accounts.users import main_account, register
 from exchange import barrier, lists, orders, reading, validation
 from exchange.barrier import view
 from exchange.sequencer import sequencer
-from marketdata import markets, threads, throttling
+from marketdata import clock, markets, threads, throttling
 from marketdata.markets import by_symbol
 from marketdata.models import Asset, Market
 from marketdata.refusals import Refusal
@@ -153,6 +153,7 @@ def forget_everything() -> None:
     markets.forget()
     authentication.forget()
     throttling.windows.clear()
+    clock.stand(None)
 
 
 @pytest.fixture

@@ -17,6 +17,23 @@ PLACE = [
         request_only=True,
     ),
     OpenApiExample(
+        "Stop: sell what is left when the price falls to 180",
+        value={"symbol": "AAPL", "side": "SELL", "type": "STOP_LOSS", "stop_price": "180", "quantity": "5"},
+        request_only=True,
+    ),
+    OpenApiExample(
+        "Trailing stop, 1.5 % behind the price",
+        value={"symbol": "AAPL", "side": "SELL", "type": "TRAILING_STOP", "trail_percent": "1.5", "quantity": "5"},
+        request_only=True,
+    ),
+    OpenApiExample(
+        "Iceberg",
+        value={
+            "symbol": "AAPL", "side": "BUY", "price": "187", "quantity": "1000", "displayed_quantity": "50",
+        },
+        request_only=True,
+    ),
+    OpenApiExample(
         "Post-only order",
         value={"symbol": "BTC_USDT", "side": "SELL", "price": "68000", "quantity": "0.01", "post_only": True},
         request_only=True,

@@ -69,7 +69,13 @@ class OrderListView(ListAPIView, DoorView):
         description=(
             "Answers after the order is committed, with the fills it made at once. Idempotent by `client_order_id`: "
             "the same order again gives the first one with 200 and the header `Idempotent-Replayed: true`, another "
-            "order under that id 409."
+            "order under that id 409.\n\n"
+            "**Triggered orders** (STOP_LOSS, STOP_LIMIT, TAKE_PROFIT, TAKE_PROFIT_LIMIT, TRAILING_STOP) are PENDING "
+            "until the market's price reaches `stop_price`, and go to the book in the transaction of the trade that "
+            "reaches it: the nearest stop first, then the lower id. Their funds are set aside from the beginning. "
+            "STOP_LOSS, TAKE_PROFIT and TRAILING_STOP trade no worse than `price`, a price band beyond their first "
+            "stop; what they cannot fill within it expires, as does an order that the book refuses (`reason`). "
+            "An **iceberg** (`displayed_quantity`) shows a part at a time; each part goes to the back of the queue."
         ),
         request=OrderRequest,
         responses={

@@ -15,6 +15,9 @@ Rules
   it has filled nothing by then it is refused (`self_trade`), else its remainder expires. EXPIRE_MAKER: the
   resting order expires and matching goes on. EXPIRE_BOTH: the resting order and the incoming remainder
   expire.
+- An iceberg shows a part (`display`) and hides the rest. When the part is taken the next one comes to the back of the
+  queue of its price; an incoming order takes all that is shown at a price before it takes what comes up there, and
+  that before the next price. Icebergs are not amended (ValueError).
 - An amendment to the same or a smaller quantity at the same price keeps its place. Any other leaves its
   place and comes in again as a taker of the new terms, with the same id. Refused, it changes nothing.
 
@@ -30,11 +33,12 @@ Known limits: prices are positive. Ids are the caller's, and must not be used ag
 thread.
 """
 
-from collections.abc import Iterable, Iterator
-from hashlib import blake2b
+from collections import deque
+from collections.abc import Iterator
 from itertools import islice
 
-from exchange.engine.ladder import Ladder
+from exchange.engine.digest import hash_rows, rows_of
+from exchange.engine.ladder import Ladder, Level
 from exchange.engine.orders import (
     BUY,
     CANNOT_FILL,
@@ -66,10 +70,14 @@ SATISFIED, EXHAUSTED, STOPPED = "satisfied", "exhausted", "stopped by an own ord
 class Book:
     """One market's resting orders, and the only code that matches them."""
 
-    __slots__ = ("orders", "_ladders")
+    __slots__ = ("orders", "refilled", "_ladders", "_icebergs")
 
     def __init__(self):
         self.orders: dict[int, Order] = {}
+        #: Icebergs that went to the back of their queue, in this order, since somebody last emptied this.
+        self.refilled: list[Order] = []
+        #: Resting orders that have something hidden.
+        self._icebergs: dict[int, Order] = {}
         self._ladders = {BUY: Ladder(BUY), SELL: Ladder(SELL)}
 
     def __len__(self) -> int:
@@ -120,6 +128,8 @@ class Book:
         KeyError when the order does not rest here.
         """
         order = self.orders[order_id]
+        if order.display:
+            raise ValueError(f"order {order_id} is an iceberg: it is not amended")
         lots = quantity - (order.quantity - order.remaining)
         if lots <= 0:
             raise ValueError(f"order {order_id} has filled as much as the new quantity of {quantity} lots")
@@ -147,6 +157,8 @@ class Book:
             if plan.matches or plan.expired_makers:
                 self._take_makers(plan)
         if plan.rests:
+            if order.display:
+                self._hide(order, order.remaining)
             self.orders[order.id] = order
             self._ladders[order.side].append(order)
 
@@ -154,6 +166,8 @@ class Book:
         """Take a resting order out and return it, `remaining` as it was. KeyError when it is not here."""
         order = self.orders.pop(order_id)
         self._ladders[order.side].remove(order)
+        if order.display:
+            self._icebergs.pop(order_id, None)
         return order
 
     def fill(self, order: Order, lots: int) -> bool:
@@ -169,12 +183,11 @@ class Book:
         ladder.remove(order)
         if not left:
             order.remaining = 0
-            if order.hidden:
-                order.hidden = 0
+            if order.display:
+                self._hide(order, 0)
             del self.orders[order.id]
             return False
-        order.remaining = min(order.display, left)
-        order.hidden = left - order.remaining
+        self._hide(order, left)
         ladder.append(order)
         return True
 
@@ -191,6 +204,8 @@ class Book:
             raise ValueError(f"the book would be crossed by {order}")
         self.orders[order.id] = order
         self._ladders[order.side].append(order)
+        if order.hidden:
+            self._icebergs[order.id] = order
 
     def best(self, side: int) -> int | None:
         """The best price of that side's resting orders, in ticks; None when there are none."""
@@ -243,10 +258,11 @@ class Book:
     def state_hash(self) -> str:
         """A digest of all that decides how the book goes on; see `hash_rows`."""
         return hash_rows(
-            (side, level.price, order.id, order.remaining, order.quantity)
+            row
             for side in (BUY, SELL)
             for level in self._ladders[side].walk()
             for order in level
+            for row in rows_of(order)
         )
 
     def _match(
@@ -286,6 +302,10 @@ class Book:
                         break
                 maker = maker.next
             else:
+                if self._icebergs:
+                    filled, notional, end = self._match_hidden(plan, level, lots, budget, filled, notional)
+                    if end is not None:
+                        break
                 if further is None:
                     further = ladder.walk()
                     next(further)
@@ -295,6 +315,37 @@ class Book:
         plan.filled, plan.notional = filled, notional
         return end
 
+    def _match_hidden(
+        self, plan: FullPlan, level: Level, lots: int, budget: int | None, filled: int, notional: int
+    ) -> tuple[int, int, str | None]:
+        """What is shown at this level is taken: go on with what its icebergs bring up, each at the back in its turn."""
+        account, price = plan.order.account, level.price
+        queue = deque((maker, maker.hidden) for maker in level if maker.hidden and maker.account != account)
+        while queue:
+            maker, hidden = queue.popleft()
+            wanted = lots - filled if budget is None else (budget - notional) // price
+            if not wanted:
+                return filled, notional, SATISFIED
+            shown = min(maker.display, hidden)
+            traded = min(shown, wanted)
+            plan.matches.append((maker, traded))
+            filled += traded
+            notional += traded * price
+            if traded == wanted and (traded < shown or budget is None or budget == notional):
+                return filled, notional, SATISFIED
+            if hidden > shown:
+                queue.append((maker, hidden - shown))
+        return filled, notional, None
+
+    def _hide(self, order: Order, left: int) -> None:
+        """Of all that is left of an iceberg show a part."""
+        order.remaining = min(order.display, left)
+        order.hidden = left - order.remaining
+        if order.hidden:
+            self._icebergs[order.id] = order
+        else:
+            self._icebergs.pop(order.id, None)
+
     def _take_makers(self, plan: FullPlan) -> None:
         """Trade with the makers of the plan and remove the expired ones."""
         order = plan.order
@@ -302,6 +353,11 @@ class Book:
         for maker, lots in plan.matches:
             if lots == maker.remaining:
                 makers.remove(maker)
+                if maker.hidden:
+                    self._hide(maker, maker.hidden)
+                    makers.append(maker)
+                    self.refilled.append(maker)
+                    continue
                 maker.remaining = 0
                 del self.orders[maker.id]
             else:
@@ -309,6 +365,8 @@ class Book:
         for maker in plan.expired_makers:
             makers.remove(maker)
             del self.orders[maker.id]
+            if maker.display:
+                self._icebergs.pop(maker.id, None)
         if order.quantity:
             order.remaining -= plan.filled
 
@@ -336,15 +394,3 @@ def _conclude(plan: FullPlan, lots: int, end: str, time_in_force: str, preventio
         plan.rests, plan.expires = 0, unfilled
     else:
         plan.rests = unfilled
-
-
-def hash_rows(rows: Iterable[tuple[int, int, int, int, int]]) -> str:
-    """The digest of resting orders given as (side, price, id, remaining, quantity).
-
-    Bids come first, then asks, each side best price first and in queue order. Rows from a database hash like
-    a book, so that the two can be compared.
-    """
-    digest = blake2b(digest_size=16)
-    for side, price, order_id, remaining, quantity in rows:
-        digest.update(b"%d %d %d %d %d\n" % (side, price, order_id, remaining, quantity))
-    return digest.hexdigest()

@@ -18,6 +18,8 @@ The rules, in the order in which they are applied to an incoming order:
     lot is refused.
  6. What is left unfilled expires for market and IOC orders and where rule 4 ended the walk. Else it rests,
     last at its price.
+ 7. Of an iceberg only its `display` stands in the queue. When that is taken, as much again comes up, last at its
+    price, while there is any.
 
 An amendment that does not raise the quantity, at the same price, changes only the quantity. Any other takes
 the order out and sends what is left of it through rules 1 to 6 with the new terms.
@@ -83,6 +85,8 @@ class ReferenceBook:
         prevention: str = EXPIRE_TAKER,
     ) -> Plan:
         order = self.orders[order_id]
+        if order.display:
+            raise ValueError("an iceberg is not amended")
         filled_before = order.quantity - order.remaining
         if quantity <= filled_before:
             raise ValueError("the new quantity is filled already")
@@ -111,12 +115,17 @@ class ReferenceBook:
             maker.remaining -= lots
             if maker.remaining == 0:
                 self.queues[maker.side].remove(maker)
+                if maker.hidden:
+                    self._show(maker, maker.hidden)
+                    self._append(maker)
         for maker in plan.expired_makers:
             self._touch(maker)
             self.queues[maker.side].remove(maker)
         if order.quantity > 0:
             order.remaining -= plan.filled
         if plan.rests:
+            if order.display:
+                self._show(order, order.remaining)
             self._append(order)
 
     def cancel(self, order_id: int) -> Order:
@@ -176,6 +185,7 @@ class ReferenceBook:
     def state_hash(self) -> str:
         lines = [
             f"{order.side} {order.price} {order.id} {order.remaining} {order.quantity}\n"
+            + (f"{order.side} {order.price} {order.id} {order.hidden} {order.display}\n" if order.display else "")
             for order in self.queues[BUY] + self.queues[SELL]
         ]
         return blake2b("".join(lines).encode(), digest_size=16).hexdigest()
@@ -201,7 +211,9 @@ class ReferenceBook:
         """Rules 3 to 6."""
         plan.matches, plan.expired_makers = [], []
         whole = stopped = False
-        for maker in met:
+        line = [(maker, maker.remaining, maker.hidden) for maker in met]
+        while line:
+            maker, shown, hidden = line.pop(0)
             if budget is None:
                 wanted = lots - plan.filled
             else:
@@ -216,13 +228,17 @@ class ReferenceBook:
                     stopped = True
                     break
                 continue
-            traded = min(wanted, maker.remaining)
+            traded = min(wanted, shown)
             plan.matches.append((maker, traded))
             plan.filled += traded
             plan.notional += traded * maker.price
-            if traded < maker.remaining:
+            if traded < shown:
                 whole = True
                 break
+            if hidden:
+                behind = sum(1 for other, _, _ in line if other.price == maker.price)
+                part = min(maker.display, hidden)
+                line.insert(behind, (maker, part, hidden - part))
         if (plan.filled == lots) if budget is None else (plan.notional == budget):
             whole = True
         unfilled = 0 if budget is not None else lots - plan.filled
@@ -234,6 +250,11 @@ class ReferenceBook:
         plan.rests = unfilled if rests else 0
         plan.expires = 0 if rests else unfilled
         return plan
+
+    def _show(self, order: Order, left: int) -> None:
+        """Rule 7."""
+        order.remaining = min(order.display, left)
+        order.hidden = left - order.remaining
 
     def _append(self, order: Order) -> None:
         """`insort` puts the order behind all of its own price: that is time priority."""

@@ -89,6 +89,12 @@ class Triggers:
             self.moved.pop(order.id, None)
         return due
 
+    def is_stirred_by(self, price: int) -> bool:
+        """Whether observing this price would move a stop or let anybody go."""
+        if any(trailed(order, price) != order.stop for order in self._trailing.values()):
+            return True
+        return next(self.within(price, price), None) is not None
+
     def within(self, low: int, high: int) -> Iterator:
         """Whoever prices between `low` and `high` could let go, in no order; nothing changes.
 

@@ -57,7 +57,7 @@ def account_snapshot(account_id: int) -> dict:
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         sequence = Account.objects.values_list("event_sequence", flat=True).get(pk=account_id)
-        open_orders = Order.objects.filter(account_id=account_id, status__in=Order.ACTIVE).order_by("id")
+        open_orders = Order.objects.filter(account_id=account_id, status__in=Order.LIVE).order_by("id")
         balances = Balance.objects.filter(account_id=account_id).select_related("asset").order_by("asset__symbol")
         return {
             "type": "snapshot",

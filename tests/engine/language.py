@@ -1,7 +1,7 @@
 """A tiny language for tests of order books: a book, an order and what comes of it are a line of text each.
 
 - A book: `bid 100 x 5 by 3 | ask 101 x 3`. The orders come in as written, with the ids 1, 2, 3, …; `by` is
-  the account, which is the id times ten unless it is given.
+  the account, which is the id times ten unless it is given; `shows 2` makes an iceberg.
 - An order: `buy 100 x 5`, with any of `ioc`, `fok`, `post_only`, `expire_maker`, `expire_both`, `by 3`.
   `market` instead of a price; `buy market for 500` is by budget. Incoming orders have the id 9 and the
   account 90.
@@ -33,9 +33,26 @@ def filled_book(book, text: str):
         words = entry.split()
         side, price, lots = words[0], int(words[1]), int(words[3])
         account = int(words[5]) if "by" in words else 10 * order_id
-        book.restore(Order(order_id, account, SIDES[side], price, lots))
+        book.restore(_iceberg_or_plain(words, order_id, account, SIDES[side], price, lots))
     book.drain_changes()
     return book
+
+
+class Iceberg(Order):
+    """An order with a hidden part."""
+
+    __slots__ = ("display", "hidden")
+
+
+def _iceberg_or_plain(words: list[str], *terms, is_new: bool = False) -> Order:
+    if "shows" not in words:
+        return Order(*terms)
+    order = Iceberg(*terms)
+    order.display, order.hidden = int(words[words.index("shows") + 1]), 0
+    if not is_new:
+        order.remaining = min(order.display, order.quantity)
+        order.hidden = order.quantity - order.remaining
+    return order
 
 
 def look(book, text: str) -> Plan:
@@ -52,7 +69,7 @@ def look(book, text: str) -> Plan:
     lots = int(words[words.index("x") + 1]) if "x" in words else 0
     budget = int(words[words.index("for") + 1]) if "for" in words else None
     time_in_force = IOC if "ioc" in words else FOK if "fok" in words else GTC
-    order = Order(INCOMING, account, SIDES[words[0]], price, lots)
+    order = _iceberg_or_plain(words, INCOMING, account, SIDES[words[0]], price, lots, is_new=True)
     return book.plan(order, time_in_force=time_in_force, budget=budget, **terms)
 
 

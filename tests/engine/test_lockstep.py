@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.lockstep import Amend, Cancel, Difference, Lockstep, Place, run
+from benchmarks.lockstep import Amend, Cancel, Difference, Lockstep, Place, Wait, run
 from exchange.engine import ladder
 from exchange.engine.book import BUY, EXPIRE_BOTH, EXPIRE_MAKER, EXPIRE_TAKER, FOK, GTC, IOC, SELL, Book
+from exchange.engine.triggers import FALLING, RISING
 
 PREVENTIONS = st.sampled_from([EXPIRE_TAKER, EXPIRE_MAKER, EXPIRE_BOTH])
 PRICES = st.integers(95, 105)
@@ -24,15 +25,22 @@ SIDES = st.sampled_from([BUY, SELL])
 NEW = st.just(0)
 NO = st.none()
 TIMES_IN_FORCE = st.sampled_from([GTC, GTC, IOC, FOK])
-LIMIT = st.builds(Place, NEW, ACCOUNTS, SIDES, PRICES, LOTS, TIMES_IN_FORCE, st.booleans(), PREVENTIONS, NO)
-MARKET = st.builds(Place, NEW, ACCOUNTS, SIDES, NO, LOTS, TIMES_IN_FORCE, st.booleans(), PREVENTIONS, NO)
+DISPLAYS = st.sampled_from([0, 0, 0, 1, 2, 5])
+WHOLE = st.just(0)
+LIMIT = st.builds(Place, NEW, ACCOUNTS, SIDES, PRICES, LOTS, TIMES_IN_FORCE, st.booleans(), PREVENTIONS, NO, DISPLAYS)
+MARKET = st.builds(Place, NEW, ACCOUNTS, SIDES, NO, LOTS, TIMES_IN_FORCE, st.booleans(), PREVENTIONS, NO, WHOLE)
 BUDGETS = st.integers(1, 3_000)
 BY_BUDGET = st.builds(
-    Place, NEW, ACCOUNTS, SIDES, NO, st.just(0), TIMES_IN_FORCE, st.just(False), PREVENTIONS, BUDGETS
+    Place, NEW, ACCOUNTS, SIDES, NO, st.just(0), TIMES_IN_FORCE, st.just(False), PREVENTIONS, BUDGETS, WHOLE
 )
+TRAILS = st.sampled_from([(0, 0), (0, 0), (2, 0), (0, 3_000_000)])
+WAIT = st.builds(
+    lambda order, direction, stop, trails: Wait(0, direction, stop, *trails, order),
+    LIMIT, st.sampled_from([RISING, FALLING]), PRICES, TRAILS,
+)  # fmt: skip
 AMENDMENT = st.builds(Amend, IDS, PRICES, LOTS, st.booleans(), PREVENTIONS)
 CANCEL = st.builds(Cancel, IDS)
-COMMANDS = st.lists(st.one_of(LIMIT, LIMIT, MARKET, BY_BUDGET, AMENDMENT, CANCEL), max_size=40)
+COMMANDS = st.lists(st.one_of(LIMIT, LIMIT, MARKET, BY_BUDGET, WAIT, AMENDMENT, CANCEL), max_size=40)
 
 
 @pytest.fixture
@@ -58,7 +66,9 @@ def test_any_commands(commands):
     try:
         pair = Lockstep()
         for number, command in enumerate(commands):
-            operation = command._replace(id=number) if isinstance(command, Place) else command
+            operation = command._replace(id=number) if isinstance(command, Place | Wait) else command
+            if isinstance(operation, Wait):
+                operation = operation._replace(order=operation.order._replace(id=number))
             if isinstance(operation, Place):
                 before = pair.fast.state_hash()
                 pair.check_reach(operation)

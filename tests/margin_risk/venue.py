@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from accounts import house
 from accounts.models import AccountEvent
-from exchange import positions_engine
+from exchange import mark_triggers, positions_engine
 from exchange.house_quotes import House, house_account
 from exchange.mark_keeper import MarkKeeper
 from exchange.models import Liquidation
@@ -73,9 +73,11 @@ class RiskVenue(MarginVenue):
     def tick(self) -> None:
         """One round of the margin updater."""
         self.keeper._loaded_at = float("-inf")
-        self.run(self.leader.do(self.keeper.step))
+        changed = self.run(self.leader.do(self.keeper.step))
         self.run(self.leader.do(self.house.read, self.keeper))
         self.run(self.house.quote())
+        specs = {market_id: terms.spec for market_id, terms in self.keeper.terms.items()}
+        self.run(mark_triggers.tell(mark_triggers.due(specs, changed)))
 
     def house_position(self, symbol: str) -> str:
         self.venue.accounts["house"] = house_account(by_symbol(symbol).id)

@@ -23,15 +23,19 @@ COMPARE_EVERY = 400
 
 
 def random_operations(operations: int, seed: int) -> None:
-    """World after world, each with its own seed."""
+    """World after world, each with its own seed: plain orders, auctions and time in one, every type in the next."""
     from tests.model.dice import Dice
     from tests.model.lockstep import Lockstep
+    from tests.model.special_dice import SpecialDice, SpecialLockstep
     from tests.model.world import World
+
+    kinds = ((Lockstep, Dice), (SpecialLockstep, SpecialDice))
 
     done, number, answers, started = 0, 0, Counter(), time.monotonic()
     while done < operations:
-        lockstep = _counting(Lockstep, answers)(World())
-        dice = Dice(lockstep, seed + number)
+        of_venue, of_dice = kinds[number % len(kinds)]
+        lockstep = _counting(of_venue, answers)(World())
+        dice = of_dice(lockstep, seed + number)
         dice.fund()
         done += _one_world(dice, min(OPERATIONS_PER_WORLD, operations - done))
         number += 1
@@ -65,7 +69,7 @@ def _counting(base, answers: Counter):
         def _check(self, command, outcome):
             super()._check(command, outcome)
             if isinstance(outcome, dict):
-                answers[f"{command[0]} {outcome['status']}"] += 1
+                answers[f"{command[0]} {outcome.get('status', 'done')}"] += 1
             else:
                 answers[f"{command[0]} {getattr(outcome, 'code', type(outcome).__name__)}"] += 1
 
@@ -73,18 +77,20 @@ def _counting(base, answers: Counter):
 
 
 def state_machine(examples: int, steps: int, seed: int) -> None:
-    """The Hypothesis machine, from that seed."""
+    """The Hypothesis machines, from that seed, half of the examples each."""
     import hypothesis
     from hypothesis import HealthCheck
     from hypothesis.stateful import run_state_machine_as_test
 
     from tests.model.machine import VenueMachine
+    from tests.model.special_machine import SpecialMachine
 
     settings = hypothesis.settings(
-        max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck),
-        database=None, print_blob=True,
+        max_examples=(examples + 1) // 2, stateful_step_count=steps, deadline=None,
+        suppress_health_check=list(HealthCheck), database=None, print_blob=True,
     )  # fmt: skip
-    run_state_machine_as_test(hypothesis.seed(seed)(VenueMachine), settings=settings)
+    for machine in (VenueMachine, SpecialMachine):
+        run_state_machine_as_test(hypothesis.seed(seed)(machine), settings=settings)
     print(f"{examples:,} examples of up to {steps} steps, seed {seed}: no difference")
 
 

@@ -9,9 +9,11 @@ The order of its checks is the venue's, because the first that fails gives the c
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from fractions import Fraction
 from math import ceil, floor
 
+from exchange.engine import reference_auction
 from exchange.engine.orders import BUY, SELL, Order
 from exchange.engine.reference import ReferenceBook
 
@@ -55,6 +57,7 @@ class Request:
     post_only: bool = False
     prevention: str = "EXPIRE_TAKER"
     client_order_id: str | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass
@@ -70,6 +73,8 @@ class Expected:
     fee: Fraction = Fraction(0)
     status: str = OPEN
     fills: list[tuple[Fraction, Fraction, Fraction, str]] = field(default_factory=list)
+    #: Among all orders, when it took its place in the queue.
+    place: int = 0
 
     @property
     def remaining(self) -> Fraction:
@@ -88,7 +93,10 @@ class Auditor:
         self.outside: dict[str, Fraction] = {}
         self.orders: dict[int, Expected] = {}
         self.names: dict[tuple[int, str], int] = {}
-        self.trades = 0
+        self.trades = self.auction_trades = self.expired = 0
+        #: Markets whose orders are collected for an auction.
+        self.collecting: set[str] = set()
+        self._places = 0
 
     # What accounts hold
 
@@ -147,13 +155,19 @@ class Auditor:
         known = self.names.get((request.account, request.client_order_id))
         if request.client_order_id is not None and known is not None:
             return self.orders[known] if self.orders[known].request == request else "client_order_id_reused"
+        if terms.symbol in self.collecting and (request.price is None or request.time_in_force in ("IOC", "FOK")):
+            return "auction_phase"
         book, order = self.books[terms.symbol], self._engine_order(terms, request, order_id or 0)
-        if request.time_in_force == "GTC" and self._open_orders(request) >= terms.max_open_orders:
+        if request.time_in_force in ("GTC", "GTD") and self._open_orders(request) >= terms.max_open_orders:
             return "too_many_open_orders"
         if self._out_of_band(terms, request.price):
             return "price_out_of_band"
         budget = None if request.quote_quantity is None else floor(request.quote_quantity / (terms.tick * terms.lot))
-        plan = book.plan(order, request.time_in_force, request.post_only, request.prevention, budget)
+        force = "GTC" if request.time_in_force == "GTD" else request.time_in_force
+        if terms.symbol in self.collecting:
+            plan = reference_auction.plan_entry(book, order)
+        else:
+            plan = book.plan(order, force, request.post_only, request.prevention, budget)
         if plan.refusal:
             return plan.refusal
         if budget is not None and not plan.filled and not plan.expired_makers:
@@ -211,16 +225,20 @@ class Auditor:
         """Trade by trade: who pays what to whom; then the ends of orders."""
         self.books[terms.symbol].execute(plan)
         for engine_maker, lots in plan.matches:
-            self._trade(terms, self.orders[engine_maker.id], taker, lots * terms.lot)
+            maker = self.orders[engine_maker.id]
+            self._trade(terms, maker, taker, lots * terms.lot, maker.price)
         for maker in plan.expired_makers:
             self.orders[maker.id].status = EXPIRED
         if plan.rests:
             taker.status = PARTIALLY_FILLED if taker.filled else OPEN
         else:
             taker.status = EXPIRED if taker.remaining else FILLED
+        if not plan.keeps_place:
+            self._places += 1
+            taker.place = self._places
 
-    def _trade(self, terms: Terms, maker: Expected, taker: Expected, quantity: Fraction) -> None:
-        notional = quantity * maker.price
+    def _trade(self, terms: Terms, maker: Expected, taker: Expected, quantity: Fraction, price: Fraction) -> None:
+        notional = quantity * price
         fees = {}
         for order, rate, role in ((maker, terms.maker, "MAKER"), (taker, terms.taker, "TAKER")):
             fees[role] = fee = Fraction(floor(notional * rate * 10**terms.quote_decimals), 10**terms.quote_decimals)
@@ -231,9 +249,9 @@ class Auditor:
             order.filled += quantity
             order.notional += notional
             order.fee += fee
-            order.fills.append((maker.price, quantity, fee, role))
+            order.fills.append((price, quantity, fee, role))
         maker.status = PARTIALLY_FILLED if maker.remaining else FILLED
-        self.last_prices[terms.symbol] = maker.price
+        self.last_prices[terms.symbol] = price
         self.trades += 1
 
     def _is_spent(self, terms: Terms, order: Expected) -> bool:
@@ -264,7 +282,10 @@ class Auditor:
             return "price_out_of_band"
         request = order.request
         ticks, lots = int(new_price / terms.tick), int(new_quantity / terms.lot)
-        plan = book.plan_amend(order_id, ticks, lots, request.post_only, request.prevention)
+        if terms.symbol in self.collecting:
+            plan = reference_auction.plan_amendment(book, order_id, ticks, lots)
+        else:
+            plan = book.plan_amend(order_id, ticks, lots, request.post_only, request.prevention)
         if plan.refusal:
             return plan.refusal
         needed = self._required(terms, request.side, new_price, new_quantity - order.filled)
@@ -288,6 +309,35 @@ class Auditor:
         """In no particular order."""
         mine = [order.id for order in self.open_orders() if order.request.account == account]
         return [self.cancel(account, each) for each in mine if symbol in (None, self.orders[each].request.symbol)]
+
+    # Auctions and time
+
+    def collect(self, symbol: str) -> None:
+        """From now on the market's orders rest without matching."""
+        self.collecting.add(symbol)
+
+    def uncross(self, symbol: str) -> None:
+        """The auction: of each two that trade, the one that came later takes."""
+        if symbol not in self.collecting:
+            return
+        self.collecting.discard(symbol)
+        terms, last = self.markets[symbol], self.last_prices[symbol]
+        reference = None if last is None else max(1, floor(last / terms.tick))
+        found = reference_auction.call(self.books[symbol], reference)
+        for buy, sell, lots in reference_auction.uncross(self.books[symbol], reference):
+            maker, taker = sorted((self.orders[buy], self.orders[sell]), key=lambda order: order.place)
+            self._trade(terms, maker, taker, lots * terms.lot, found[0] * terms.tick)
+            taker.status = PARTIALLY_FILLED if taker.remaining else FILLED
+            self.auction_trades += 1
+
+    def expire(self, now: datetime) -> None:
+        """End every order whose moment has come."""
+        for order in self.open_orders():
+            end = order.request.expires_at
+            if end is not None and end <= now:
+                self.books[order.request.symbol].cancel(order.id)
+                order.status = EXPIRED
+                self.expired += 1
 
 
 def _up(amount: Fraction, decimals: int) -> Fraction:

@@ -1,9 +1,11 @@
 """Random commands for the lockstep: mostly sensible, now and then off by a rule."""
 
 import random
+from datetime import timedelta
 from fractions import Fraction
 
 from exchange.engine.orders import BUY, EXPIRE_BOTH, EXPIRE_MAKER, EXPIRE_TAKER, SELL
+from marketdata import clock
 from tests.model.auditor import Request, Terms
 from tests.model.lockstep import Lockstep
 from tests.model.world import MIDDLES
@@ -29,8 +31,12 @@ class Dice:
 
     def step(self) -> int:
         """One transfer, or one group of commands; how many operations that was."""
-        if self.random.random() < 0.1:
+        roll = self.random.random()
+        if roll < 0.1:
             self._transfer()
+            return 1
+        if roll < 0.17:
+            self.lockstep.wait(self.random.randint(1, 30))
             return 1
         # A command may only name orders of earlier groups, so small groups give more fills of older orders.
         size = min(self.random.randint(1, LARGEST_GROUP), self.random.randint(1, LARGEST_GROUP))
@@ -45,6 +51,8 @@ class Dice:
 
     def command(self) -> tuple:
         roll, account = self.random.random(), self.random.choice(self.accounts)
+        if (collecting := sorted(self.lockstep.auditor.collecting)) and self.random.random() < 0.03:
+            return "uncross", self.random.choice(collecting)
         if roll < 0.7:
             return "place", self.request(account)
         if roll < 0.985:
@@ -55,8 +63,10 @@ class Dice:
                 if roll < 0.85:
                     return "cancel", account, order_id
                 return "amend", account, order_id, *self._new_terms(order_id)
-        symbol = self.random.choice([None, *self.lockstep.world.markets])
-        return "cancel_all", account, symbol
+        if roll < 0.989:
+            symbol = self.random.choice([None, *self.lockstep.world.markets])
+            return "cancel_all", account, symbol
+        return "collect", self.random.choice(self.lockstep.world.collectable)
 
     def _some_order(self) -> int | None:
         """Mostly one that rests, sometimes any, sometimes one that never was."""
@@ -96,6 +106,8 @@ class Dice:
         force = self.random.choice(("GTC", "GTC", "GTC", "GTC", "IOC", "FOK"))
         post_only = force == "GTC" and self.random.random() < 0.1
         price, quantity = self._price(terms, side), self._quantity(terms)
+        if force == "GTC" and self.random.random() < 0.3:
+            force, common["expires_at"] = "GTD", clock.now() + timedelta(seconds=self.random.randint(1, 60))
         return Request(price=price, quantity=quantity, time_in_force=force, post_only=post_only, **common)
 
     def _name(self) -> str | None:

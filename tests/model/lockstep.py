@@ -4,6 +4,7 @@ Groups of commands are queued at once, so that they meet in one batch of the seq
 one. `compare` then holds the whole database against the auditor's books.
 """
 
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
@@ -12,7 +13,7 @@ from django.db import connection, models
 
 from accounts import transfers
 from accounts.models import Balance, Entry
-from exchange import validation
+from exchange import clockwork, validation
 from exchange.barrier import view
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Replay
@@ -20,9 +21,10 @@ from exchange.engine.orders import BUY, SELL
 from exchange.models import Order, Trade
 from exchange.orders import stored
 from exchange.sequencer import sequencer
-from marketdata import markets, units
+from marketdata import clock, markets, units
 from marketdata.refusals import Refusal
 from tests.model.auditor import CANCELLED, Auditor, Expected, Request
+from tests.model.phases import Collect, Uncross
 from tests.model.world import World
 
 WAIT_SECONDS = 30
@@ -32,7 +34,8 @@ AVERAGE_STEPS = 10**12
 
 class Lockstep:
     """Commands are tuples: ("place", Request), ("amend", account, order id, price, quantity), ("cancel", account,
-    order id), ("cancel_all", account, symbol or None). Raises AssertionError at the first difference."""
+    order id), ("cancel_all", account, symbol or None), ("collect", symbol), ("uncross", symbol). Raises AssertionError
+    at the first difference."""
 
     def __init__(self, world: World):
         self.world = world
@@ -81,6 +84,8 @@ class Lockstep:
             return Amend(account, order_id, price and exact(price), quantity and exact(quantity))
         if kind == "cancel":
             return Cancel(*terms)
+        if kind in ("collect", "uncross"):
+            return {"collect": Collect, "uncross": Uncross}[kind](self.world.markets[terms[0]].id)
         account, symbol = terms
         return CancelAll(account, None if symbol is None else self.world.markets[symbol].id)
 
@@ -92,6 +97,10 @@ class Lockstep:
             assert [order["id"] for order in answers] == [order.id for order in expected], command
             for answer, order in zip(answers, expected, strict=True):
                 same_order(order, answer)
+            return
+        if kind in ("collect", "uncross"):
+            getattr(self.auditor, kind)(*terms)
+            assert outcome == {}, command
             return
         if kind == "place":
             expected = self.auditor.place(terms[0], order_id_of(outcome))
@@ -106,6 +115,13 @@ class Lockstep:
         else:
             assert isinstance(expected, Expected), f"{command}: taken as {outcome['id']}, expected {expected}"
             same_order(expected, outcome)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; the clockwork looks."""
+        now = clock.now() + timedelta(seconds=seconds)
+        clock.stand(now)
+        clockwork.look()
+        self.auditor.expire(now)
 
     # Everything
 
@@ -198,6 +214,7 @@ def place_command(request: Request):
         post_only=request.post_only,
         self_trade_prevention=request.prevention,
         client_order_id=request.client_order_id,
+        **({} if request.expires_at is None else {"expires_at": request.expires_at}),
     )
 
 

@@ -4,6 +4,7 @@ Each rule goes to the venue and to the auditor (see tests.model.lockstep), which
 money must be conserved per asset; the whole database is compared at random moments and at the end.
 """
 
+from datetime import timedelta
 from fractions import Fraction
 
 from django.db import connection
@@ -12,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from exchange.engine.orders import BUY, EXPIRE_BOTH, EXPIRE_MAKER, EXPIRE_TAKER, SELL
 from exchange.sequencer import sequencer
+from marketdata import clock
 from tests.model.auditor import Request
 from tests.model.lockstep import Lockstep
 from tests.model.world import ACCOUNTS, MARKETS, MIDDLES, World
@@ -41,9 +43,12 @@ WHERE s.symbol = ANY(%s) AND COALESCE(b.sum, 0) + COALESCE(e.sum, 0) <> 0
 class VenueMachine(RuleBasedStateMachine):
     """Traders who do anything that the doors allow."""
 
+    lockstep_type = Lockstep
+
     @initialize()
     def open(self) -> None:
-        self.lockstep = Lockstep(World())
+        clock.stand(clock.now())
+        self.lockstep = self.lockstep_type(World())
         self.world = self.lockstep.world
         for account in self.world.accounts:
             for name, amount in (("P", 100), ("Q", 9_000), ("R", 20)):
@@ -102,6 +107,27 @@ class VenueMachine(RuleBasedStateMachine):
     def withdraw(self, account, asset, amount) -> None:
         symbol = self.world.asset(asset).symbol
         self.lockstep.withdraw(self.world.accounts[account].id, symbol, Fraction(amount, 4))
+
+    @rule(terms=places, seconds=st.integers(1, 20))
+    def place_for_a_while(self, terms, seconds) -> None:
+        end = clock.now() + timedelta(seconds=seconds)
+        self.lockstep.group([("place", _changed(self._limit(terms, "GTD"), expires_at=end))])
+
+    @rule(seconds=st.integers(1, 15))
+    def wait(self, seconds) -> None:
+        self.lockstep.wait(seconds)
+
+    @rule(number=st.integers(0, 1))
+    def collect(self, number) -> None:
+        """Orders rest from now on, and may cross."""
+        self.lockstep.group([("collect", self.world.collectable[number])])
+
+    @precondition(lambda self: self.lockstep.auditor.collecting)
+    @rule(group=st.lists(places, max_size=8))
+    def uncross(self, group) -> None:
+        """Some more orders, and the auction, in one batch."""
+        symbol = sorted(self.lockstep.auditor.collecting)[0]
+        self.lockstep.group([*(("place", self._limit(terms, "GTC")) for terms in group), ("uncross", symbol)])
 
     @rule()
     def restart(self) -> None:

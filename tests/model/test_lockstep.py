@@ -4,18 +4,20 @@ import pytest
 
 from exchange import audit
 from exchange.sequencer import sequencer
+from marketdata import clock
 from tests.model.dice import Dice
 from tests.model.lockstep import Lockstep
 from tests.model.world import World
 from tests.venue import forget_everything
 
-STEPS = 60
+STEPS = 75
 
 
 @pytest.fixture
 def lockstep(transactional_db):
     """A world of its own; nothing of it stays."""
     forget_everything()
+    clock.stand(clock.now())
     yield Lockstep(World())
     forget_everything()
 
@@ -31,7 +33,10 @@ def test_random_commands_are_answered_and_booked_as_the_auditor_says(lockstep, s
         if number % 25 == 24:
             sequencer.stop()  # the next command starts on books loaded from the database
     lockstep.compare_fills(list(lockstep.auditor.orders))
-    assert lockstep.auditor.trades > 100
+    auditor = lockstep.auditor
+    assert auditor.trades > 100
+    assert auditor.auction_trades > 0
+    assert auditor.expired > 0
     assert [finding for finding in audit.run() if finding.violations] == []
 
 

@@ -6,17 +6,19 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from exchange import audit
 from tests.model.machine import VenueMachine
+from tests.model.special_machine import SpecialMachine
 from tests.venue import forget_everything
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_sequence_of_commands_breaks_a_promise():
+@pytest.mark.parametrize("machine", [VenueMachine, SpecialMachine], ids=["plain", "special"])
+def test_no_sequence_of_commands_breaks_a_promise(machine):
     forget_everything()
     try:
         run_state_machine_as_test(
-            VenueMachine,
+            machine,
             settings=settings(
-                max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
             ),
         )
         assert [finding for finding in audit.run() if finding.violations] == []

@@ -25,6 +25,8 @@ MARKETS = (
 )
 #: Where random prices of each market lie.
 MIDDLES = (Fraction(100), Fraction(50), Fraction(1, 50))
+#: Of the markets whose base is P, which the model sends into call phases; the third has no rules at all.
+AUCTION_SECONDS = 10**7
 _tags = count(1)
 
 
@@ -42,6 +44,11 @@ class World:
         self.accounts = [self._account(number) for number in range(ACCOUNTS)]
         self.fee_accounts = {symbol: ledger.fee_account(market.id).id for symbol, market in self.markets.items()}
         markets.forget()
+
+    @property
+    def collectable(self) -> list[str]:
+        """The markets that hold auctions."""
+        return [terms.symbol for terms in self.terms if terms.base.startswith("P")]
 
     def asset(self, name: str) -> Asset:
         return self.assets[f"{name}{self.tag}"]
@@ -69,6 +76,7 @@ class World:
             min_notional=Decimal(min_notional),
             max_quantity=Decimal(max_quantity),
             max_open_orders=max_open,
+            auction_seconds=AUCTION_SECONDS if base == "P" else 120,
         )
         self.markets[market.symbol] = market
         return Terms(

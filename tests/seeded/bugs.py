@@ -147,9 +147,9 @@ BUGS = (
     ),
     Bug(
         "halted markets trade",
-        "exchange/batch.py",
-        "        if status == Market.Status.OPEN:\n            return\n",
-        "        if status != Market.Status.CLOSED:\n            return\n",
+        "exchange/admission.py",
+        "    if status == Market.Status.OPEN:\n        return\n",
+        "    if status != Market.Status.CLOSED:\n        return\n",
         "tests/trading tests/api",
     ),
     Bug(
@@ -193,5 +193,87 @@ BUGS = (
         "            if withdrawal.status != Status.PENDING:\n",
         "            if withdrawal.status == Status.CANCELLED:\n",
         "tests/accounts",
+    ),
+    Bug(
+        "a closed part takes too little of a position's cost along",
+        "accounts/netting.py",
+        "    return net.cost * lots // abs(net.quantity)\n",
+        "    return net.cost * lots // (abs(net.quantity) + 1)\n",
+        "tests/margin",
+    ),
+    Bug(
+        "margin is not asked for",
+        "exchange/margin.py",
+        "            if need.total and need.spendable + freed < need.total:\n",
+        "            if need.total and need.spendable + freed < 0:\n",
+        "tests/margin",
+    ),
+    Bug(
+        "the winner is paid and the loser is not charged",
+        "exchange/margin.py",
+        "            entries.append((account, asset, due + short))\n",
+        "            entries.append((account, asset, max(due, 0) + short))\n",
+        "tests/margin",
+    ),
+    Bug(
+        "an order that only reduces may open",
+        "exchange/margin.py",
+        "        if lots > left:\n",
+        "        if lots > left + lots:\n",
+        "tests/margin",
+    ),
+    Bug(
+        "a refilled iceberg keeps its place",
+        "exchange/engine/book.py",
+        """                makers.remove(maker)
+                if maker.hidden:
+                    self._hide(maker, maker.hidden)
+                    makers.append(maker)
+                    self.refilled.append(maker)
+                    continue
+""",
+        """                if maker.hidden:
+                    left = maker.hidden
+                    self._hide(maker, left)
+                    makers.reduce(maker, 0)
+                    continue
+                makers.remove(maker)
+""",
+        "tests/engine",
+    ),
+    Bug(
+        "stops go by id, not by the price that met them",
+        "exchange/engine/triggers.py",
+        "reached.sort(key=lambda order: (order.direction * order.stop, order.id))",
+        "reached.sort(key=lambda order: order.id)",
+        "tests/engine tests/trading/test_triggers.py",
+    ),
+    Bug(
+        "a trailing stop comes back",
+        "exchange/engine/triggers.py",
+        "return min(stop, order.stop) if order.direction == RISING else max(stop, order.stop)",
+        "return stop",
+        "tests/engine",
+    ),
+    Bug(
+        "both legs of a pair may trade",
+        "exchange/waiting.py",
+        "        self.due[order_id] = END\n",
+        "        self.due[order_id] = TRIGGER if order_id in self.orders else END\n",
+        "tests/trading/test_lists.py",
+    ),
+    Bug(
+        "a stop holds nothing until it is triggered",
+        "exchange/live.py",
+        "    if order.price is None or order.waits_for is not None:\n        return 0\n",
+        "    if order.price is None or order.status == Status.PENDING:\n        return 0\n",
+        "tests/trading/test_triggers.py",
+    ),
+    Bug(
+        "what a batch has left is forgotten by a new start",
+        "exchange/loading.py",
+        "        waiting.due[order.id] = TRIGGER\n",
+        "        pass\n",
+        "tests/trading/test_triggers.py",
     ),
 )

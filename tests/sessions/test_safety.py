@@ -11,6 +11,24 @@ from marketdata.models import Market
 from marketdata.refusals import Refusal
 
 
+class TestWholeVenue:
+    @pytest.mark.parametrize(("rule", "status"), [(0, "OPEN"), (1, "HALTED"), (2, "OPEN")])
+    def test_it_is_halted_when_enough_markets_are(self, day, settings, rule, status):
+        settings.VENUE_HALT_MARKETS = rule
+        Market.objects.filter(symbol="AAPL").update(status="HALTED", status_reason="by rule: it jumped")
+        day.at("2026-11-23 12:01")
+        other = Market.objects.get(symbol="BTC_USDT")
+        assert other.status == status
+        if status == "HALTED":
+            assert other.status_reason == "by rule: 1 markets were halted by theirs"
+
+    def test_an_operators_halt_does_not_count(self, day, settings):
+        settings.VENUE_HALT_MARKETS = 1
+        day.venue.change("AAPL", status="HALTED")
+        day.at("2026-11-23 12:01")
+        assert Market.objects.get(symbol="BTC_USDT").status == "OPEN"
+
+
 class TestTypingErrors:
     @pytest.mark.parametrize(
         ("sentence", "terms", "code"),
@@ -30,6 +48,14 @@ class TestTypingErrors:
             assert day.venue.order(sentence, **terms)["status"] == "FILLED"
         else:
             assert day.refused(sentence, **terms) == code
+
+    def test_a_stop_is_an_order_too(self, day):
+        day.venue.order("bob SELL 1 AAPL @ 100")
+        day.venue.order("ann BUY 1 AAPL @ 100")
+        day.venue.change("AAPL", max_notional=Decimal(10_000))
+        terms = {"type": "STOP_LIMIT", "stop_price": Decimal(101)}
+        assert day.refused("ann BUY 100 AAPL @ 101", **terms) == "order_too_large"
+        assert day.venue.order("ann BUY 99 AAPL @ 101", **terms)["status"] == "PENDING"
 
     def test_nor_can_it_be_amended_to_be(self, day):
         day.venue.change("AAPL", max_notional=Decimal(10_000))
@@ -138,6 +164,18 @@ class TestInterruptions:
         stored = jumpy.venue.stored(order)
         assert (stored["filled_quantity"], stored["average_price"]) == ("25", "103")
         assert jumpy.venue.order("cid BUY 1 AAPL MARKET")["average_price"] == "103"
+
+    def test_a_stop_that_would_jump_waits_for_the_auction(self, jumpy):
+        for price, quantity in ((99, 5), (95, 10)):
+            jumpy.venue.order(f"cid BUY {quantity} AAPL @ {price}")
+        stop = jumpy.venue.order("ann SELL 8 AAPL", type="STOP_LOSS", stop_price=Decimal(99))
+        jumpy.venue.order("bob SELL 5 AAPL @ 99")
+        # The trade at 99 reaches the stop, which would sell at 95.
+        assert (jumpy.phase(), jumpy.status(stop)) == ("AUCTION", "PENDING 0/8")
+        jumpy.venue.order("bob BUY 8 AAPL @ 98")
+        jumpy.at("2026-11-23 12:02")
+        assert (jumpy.phase(), jumpy.status(stop)) == ("CONTINUOUS", "FILLED 8/8")
+        assert jumpy.venue.stored(stop)["average_price"] == "98"
 
     def test_one_too_many_halts_the_market(self, jumpy):
         jumpy.venue.change("AAPL", max_interruptions=2)

@@ -3,11 +3,15 @@
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 
 from accounts.models import AccountEvent
-from exchange import audit
+from exchange import audit, following, orders
 from exchange.audit.replay import replay
-from exchange.sequencer import sequencer
+from exchange.books import LiveBook
+from exchange.mark_price import Mark
+from exchange.models import Trade
+from exchange.sequencer import Sequencer, sequencer
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -149,11 +153,12 @@ class TestTrailing:
         assert order["stop_price"] == "98"
         market.order("bob BUY 12 AAPL @ 103")
         assert market.stored(order)["stop_price"] == "101"
-        market.order("bob SELL 1 AAPL @ 103")
-        market.order("ann BUY 1 AAPL @ 103")
-        market.order("bob BUY 1 AAPL @ 101")
-        market.order("mia SELL 1 AAPL @ 101")
-        assert state(market, order).split()[0] in ("FILLED", "EXPIRED")
+        market.order("mia SELL 1 AAPL @ 102")
+        market.order("bob BUY 1 AAPL @ 102")
+        assert (market.stored(order)["stop_price"], state(market, order)) == ("101", "PENDING 0")
+        market.order("mia BUY 3 AAPL @ 101")
+        market.order("bob SELL 1 AAPL @ 101")
+        assert state(market, order) == "FILLED 2"
 
     def test_by_percent_for_a_buy(self, market):
         order = market.order("ann BUY 2 AAPL", type="TRAILING_STOP", trail_percent=Decimal("2.5"))
@@ -166,4 +171,90 @@ class TestTrailing:
         market.order("bob BUY 12 AAPL @ 103")
         sequencer.stop()
         market.order("bob SELL 6 AAPL @ 99")
+        assert state(market, order) == "FILLED 2"
+
+
+class TestCascades:
+    """What follows from one command, and where a batch ends."""
+
+    def stops(self, venue, count) -> list[dict]:
+        stop = {"type": "STOP_LOSS", "stop_price": Decimal(98)}
+        return [venue.order(f"ann SELL {lots} AAPL", **stop) for lots in range(1, count + 1)]
+
+    def test_what_one_batch_leaves_the_next_does_first(self, market, monkeypatch):
+        monkeypatch.setattr(following, "FOLLOWERS", 2)
+        found = self.stops(market, 4)
+        answers = orders.place_many([market.command("bob SELL 6 AAPL @ 98"), market.command("bob SELL 9 AAPL @ 96")])
+        assert [placed.order["filled_quantity"] for placed in answers] == ["6", "4"]
+        ids = Trade.objects.order_by("id").values_list("taker_order_id", flat=True)
+        assert list(dict.fromkeys(ids))[1:] == [
+            answers[0].order["id"], *(order["id"] for order in found), answers[1].order["id"],
+        ]  # fmt: skip
+
+    def test_and_so_does_a_process_that_starts_anew(self, market, monkeypatch):
+        monkeypatch.setattr(Sequencer, "_kick", lambda self: None)
+        found = self.stops(market, 3)
+        with monkeypatch.context() as patch:
+            patch.setattr(following, "FOLLOWERS", 0)
+            market.order("bob SELL 6 AAPL @ 98")
+        assert [state(market, order) for order in found] == ["PENDING 0"] * 3
+        sequencer.stop()
+        market.order("bob BUY 1 AAPL @ 90.5")
+        assert [state(market, order) for order in found] == ["FILLED 1", "FILLED 2", "FILLED 3"]
+
+    def test_an_account_that_was_not_foreseen_is_locked_for_the_next_batch(self, market, monkeypatch):
+        monkeypatch.setattr(following, "accounts", lambda *_: set())
+        found = self.stops(market, 2)
+        market.order("bob SELL 6 AAPL @ 98")
+        market.order("bob BUY 1 AAPL @ 90.5")
+        assert [state(market, order) for order in found] == ["FILLED 1", "FILLED 2"]
+
+    def test_nothing_goes_while_the_market_is_halted(self, market, monkeypatch):
+        monkeypatch.setattr(Sequencer, "_kick", lambda self: None)
+        found = self.stops(market, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(following, "FOLLOWERS", 0)
+            market.order("bob SELL 6 AAPL @ 98")
+        market.change("AAPL", status="HALTED")
+        assert market.refused("bob BUY 1 AAPL @ 97") == "market_halted"
+        assert state(market, found[0]) == "PENDING 0"
+        market.change("AAPL", status="OPEN")
+        market.order("bob BUY 1 AAPL @ 90.5")
+        assert state(market, found[0]) == "FILLED 1"
+
+    def test_another_process_catches_up(self, market):
+        live = sequencer.registry.books[Market.objects.get(symbol="AAPL").id]
+        behind = LiveBook(live.spec, 0)
+        with connection.cursor() as cursor:
+            behind.load(cursor, live.sequence, live.last_price)
+            self.stops(market, 2)
+            market.order("ann BUY 3 AAPL", type="TRAILING_STOP", trail_amount=Decimal(4))
+            market.oco("ann SELL 10 AAPL", profit=103, stop=96)
+            market.bracket("ann BUY 3 AAPL @ 99.5", profit=104, stop=95)
+            market.order("mia SELL 20 AAPL @ 99.7", displayed_quantity=Decimal(3))
+            market.order("bob BUY 5 AAPL @ 99.7")
+            market.order("bob SELL 12 AAPL @ 98")
+            behind.catch_up(cursor, live.sequence)
+        assert behind.book.state_hash() == live.book.state_hash()
+        assert behind.waiting.rows() == live.waiting.rows()
+
+
+class TestMarkPrice:
+    def test_a_stop_goes_by_it_and_not_by_the_last_price(self, market):
+        market.change("AAPL", trigger_by="MARK")
+        order = market.order("ann SELL 2 AAPL", type="STOP_LOSS", stop_price=Decimal(98))
+        market.order("bob SELL 6 AAPL @ 98")
+        assert state(market, order) == "PENDING 0"
+        market_id = Market.objects.get(symbol="AAPL").id
+        for price in (9850, 9800):
+            sequencer.submit([Mark(market_id, price)])[0].result(10)
+        assert state(market, order) == "FILLED 2"
+
+    def test_a_trailing_stop_follows_it(self, market):
+        market.change("AAPL", trigger_by="MARK")
+        order = market.order("ann SELL 2 AAPL", type="TRAILING_STOP", trail_amount=Decimal(2))
+        market_id = Market.objects.get(symbol="AAPL").id
+        sequencer.submit([Mark(market_id, 10300)])[0].result(10)
+        assert market.stored(order)["stop_price"] == "101"
+        sequencer.submit([Mark(market_id, 10100)])[0].result(10)
         assert state(market, order) == "FILLED 2"

@@ -1,0 +1,60 @@
+"""The operators' pages for trading calendars: weekly hours, holidays, early closes. Imported by marketdata.admin.
+
+A change reaches the markets that follow the calendar with the next command, and moves no end of a DAY order that was
+accepted before.
+"""
+
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.admin import TabularInline
+from unfold.decorators import display
+
+from marketdata import markets, operators
+from marketdata.calendar import CONTINUOUS
+from marketdata.models import Holiday, TradingCalendar, TradingHours
+
+
+class HoursOfCalendar(TabularInline):
+    """The session of each weekday, local time."""
+
+    model = TradingHours
+    extra = 0
+    hide_title = True
+
+
+class HolidaysOfCalendar(TabularInline):
+    """Days without a session, or with an early close."""
+
+    model = Holiday
+    extra = 0
+    hide_title = True
+
+
+@admin.register(TradingCalendar)
+class TradingCalendarAdmin(operators.OperatorAdmin):
+    """When markets trade."""
+
+    list_display = ("name", "time_zone", "followers")
+    text_search = ("name__istartswith",)
+    search_help_text = "How the name begins."
+    fields = (("name", "time_zone"), "followers")
+    readonly_fields = ("followers",)
+    inlines = (HoursOfCalendar, HolidaysOfCalendar)
+
+    @display(description="markets")
+    def followers(self, calendar: TradingCalendar) -> str:
+        if not calendar.pk:
+            return "–"
+        return ", ".join(calendar.markets.order_by("symbol").values_list("symbol", flat=True)[:20]) or "–"
+
+    def save_related(self, request: HttpRequest, form, formsets, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        form.instance.changed()
+        markets.forget()
+
+
+def session_text(market) -> str:
+    """The phase of a market, for a column."""
+    state = market.session or {}
+    phase = state.get("phase", CONTINUOUS)
+    return f"{phase} until {state['until']}" if state.get("until") else phase
