@@ -1,10 +1,11 @@
 """Fills an empty database for a measurement or a proof, and tells on standard output who and what is in it.
 
-    DATABASE_URL=… DATA_DIR=… python -m benchmarks.population --users 20 --markets 4
+    DATABASE_URL=… DATA_DIR=… python -m benchmarks.population --users 20 --markets 4 [--margin 1]
 
-Migrates, then makes assets, markets `M0_USD`, `M1_USD`, … and users `trader0`, … with funds of everything, all
+Migrates, then makes assets, markets `M0_USD`, `M1_USD`, …, margin markets `P0_USD`, … (quoted by the house from
+synthetic prices) and users `trader0`, … with funds of everything, all
 through the services that the venue itself uses. The answer is one line of JSON:
-`{"users": [{"username", "account", "token"}], "markets": [symbol]}`; the tokens are access tokens.
+`{"users": [{"username", "account", "token"}], "markets": [symbol], "margin": [symbol]}`; the tokens are access tokens.
 
 A process of its own, so that the one that measures needs no Django and may look after several databases.
 """
@@ -21,7 +22,7 @@ MIDDLE = 100
 ASSET_DECIMALS = 8
 
 
-def populate(users: int, markets: int) -> dict:
+def populate(users: int, markets: int, margin: int = 0) -> dict:
     """Migrate and fill; returns the answer described above."""
     from django.core.management import call_command
 
@@ -34,9 +35,11 @@ def populate(users: int, markets: int) -> dict:
     for market in made:
         fee_account(market.id)
     assets = [quote, *(market.base for market in made)]
+    leveraged = [_margin_market(number, quote) for number in range(margin)]
     return {
         "users": [_trader(number, assets) for number in range(users)],
         "markets": [market.symbol for market in made],
+        "margin": [market.symbol for market in leveraged],
     }
 
 
@@ -58,6 +61,30 @@ def _market(number: int, quote):
         max_open_orders=10_000_000,
         reference_price=Decimal(MIDDLE),
     )
+
+
+def _margin_market(number: int, quote):
+    """Contracts of one unit around the price of MIDDLE at 20:1, for which the house quotes and can pay."""
+    from accounts import house, transfers
+    from accounts.ledger import fee_account
+    from exchange.house_quotes import house_account
+    from marketdata.models import Asset, Contract, Market, PriceSource
+
+    base = Asset.objects.create(symbol=f"P{number}", name=f"Contract {number}", decimals=ASSET_DECIMALS)
+    market = Market.objects.create(
+        symbol=f"{base}_{quote}", kind=Market.Kind.MARGIN, base=base, quote=quote, tick_size=Decimal("0.01"),
+        lot_size=Decimal("0.01"), price_band=Decimal("0.05"), reference_price=Decimal(MIDDLE),
+    )  # fmt: skip
+    Contract.objects.create(
+        market=market, settlement=quote, contract_size=Decimal(1), max_leverage=20, is_quoted=True,
+        quote_spread_ticks=4, quote_size_lots=5_000, exposure_limit_lots=50_000,
+    )  # fmt: skip
+    source = {"provider": PriceSource.Provider.SYNTHETIC, "provider_symbol": f"{market.symbol}@{MIDDLE}"}
+    PriceSource.objects.create(market=market, spread=Decimal("0.0005"), band=Decimal("0.05"), **source)
+    fee_account(market.id)
+    for account in (house.insurance_fund(), house_account(market.id)):
+        transfers.deposit(account=account, asset=quote, amount=FUNDS, reason="benchmark")
+    return market
 
 
 def _trader(number: int, assets: list) -> dict:
@@ -82,10 +109,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fill an empty database with traders and markets.")
     parser.add_argument("--users", type=int, required=True)
     parser.add_argument("--markets", type=int, required=True)
+    parser.add_argument("--margin", type=int, default=0)
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
-    print(json.dumps(populate(options.users, options.markets)))
+    print(json.dumps(populate(options.users, options.markets, options.margin)))
 
 
 if __name__ == "__main__":

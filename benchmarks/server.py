@@ -154,6 +154,7 @@ class PrivateVenue:
         *,
         users: int,
         markets: int = 1,
+        margin: int = 0,
         workers: int = 1,
         server: str = "uvicorn",
         database_settings: Mapping[str, str] | None = None,
@@ -161,13 +162,14 @@ class PrivateVenue:
         history: Sequence[str] = (),
     ):
         self.history = history
-        self.counts = ["--users", str(users), "--markets", str(markets)]
+        self.counts = ["--users", str(users), "--markets", str(markets), "--margin", str(margin)]
         self.workers, self.server_name = workers, server
         self.database = PrivateDatabase(database_settings)
         self.redis = RedisServer() if workers > 1 else None
         self.extra_environment = dict(environment or {})
         self.users: list[dict] = []
         self.markets: list[str] = []
+        self.margin_markets: list[str] = []
         self.port = free_port()
         self.server: Process | None = None
 
@@ -181,7 +183,7 @@ class PrivateVenue:
             if self.redis is not None:
                 self.redis.start()
             filled = json.loads(self.run("benchmarks.population", *self.counts).stdout.splitlines()[-1])
-            self.users, self.markets = filled["users"], filled["markets"]
+            self.users, self.markets, self.margin_markets = filled["users"], filled["markets"], filled["margin"]
             if self.history:
                 self.run("benchmarks.history", *self.history)
             command = [sys.executable, "manage.py", "serve", "--port", str(self.port), "--server", self.server_name]

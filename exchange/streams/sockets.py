@@ -30,6 +30,7 @@ from marketdata.throttling import address_of
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_CHARACTERS = 64 * 1024
+LARGEST_NAME, LONGEST_NAME = 2**63, 64
 NOT_AUTHENTICATED, NOT_FOUND, TOO_MANY, BROKEN = 4401, 4404, 4429, 1011
 
 #: Open sockets of this process by address.
@@ -146,7 +147,7 @@ class StreamConsumer(AsyncConsumer):
 
     async def _receive(self, message: dict) -> None:
         if message.get("type") == "ping":
-            return self.tell({"type": "pong"} | ({"id": message["id"]} if "id" in message else {}))
+            return self.tell({"type": "pong"} | ({"id": name_of(message)} if "id" in message else {}))
         await self.received(message)
 
     async def websocket_disconnect(self, message: dict) -> None:
@@ -193,6 +194,17 @@ def _parse(message: dict) -> dict:
     if not isinstance(content, dict):
         raise BadMessage("A message is a JSON object.")
     return content
+
+
+def name_of(message: dict) -> int | str | None:
+    """The client's name for its message, given back in the answer: a whole number that JSON readers agree on, or a
+    short text.
+    """
+    name = message.get("id")
+    is_number, is_text = type(name) is int and -LARGEST_NAME <= name < LARGEST_NAME, type(name) is str
+    if name is None or is_number or (is_text and len(name) <= LONGEST_NAME):
+        return name
+    raise BadMessage(f"id is a whole number of 64 bits or a text of at most {LONGEST_NAME} characters.")
 
 
 def header(scope: dict, name: bytes) -> str | None:

@@ -47,7 +47,7 @@ from exchange import orders
 from exchange.api.doors import amend_command, known_id, place_command
 from exchange.streams import last_wishes
 from exchange.streams.account_feeds import AccountMember, account_feeds
-from exchange.streams.sockets import NOT_AUTHENTICATED, BadMessage, StreamConsumer, header
+from exchange.streams.sockets import NOT_AUTHENTICATED, BadMessage, StreamConsumer, header, name_of
 from marketdata import markets
 from marketdata.api.problems import problem_of
 from marketdata.refusals import Refusal
@@ -139,7 +139,7 @@ class UserConsumer(StreamConsumer):
         """Check and submit; the result follows when it is committed. Later messages wait only when too many are
         on their way.
         """
-        name = _name(message)
+        name = name_of(message)
         terms = {key: value for key, value in message.items() if key not in ("type", "id")}
         try:
             charge = charge_request(self.principal.limited_as, self.address)
@@ -226,14 +226,6 @@ def _after(message: dict) -> int:
     if type(after) is not int or not 0 <= after < 2**63:
         raise BadMessage("after is the sequence of the last event you have, 0 for none.")
     return after
-
-
-def _name(message: dict) -> object:
-    """The client's name for its message: a number or a short text, given back in the result."""
-    name = message.get("id")
-    if name is not None and (type(name) not in (int, str) or len(str(name)) > 64):
-        raise BadMessage("id is a whole number or a text of at most 64 characters.")
-    return name
 
 
 def _order_id(terms: dict) -> int:

@@ -16,6 +16,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from benchmarks.report import table
@@ -92,7 +93,7 @@ class Fuzzer:
     def __init__(self, venue: PrivateVenue, cases: int, seed: str, result: Result):
         self.venue, self.left, self.seed, self.result = venue, cases, seed, result
         self.dice = random.Random(seed)
-        self.words = Messages(self.dice, venue.markets, venue.users[0]["token"])
+        self.words = Messages(self.dice, venue.markets + venue.margin_markets, venue.users[0]["token"])
 
     async def run(self) -> None:
         while self.left > 0 and not self.result.problems:
@@ -131,7 +132,8 @@ class Fuzzer:
                 self.result.cases += 1
                 socket.send(data)
                 if not keeps_to_protocol:
-                    socket.writer.write_eof()
+                    with suppress(OSError):  # the server may have ended it already
+                        socket.writer.write_eof()
                     break
                 socket.send(_text({"type": "ping", "id": number}))
                 await self._until_pong(heard, path, sent, number)
@@ -196,7 +198,7 @@ def main() -> int:
     parser.add_argument("--sockets", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with PrivateVenue(users=2, markets=2) as venue:
+    with PrivateVenue(users=2, markets=2, margin=1) as venue:
         result = fuzz(venue, cases=options.cases, seed=options.seed, sockets=options.sockets)
     print(table(("answer", "times"), sorted(result.answers.items(), key=lambda item: -item[1])))
     print("\n\n".join(result.problems[:20]))

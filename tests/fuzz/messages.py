@@ -15,6 +15,7 @@ ODD_VALUES = (
     [None], {"": None}, {"a": {"b": {"c": []}}}, ["x"] * 400,
 )  # fmt: skip
 DAMAGE = (b"", b"[" * 50_000, b'{"a":' * 20_000, b"1" * 5000, b'{"type":"ping","type":1}', b"\xff\xfe")
+ORDER_TYPES = ("LIMIT", "MARKET", "STOP_LOSS", "STOP_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT", "TRAILING_STOP")
 PRICES = ("100", "99.99", 101, 100.5, "0.01", "149.9", "50", "150.01")
 QUANTITIES = ("1", "0.001", 2, "3.5", "1000000")
 
@@ -57,7 +58,8 @@ class Messages:
             kind = self.dice.choice(("subscribe", "subscribe", "unsubscribe", "snapshot"))
             return {"type": kind, "symbols": names, "order_book": self.dice.random() < 0.5}
         depth = self.dice.randint(1, 50)
-        return self.dice.choice(({"type": "resync"}, {"depth": depth}, {"type": "depth", "depth": depth}))
+        odd = {"type": "ping", "id": self.dice.choice(ODD_VALUES)}
+        return self.dice.choice(({"type": "resync"}, {"depth": depth}, {"type": "depth", "depth": depth}, odd))
 
     def _trading(self) -> dict:
         dice = self.dice
@@ -70,7 +72,9 @@ class Messages:
             {"type": "authenticate", "key": "k", "timestamp": 1, "sign": "0" * 64},
             {"type": "resume", "after": dice.randint(0, 30)},
             {"type": "place", "id": dice.randint(1, 99)} | terms,
-            {"type": "place", "id": "x", "type_": "MARKET"} | terms,
+            {"type": "place", "order_type": dice.choice(ORDER_TYPES), "stop_price": dice.choice(PRICES)} | terms,
+            {"type": "place", "displayed_quantity": "1", "reduce_only": dice.random() < 0.5} | terms,
+            {"type": "cancel_on_disconnect", "on": dice.random() < 0.5},
             {"type": "amend", "price": dice.choice(PRICES)} | order_id,
             {"type": "cancel"} | order_id,
         )

@@ -25,6 +25,9 @@ from tests.fuzz.document import sharpened
 from tests.fuzz.verdict import problems
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+PRICES_AND_QUANTITIES = (
+    "price", "quantity", "quote_quantity", "stop_price", "trail_amount", "trail_percent", "displayed_quantity",
+)  # fmt: skip
 EXAMPLES = 100
 FIRST_EXAMPLES = 10
 WORKERS = "2"
@@ -101,16 +104,16 @@ def _document(venue: PrivateVenue) -> dict:
     return sharpened(
         document,
         {
-            "symbol": [*venue.markets, venue.markets[0].replace("_", "")],
+            "symbol": [*venue.markets, *venue.margin_markets, venue.markets[0].replace("_", "")],
             "asset": ["USD", "M0"],
             "amount": ["1", "0.5", 7],
             "order_id": order_ids,
             "order": order_ids,
             "trade_id": trade_ids,
             "key_id": list(range(1, 6)),
-            "withdrawal_id": list(range(1, 10)),
+            **dict.fromkeys(("withdrawal_id", "position_id", "list_id"), list(range(1, 10))),
             "client_order_id": ["a", "b", "c"],
-            **dict.fromkeys(("price", "quantity", "quote_quantity", "stop_price"), numbers),
+            **dict.fromkeys(PRICES_AND_QUANTITIES, numbers),
         },
     )
 
@@ -142,7 +145,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=4_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with PrivateVenue(users=3, markets=2) as venue:
+    with PrivateVenue(users=3, markets=2, margin=1) as venue:
         result = fuzz(venue, cases=options.cases, seed=options.seed)
     rows = [(who, count, result.accepted[who]) for who, count in result.cases.items()]
     print(table(("caller", "cases", "accepted"), rows))

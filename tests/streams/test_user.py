@@ -211,6 +211,10 @@ BAD_MESSAGES = [
     ({"type": {}}, "bad_message"),
     ({"type": "place", "id": {}}, "bad_message"),
     ({"type": "place", "id": "x" * 65}, "bad_message"),
+    ({"type": "place", "id": 2**63}, "bad_message"),
+    ({"type": "ping", "id": 2**63}, "bad_message"),
+    ({"type": "ping", "id": 0.5}, "bad_message"),
+    ({"type": "ping", "id": [1]}, "bad_message"),
 ]
 
 
