@@ -103,6 +103,11 @@ def web(venue):
     server.server_close()
 
 
+def warnings_in(frame: str) -> list[str]:
+    """Its marked lines, but for who waits for a lock: on a busy machine somebody may, for the moment of the look."""
+    return [line for line in frame.splitlines() if line.startswith("!") and "waiting for locks" not in line]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_once(venue, web, settings, capsys):
     venue.trader("ann", USD=1_000)
@@ -110,10 +115,10 @@ def test_once(venue, web, settings, capsys):
     call_command("top", "--once", "--interval", "0.01", "--url", web)
     out = capsys.readouterr().out
     row = next(line.split() for line in out.splitlines() if line.startswith("AAPL"))
-    assert row[:5] == ["AAPL", "OPEN", "-", "99.5", "-"] and "!" not in out and "\033" not in out
+    assert row[:5] == ["AAPL", "OPEN", "-", "99.5", "-"] and warnings_in(out) == [] and "\033" not in out
     settings.METRICS_TOKEN = "s3cret"
     call_command("top", "--once", "--interval", "0.01", "--url", f"{web}/")
-    assert "!" not in capsys.readouterr().out
+    assert warnings_in(capsys.readouterr().out) == []
 
 
 @pytest.mark.django_db(transaction=True)
