@@ -1,8 +1,9 @@
 """How an account's trading went: what was won and lost, by realised profit and by equity over time.
 
-A closed trade is a realisation (a sale of something bought before); it is won when it brought more than it had cost,
-lost when less. Days, weeks (from Monday) and months begin at midnight UTC. Sums in several quote assets are converted
-at present prices; what has no price in the asset asked for is listed as unpriced, and in no sum.
+A closed trade is a realisation (a sale of something bought before) or a margin position that was closed, with its fees
+and financing; it is won when it brought more than it had cost, lost when less. Days, weeks (from Monday) and months
+begin at midnight UTC. Sums in several quote assets are converted at present prices; what has no price in the asset
+asked for is listed as unpriced, and in no sum.
 """
 
 from datetime import timedelta
@@ -20,15 +21,36 @@ from marketdata.units import plain
 RATIO_DECIMALS = 4
 
 REALIZED = """
+WITH realized AS (
+    SELECT quote_id, pnl, realized_at FROM accounts_realization WHERE account_id = %(account)s
+    UNION ALL
+    SELECT c.settlement_id, p.realized - p.fees - p.financing, p.closed_at FROM (
+        SELECT market_id, realized, fees, financing, closed_at FROM accounts_position
+        WHERE account_id = %(account)s AND closed_at IS NOT NULL
+        UNION ALL
+        SELECT market_id, realized, fees, financing, closed_at FROM accounts_archivedposition
+        WHERE account_id = %(account)s
+    ) p JOIN marketdata_contract c ON c.market_id = p.market_id
+)
 SELECT quote_id, count(*) AS closed, count(*) FILTER (WHERE pnl > 0) AS won, count(*) FILTER (WHERE pnl < 0) AS lost,
        sum(pnl) AS all, sum(pnl) FILTER (WHERE realized_at >= %(today)s) AS today,
        sum(pnl) FILTER (WHERE realized_at >= %(week)s) AS week,
        sum(pnl) FILTER (WHERE realized_at >= %(month)s) AS month,
        sum(pnl) FILTER (WHERE pnl > 0) AS gains, -sum(pnl) FILTER (WHERE pnl < 0) AS losses,
        max(pnl) AS best, min(pnl) AS worst
-FROM accounts_realization WHERE account_id = %(account)s GROUP BY quote_id
+FROM realized GROUP BY quote_id
 """
-PAID = "SELECT quote_id, sum(fills) AS fills, sum(fees) AS fees FROM accounts_holding WHERE account_id = %s GROUP BY 1"
+PAID = """
+SELECT quote_id, sum(fills) AS fills, sum(fees) AS fees FROM (
+    SELECT quote_id, fills, fees FROM accounts_holding WHERE account_id = %(account)s
+    UNION ALL
+    SELECT c.settlement_id, 0, p.fees FROM (
+        SELECT market_id, fees FROM accounts_position WHERE account_id = %(account)s
+        UNION ALL
+        SELECT market_id, fees FROM accounts_archivedposition WHERE account_id = %(account)s
+    ) p JOIN marketdata_contract c ON c.market_id = p.market_id
+) f GROUP BY quote_id
+"""
 
 
 def metrics(*, account_id: int, quote: Asset) -> dict:
@@ -36,7 +58,7 @@ def metrics(*, account_id: int, quote: Asset) -> dict:
     today = equity.midnight_before(clock.now())
     moments = {"today": today, "week": today - timedelta(days=today.weekday()), "month": today.replace(day=1)}
     realized = _rows(REALIZED, {"account": account_id, **moments})
-    paid = _rows(PAID, [account_id])
+    paid = _rows(PAID, {"account": account_id})
     valuation = Valuation(quote, load_pairs())
 
     def converted(rows: list[dict], name: str) -> list[Decimal]:

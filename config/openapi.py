@@ -10,18 +10,22 @@ PROBLEMS = {
         "No token, an expired one (`token_expired`), one that is not valid (`token_invalid`), or the same of an API "
         "key: `api_key_invalid`, `signature_invalid`, `timestamp_out_of_window`."
     ),
-    "403": "Not yours to do: `permission_denied`, `ip_not_allowed`, `otp_required`, `otp_invalid`.",
+    "403": (
+        "Not yours to do: `permission_denied`, `ip_not_allowed`, `otp_required`, `otp_invalid`, `account_inactive`, "
+        "`stopped_by_operator`."
+    ),
     "404": "There is no such thing, or it is somebody else's.",
     "409": (
         "In conflict with the state: `order_not_open`, `client_order_id_reused`, `idempotency_key_in_progress`, "
-        "`withdrawal_decided`, `username_taken`, `totp_conflict`."
+        "`withdrawal_decided`, `username_taken`, `totp_conflict`, `already_settled`, `not_deferred`."
     ),
     "413": "The body is larger than any request has to be.",
     "415": "The body is not application/json.",
     "422": (
         "Well-formed, but the venue refuses: `insufficient_funds`, `price_out_of_band`, `bad_tick_size`, "
         "`bad_lot_size`, `below_min_notional`, `quantity_out_of_range`, `market_halted`, `market_closed`, "
-        "`would_take`, `cannot_fill`, "
+        "`would_take`, `cannot_fill`, `expiry_in_past`, `no_session`, `auction_phase`, `auction_only`, "
+        "`volatility_interruption`, `order_too_large`, `order_ratio_exceeded`, "
         "`no_liquidity`, `self_trade`, `too_many_open_orders`, `faucet_limit`, `idempotency_key_reused`, "
         "`competition_closed`, `too_many_api_keys`."
     ),
@@ -29,9 +33,11 @@ PROBLEMS = {
     "503": "The venue is not accepting, or does not know the outcome; see Retry-After and look up by client_order_id.",
 }
 READING = ("400", "401", "404", "429", "503")
-MOVING = ("/orders", "/wallet", "/api-keys", "/totp", "/competitions", "/settle")
+MOVING = ("/orders", "/wallet", "/api-keys", "/totp", "/competitions", "/kill-switch", "/settle")
 #: Routes that are about one account, which X-Account may name.
-OF_ACCOUNTS = ("/orders", "/wallet", "/ledger", "/holdings", "/portfolio", "/events", "/fills", "/api-keys/")
+OF_ACCOUNTS = (
+    "/orders", "/wallet", "/ledger", "/holdings", "/portfolio", "/events", "/fills", "/api-keys/", "/kill-switch",
+)  # fmt: skip
 ACCOUNT = {
     "name": "X-Account",
     "in": "header",

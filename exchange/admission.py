@@ -31,6 +31,13 @@ def check_status(live: LiveBook, status: str) -> None:
     raise c.MarketHalted(f"{live.spec.symbol} is halted: {hint}.")
 
 
+def check_room(live: LiveBook, cmd: Place) -> None:
+    """An account has so many open orders in a market, those that wait among them."""
+    stays = cmd.more or cmd.time_in_force not in ("IOC", "FOK")
+    if stays and live.open_orders[cmd.account] + cmd.orders > live.spec.max_open_orders:
+        raise c.TooManyOpenOrders(f"{live.spec.symbol} takes at most {live.spec.max_open_orders}; cancel some.")
+
+
 def check_band(live: LiveBook, price: int | None) -> None:
     """A limit price must be near the market: nobody trades by a typing error."""
     mark = marks.mark(live.spec.id) if live.spec.contract is not None else None

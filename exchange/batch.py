@@ -198,8 +198,7 @@ class Batch:
             conditions.complete(cmd, live)
         elif not cmd.is_liquidation:
             admission.check_band(live, cmd.price)
-        if cmd.time_in_force not in ("IOC", "FOK") and live.open_orders[cmd.account] >= live.spec.max_open_orders:
-            raise c.TooManyOpenOrders(f"{live.spec.symbol} takes at most {live.spec.max_open_orders}; cancel some.")
+        admission.check_room(live, cmd)
         order = self._order(cmd, live)
         if not cmd.is_liquidation:
             limits.check_terms(live, order.price, order.quantity, order.budget)

@@ -11,7 +11,6 @@ client_order_id makes the list idempotent.
 
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
-from typing import ClassVar
 
 from exchange import commands as c
 from exchange import spot, validation
@@ -29,7 +28,10 @@ class PlaceList(Place):
 
     kind: str = ListKind.OCO
     exits: list[Place] = field(default_factory=list)
-    orders: ClassVar[int] = 3
+
+    @property
+    def orders(self) -> int:
+        return 1 + len(self.exits)
 
     def apply(self, batch):
         return place(batch, self)

@@ -26,6 +26,7 @@ from concurrent.futures import Future
 from exchange import reading, transaction
 from exchange.batch import Batch, Outcome
 from exchange.commands import Command, Place, Refresh
+from exchange.lists import Replace
 from exchange.registry import Registry
 from exchange.relay import Relay
 from exchange.transaction import PASSING_ERRORS, OutcomeUnknown
@@ -252,7 +253,8 @@ class Sequencer:
 
 
 def _is_for(command: Command, market_ids: set[int]) -> bool:
-    return isinstance(command, Place) and command.spec.id in market_ids
+    """Whether it concerns these markets alone. A Replace names an order that nobody has looked for yet."""
+    return isinstance(command, Place) and not isinstance(command, Replace) and command.spec.id in market_ids
 
 
 class Held:

@@ -73,10 +73,10 @@ class RealizedShape(serializers.Serializer):
 
 
 class MetricsShape(serializers.Serializer):
-    """How the trades went. A closed trade is a sale of something bought before; percents have four decimals."""
+    """How the trades went. A closed trade is a sale of what was bought before, or a closed margin position."""
 
     quote = serializers.CharField()
-    trades = serializers.IntegerField(help_text="All executions.")
+    trades = serializers.IntegerField(help_text="Executions on spot markets.")
     closed_trades = serializers.IntegerField()
     winning_trades = serializers.IntegerField()
     losing_trades = serializers.IntegerField()

@@ -16,6 +16,9 @@ are ready. They count for the user's rate limit, or the key's. `account` in the 
 of the user's own accounts, as X-Account does. A key signs timestamp + "GET/ws/user/". A socket outlives its token,
 but neither its user nor its key: once that is deactivated or revoked, it is closed with 4401 within about a second.
 
+Events are `order`, `fill`, `balance`, `position`, `margin_call`, `margin_call_cleared`, `liquidation` and `financing`.
+Who has margin positions hears `margin` besides: live values, without a sequence (see exchange.streams.margin_feed).
+
     → {"type": "cancel_on_disconnect", "on": true}          ← {"type": "cancel_on_disconnect", "on": true}
 
 Once that is on (it needs TRADE), all open orders of the account are cancelled when this socket ends, whatever the

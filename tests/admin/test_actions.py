@@ -72,7 +72,7 @@ def form_of(response) -> dict:
     for inline in response.context["inline_admin_formsets"]:
         management = inline.formset.management_form
         values.update({management[name].html_name: management[name].value() for name in management.fields})
-    return {name: value for name, value in values.items() if value not in (None, False)}
+    return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 def test_editing_filters(venue, operator):
@@ -102,6 +102,7 @@ def test_editing_filters(venue, operator):
 NEW_MARKET = {
     "symbol": "ETH_USD", "kind": "SPOT", "status": "OPEN", "is_active": "on", "tick_size": "0.01", "lot_size": "0.001",
     "max_quantity": "1000", "min_notional": "0", "max_open_orders": "100", "maker_fee": "0.001", "taker_fee": "0.002",
+    "settlement_days": "0", "auction_seconds": "120", "trigger_by": "LAST",
 }  # fmt: skip
 
 

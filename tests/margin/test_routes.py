@@ -1,8 +1,12 @@
 """Margin and positions over REST."""
 
+from datetime import timedelta
+
 import pytest
 
+from accounts import position_archive
 from exchange.api import margin_shapes as shapes
+from marketdata import clock
 from marketdata.api.shapes import ContractShape, MarketShape
 from tests.api.conftest import api as plain_api
 from tests.margin.test_settlement import trade
@@ -48,6 +52,17 @@ class TestReading:
         (row,) = fx("GET", V1 + "positions/?status=closed&symbol=EURUSD").json["results"]
         assert shapes.PositionShape().fields.keys() == row.keys()
         assert (row["side"], row["realized_pnl"], row["mark_price"]) == ("FLAT", "200", None)
+
+    @pytest.mark.parametrize("is_archived", [False, True])
+    def test_closed_positions_count_in_the_metrics(self, fx, is_archived):
+        assert fx("GET", V1 + "portfolio/metrics/").json["closed_trades"] == 0, "open ones do not"
+        trade(fx.fx, "ann", "SELL", "bob", "1", "EURUSD", "1.10200")
+        if is_archived:
+            assert position_archive.archive(closed_before=clock.now() + timedelta(seconds=1)) == 2
+        for token, won, pnl in ((None, 1, "200"), (fx.tokens["bob"], 0, "-200")):
+            found = fx("GET", V1 + "portfolio/metrics/", **({"token": token} if token else {})).json
+            assert (found["closed_trades"], found["winning_trades"], found["losing_trades"]) == (1, won, 1 - won)
+            assert set(found["realized_pnl"].values()) == {pnl}
 
     def test_the_snapshot_says_the_same_at_once(self, fx):
         answer = fx("GET", V1 + "positions/snapshot").json

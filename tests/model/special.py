@@ -108,7 +108,7 @@ class SpecialAuditor(Auditor):
         first = self._trial(profit)
         if first is not None:
             return first
-        made = self._waiting(terms, stop, among=1)
+        made = self._waiting(terms, stop)
         if isinstance(made, str):
             return made
         middle = self._middle(terms)
@@ -132,7 +132,7 @@ class SpecialAuditor(Auditor):
         terms = self.markets[profit.symbol]
         if self._out_of_band(terms, profit.price):
             return "price_out_of_band"
-        if self._open_orders(profit) >= terms.max_open_orders:
+        if self._open_orders(profit) + 2 > terms.max_open_orders:
             return "too_many_open_orders"
         plan = self.books[profit.symbol].plan(self._engine_order(terms, profit, 0), "GTC", True, profit.prevention)
         if plan.refusal:
@@ -150,7 +150,7 @@ class SpecialAuditor(Auditor):
                 return "bad_tick_size"
         return self._misshapen(terms, request.price or request.stop_price, request.quantity, None)
 
-    def _waiting(self, terms: Terms, request: Special, among: int = 0) -> Expected | str:
+    def _waiting(self, terms: Terms, request: Special) -> Expected | str:
         """The order as it would wait, its `price` the worst at which it may trade, or why it is refused."""
         direction = request.side if request.type in STOPS else -request.side
         middle = self._middle(terms)

@@ -1,8 +1,10 @@
-"""Call auctions: worked examples of two exchanges' rulebooks, and who trades.
+"""Call auctions: published worked examples, one small book for each rule, and who trades.
 
-Xetra: Deutsche Börse, "Market Model Equities" and its successor for T7, price determination in auctions: the examples
-with books of limit orders. The reference price rule is that of T7. DEX: Binance DEX, "Match Steps and Examples",
-examples 1 to 4, whose first two steps are the same.
+Published: Binance DEX, "Match Steps and Examples", examples 1 to 4; the book by which the Australian exchange's four
+principles are explained in a course of the University of New South Wales (appendix on the opening and closing
+auction); the order book of the single-price auction in MarketGrid's documentation. All three name the largest execution
+and, but for MarketGrid, the least surplus and the pressure of the market as the first steps. The books for the rules of
+Xetra's market model (see exchange.engine.auction) are ours.
 """
 
 import pytest
@@ -26,10 +28,16 @@ EXAMPLES = [
     ("DEX 2: the largest execution", "100:150 99:50 97:300", "96:100 97:200", 98, 97, 300, 200),
     ("DEX 3: the least surplus", "102:300 100:100 99:200 98:300", "96:1000 97:250 98:250", 98, 96, 900, -100),
     ("DEX 4: the least surplus", "102:30 101:10 99:50 96:15", "95:50 97:50 98:10", 98, 97, 90, -10),
+    ("ASX: buy pressure, the highest", "640:500 639:1000 634:1000 633:500", "610:1000 640:500 641:520 642:550 643:519",
+     None, 639, 1000, 500),
+    ("MarketGrid: the largest execution",
+     "13000:45 12900:95 12800:25 12700:35 12600:25 12500:55 12400:200 12300:80 12200:60",
+     "12200:10 12300:125 12400:155 12500:90 12600:20 12700:10 12800:15 12900:10 13000:50 13100:35",
+     None, 12400, 290, 190),
     ("Xetra 7: nobody meets", "200:80 199:80", "201:80", 200, None, 0, 0),
     ("Xetra 8: bid surplus at one limit", "200:600", "200:400", None, 200, 400, 200),
     ("one side only", "99:10", "", 100, None, 0, 0),
-]
+]  # fmt: skip
 
 
 def levels(text: str) -> list[tuple[int, int]]:

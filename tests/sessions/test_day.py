@@ -10,6 +10,7 @@ from exchange import clockwork
 from exchange.commands import MarketClosed
 from exchange.models import BookCommand, Settlement, Trade
 from exchange.sequencer import sequencer
+from marketdata.models import Holiday, TradingCalendar
 
 
 @pytest.fixture
@@ -133,6 +134,18 @@ def test_without_a_calendar_again_it_trades_around_the_clock(exchange_day):
     venue.change("AAPL", calendar=None)
     day.at("2026-11-23 14:11")
     assert (day.phase(), len(prices(day))) == ("CONTINUOUS", 1)
+
+
+def test_an_early_close_that_is_decided_during_the_session(exchange_day):
+    day, venue = exchange_day, exchange_day.venue
+    day.at("2026-11-23 15:00")
+    order = venue.order("ann BUY 10 AAPL @ 99")
+    calendar = TradingCalendar.objects.get()
+    Holiday.objects.create(calendar=calendar, day="2026-11-23", closes_early="12:00")
+    day.at("2026-11-23 16:50")
+    assert day.phase() == "CLOSING"
+    day.at("2026-11-23 17:00")
+    assert (day.phase(), day.status(order)) == ("CLOSED", "OPEN 0/10")
 
 
 def test_a_closed_market_takes_no_amendment(exchange_day):

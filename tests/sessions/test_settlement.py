@@ -1,7 +1,11 @@
 """Deferred settlement: binding at once, delivered later, reserved in between; average costs and audit follow."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
 
 from accounts import holdings_proof
 from accounts.models import Account, Journal
@@ -78,6 +82,26 @@ def test_by_hand_it_settles_before_its_day_and_once(later):
     with pytest.raises(deferred.AlreadySettled):
         deferred.settle(number, by_hand=True)
     assert Settlement.objects.get().settled_at == clock.now()
+
+
+def test_of_several_at_the_same_time_one_settles_it(later):
+    number = trade(later)
+    start = Barrier(4)
+
+    def settle(_: int) -> str:
+        start.wait()
+        try:
+            deferred.settle(number, by_hand=True)
+        except deferred.AlreadySettled as refusal:
+            return refusal.code
+        finally:
+            connection.close()
+        return "settled"
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = sorted(pool.map(settle, range(4)))
+    assert answers == [*["already_settled"] * 3, "settled"]
+    assert both(later) == AFTER
 
 
 def test_a_trade_that_settled_at_once_cannot_be_settled(day):
