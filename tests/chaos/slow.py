@@ -11,15 +11,14 @@ book's sequence. The seed chooses which sockets lag.
 
 import argparse
 import asyncio
-import base64
-import os
 import random
 import socket
 import sys
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.fanout import PACE_SECONDS, Round, SocketClient, Trader, masked, sequence_in
+from benchmarks.fanout import PACE_SECONDS, Round, SocketClient, Trader, sequence_in
+from benchmarks.frames import handshake, masked
 from benchmarks.report import table
 from benchmarks.server import PrivateVenue
 from tests.chaos.gauges import memory_of, servers
@@ -44,10 +43,10 @@ class Reader(SocketClient):
     sequence = 0
     is_lost = False
 
-    def _take(self, frame: bytearray, start: int, now: float) -> None:
-        super()._take(frame, start, now)
-        if frame[0] & 15 == TEXT:
-            self.sequence = max(self.sequence, sequence_in(frame))
+    def _take(self, opcode: int, payload: bytes, now: float) -> None:
+        super()._take(opcode, payload, now)
+        if opcode == TEXT:
+            self.sequence = max(self.sequence, sequence_in(payload))
 
     def connection_lost(self, error) -> None:
         super().connection_lost(error)
@@ -62,11 +61,7 @@ class Laggard:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.connect(("127.0.0.1", port))
         self.socket.setblocking(False)
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.socket.send(
-            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        self.socket.send(handshake(path))
         self.port = self.socket.getsockname()[1]
         self.queued, self.full_at = 0, time.perf_counter()
         self.closed_at: float | None = None

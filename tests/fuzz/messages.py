@@ -6,6 +6,8 @@ import json
 import random
 from dataclasses import dataclass
 
+from config.serving import LARGEST_SOCKET_MESSAGE_BYTES
+
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 MASK = b"\x5a\xa5\x0f\xf0"
 ODD_VALUES = (
@@ -102,11 +104,11 @@ class Messages:
         """One message as bytes for the wire, and whether they keep to the protocol."""
         payload, roll = self.text(path), self.dice.random()
         if roll < 0.80:
-            return frame(TEXT, payload), _is_utf8(payload)
+            return frame(TEXT, payload), _is_good(payload)
         if roll < 0.85:
-            return frame(BINARY, payload), True
+            return frame(BINARY, payload), len(payload) <= LARGEST_SOCKET_MESSAGE_BYTES
         if roll < 0.90:
-            return self._in_pieces(payload), _is_utf8(payload)
+            return self._in_pieces(payload), _is_good(payload)
         if roll < 0.95:
             return frame(PING, payload[:125]), True
         return self._broken(payload), False
@@ -163,7 +165,10 @@ def readable(data: bytes) -> bytes:
     return data[:1] + _masked(data[begin:]) if len(data) > begin and data[1] & 0x80 else data
 
 
-def _is_utf8(payload: bytes) -> bool:
+def _is_good(payload: bytes) -> bool:
+    """Whether a server has to read it: whoever is told that it was too long may miss that while still sending."""
+    if len(payload) > LARGEST_SOCKET_MESSAGE_BYTES:
+        return False
     try:
         payload.decode()
     except UnicodeDecodeError:
