@@ -31,6 +31,8 @@ PRICES_AND_QUANTITIES = (
 EXAMPLES = 100
 FIRST_EXAMPLES = 10
 WORKERS = "2"
+#: Patient on a machine that is busy otherwise.
+ANSWER_SECONDS = "60"
 SHOWN_CHARACTERS = 6000
 
 
@@ -68,6 +70,7 @@ def _round(venue: PrivateVenue, document: Path, who: str, user: dict | None, res
     command += ["--seed", str(result.seeds[-1]), "--max-examples", str(FIRST_EXAMPLES if is_first else EXAMPLES)]
     command += ["--phases", "examples,coverage,fuzzing,stateful" if is_first else "fuzzing,stateful"]
     command += ["--suppress-health-check", "all", "--warnings", "off", "--generation-database", "none"]
+    command += ["--request-timeout", ANSWER_SECONDS]
     command += ["--report", "json", "--report-json-path", str(report)]
     if user is not None:
         command += ["--header", f"Authorization: Bearer {user['token']}"]
