@@ -44,9 +44,7 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
         "filled_quantity": spec.quantity_text(filled),
         "remaining_quantity": spec.quantity_text(order.remaining + order.hidden),
         "displayed_quantity": spec.quantity_text(order.display) if order.display else None,
-        "average_price": _average(
-            order.filled_notional, quote_decimals, filled * spec.lot_units, spec.base_decimals, spec.contract_ratio()
-        ),
+        "average_price": _live_average(spec, order, filled) if filled else None,
         "status": str(order.status),
         "reason": order.reason or None,
         "reserved": units.text(reserved(spec, order), spec.reserve_decimals(order.side)),
@@ -58,6 +56,11 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
         "created_at": clock.text(order.created_at),
         "updated_at": clock.text(order.updated_at),
     }
+
+
+def _live_average(spec: MarketSpec, order: LiveOrder, filled: int) -> str | None:
+    quantity, contract = filled * spec.lot_units, spec.contract_ratio()
+    return _average(order.filled_notional, spec.quote_decimals, quantity, spec.base_decimals, contract)
 
 
 def _average(
