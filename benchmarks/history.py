@@ -14,21 +14,22 @@ import django
 
 COLUMNS = """
 id, account_id, market_id, side, type, time_in_force, post_only, self_trade_prevention, price, quantity,
-filled_quantity, filled_notional, fee, reserved, maker_rate, taker_rate, status, priority, created_at, updated_at
+filled_quantity, filled_notional, fee, reserved, maker_rate, taker_rate, status, priority, created_at,
+updated_at, reduce_only
 """
 #: 40 levels of ten prices on each side, as benchmarks.load's `resting` has them; a sell reserves its quantity.
 RESTING = f"""
 INSERT INTO exchange_order ({COLUMNS})
 SELECT nextval('exchange_order_id_seq'), accounts[1 + n %% array_length(accounts, 1)], %(market)s, 'SELL', 'LIMIT',
        'GTC', FALSE, 'EXPIRE_MAKER', 105 + (n %% 4000) * 0.01, 0.01, 0, 0, 0, 0.01, 0.0005, 0.001, 'OPEN', n,
-       now(), now()
+       now(), now(), FALSE
 FROM generate_series(1, %(count)s) AS n, (SELECT %(accounts)s::bigint[] AS accounts) AS a
 """
 PAST = f"""
 INSERT INTO exchange_order ({COLUMNS})
 SELECT nextval('exchange_order_id_seq'), accounts[1 + n %% array_length(accounts, 1)], %(market)s, 'BUY', 'LIMIT',
        'GTC', FALSE, 'EXPIRE_MAKER', 95 - (n %% 4000) * 0.01, 0.01, 0, 0, 0, 0, 0.0005, 0.001, 'CANCELLED', 0,
-       now(), now()
+       now(), now(), FALSE
 FROM generate_series(1, %(count)s) AS n, (SELECT %(accounts)s::bigint[] AS accounts) AS a
 """
 RESERVE = """

@@ -26,7 +26,14 @@ class Leadership:
 
     async def take(self) -> bool:
         """Whether this process has the lock now; returns at once."""
-        return await self._in_thread(self._take)
+        return await self._in_thread(self._ask, self._take)
+
+    async def holds(self) -> bool:
+        """Whether it still has the lock, asked of the server: a session that broke has lost it."""
+        try:
+            return await self.do(_alive)
+        except Lost:
+            return False
 
     async def do(self, function: Callable, *args):
         """Call the plain function on the lock's session. Lost when there is no such session any more."""
@@ -34,12 +41,12 @@ class Leadership:
 
     async def ask(self, function: Callable, *args):
         """Call the plain function in the thread, with or without the lock."""
-        return await self._in_thread(self._ask, function, args)
+        return await self._in_thread(self._ask, function, *args)
 
     async def close(self) -> None:
-        """Give the lock up and end the thread."""
+        """Give the lock up and end the thread; who asks next gets it."""
         try:
-            await self._in_thread(self._leave)
+            await self._in_thread(self._give_up)
         finally:
             self._executor.shutdown(wait=False)
 
@@ -70,7 +77,7 @@ class Leadership:
             self._leave()
             raise Lost from error
 
-    def _ask(self, function: Callable, args: tuple):
+    def _ask(self, function: Callable, *args):
         try:
             return function(*args)
         except (DatabaseError, InterfaceError):
@@ -78,6 +85,23 @@ class Leadership:
                 self._leave()
             raise
 
+    def _give_up(self) -> None:
+        """Unlock before parting: the server notices a closed session only some moments later."""
+        try:
+            if self._session is not None and self._session == self._backend():
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", [self._number])
+        except (DatabaseError, InterfaceError):
+            pass  # the session is broken, and the lock with it
+        finally:
+            self._leave()
+
     def _leave(self) -> None:
         self._session = None
         connection.close()
+
+
+def _alive() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT TRUE")
+        return cursor.fetchone()[0]

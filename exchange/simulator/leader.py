@@ -1,58 +1,22 @@
-"""Of all server processes on one database, one simulates: whoever holds an advisory lock.
-
-The lock belongs to a database session of its own, so it falls free the moment its process dies, whatever the way.
-Known limit: behind a connection pooler that hands sessions around, session locks mean nothing; connect the servers
-directly.
-"""
+"""Of all server processes on one database, one simulates: whoever holds the simulator's advisory lock."""
 
 import asyncio
 import logging
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError
 
 from exchange.simulator import scenario as scenario_files
-from exchange.simulator.desk import Desk
 from exchange.simulator.runner import Simulator
 from exchange.simulator.scenario import ScenarioError
+from marketdata.leadership import Leadership
 
 logger = logging.getLogger(__name__)
 
 #: Below 2^31, so that pg_locks shows it whole in objid.
 LOCK = 0x73696D75
 RETRY_SECONDS = 5.0
-
-HELD = """
-SELECT EXISTS (
-    SELECT FROM pg_locks
-    WHERE locktype = 'advisory' AND classid = 0 AND objid = %s AND pid = pg_backend_pid() AND granted
-)
-"""
-
-
-class Leadership:
-    """The right to simulate. `close` gives it up."""
-
-    def __init__(self):
-        self._desk = Desk("simulator-leader")
-
-    async def take(self) -> bool:
-        """Whether this process has it now; returns at once."""
-        return await self._desk.do(_ask, "SELECT pg_try_advisory_lock(%s)")
-
-    async def holds(self) -> bool:
-        """Whether it is still held: a session that broke has lost it."""
-        return await self._desk.do(_ask, HELD)
-
-    async def close(self) -> None:
-        await self._desk.close()
-
-
-def _ask(sql: str) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [LOCK])
-        return cursor.fetchone()[0]
 
 
 async def run_as_leader(*, markets: list[str] | None = None) -> None:
@@ -62,7 +26,7 @@ async def run_as_leader(*, markets: list[str] | None = None) -> None:
     """
     if not settings.SIMULATOR:
         return
-    leadership = Leadership()
+    leadership = Leadership(LOCK, "simulator-leader")
     try:
         while True:
             try:

@@ -186,6 +186,7 @@ async def test_the_lock_is_free_after_close(venue):
     first, second = leadership.Leadership(7, "first"), leadership.Leadership(7, "second")
     assert await first.take() and await first.take()
     assert not await second.take()
+    assert await first.holds() and not await second.holds()
     with pytest.raises(leadership.Lost):
         await second.do(quotes.mark_stale)
     assert await first.do(quotes.mark_stale) == []

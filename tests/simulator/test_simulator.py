@@ -16,6 +16,7 @@ from exchange.engine.book import BUY, SELL
 from exchange.models import Order, Trade
 from exchange.simulator import Simulator, leader, population
 from exchange.simulator.tape import tape_hash
+from marketdata.leadership import Leadership
 from marketdata.markets import by_symbol
 from marketdata.models import Market
 from marketdata.refusals import Unavailable
@@ -222,22 +223,10 @@ class TestRunning:
 
 
 class TestLeader:
-    async def test_one_leads_and_the_next_follows(self, demo_venue):
-        first, second = leader.Leadership(), leader.Leadership()
-        try:
-            assert await first.take() and not await second.take()
-            assert await first.holds() and not await second.holds()
-            await first.close()
-            assert not await first.holds()
-            assert await second.take() and await second.holds()
-        finally:
-            await first.close()
-            await second.close()
-
     async def test_of_two_servers_one_simulates_and_the_other_takes_over(self, demo_venue, monkeypatch, settings):
         settings.SIMULATOR = True
         monkeypatch.setattr(leader, "RETRY_SECONDS", 0.05)
-        started, tries, take = [], [], leader.Leadership.take
+        started, tries, take = [], [], Leadership.take
 
         async def counted_take(self):
             tries.append(await take(self))
@@ -248,7 +237,7 @@ class TestLeader:
                 started.append(self)
                 await super().run()
 
-        monkeypatch.setattr(leader.Leadership, "take", counted_take)
+        monkeypatch.setattr(Leadership, "take", counted_take)
         monkeypatch.setattr(leader, "Simulator", Counted)
         async with running(leader.run_as_leader()) as first:
             await until(Trade.objects.exists)

@@ -11,13 +11,13 @@ from django.db import connection
 from exchange import barrier
 from exchange.models import Trade
 from exchange.sequencer import sequencer
-from exchange.simulator import Simulator
-from exchange.simulator.leader import Leadership
+from exchange.simulator import Simulator, leader
 from exchange.simulator.market import STEP_SECONDS, Tally
 from exchange.simulator.scenario import Scenario, ScenarioError, built_in, load
 from exchange.simulator.tape import tape_hash
 from exchange.simulator.timekeeping import SimulatedClock, refuse_live_venue, start_for
 from marketdata import clock
+from marketdata.leadership import Leadership
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -90,7 +90,7 @@ class Command(BaseCommand):
         return scenario
 
     async def _alone(self, simulator: Simulator, steps: int | None, simulated: SimulatedClock | None) -> None:
-        leadership = Leadership()
+        leadership = Leadership(leader.LOCK, "simulate")
         try:
             if not await leadership.take():
                 raise CommandError("Another process simulates on this database; start its server with SIMULATOR=off.")
