@@ -1,6 +1,10 @@
 """A market's live orders as the database has them: those that rest, in queue order, and those that wait."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
+from itertools import count
+from sys import intern
 
 from exchange.engine.book import BUY, SELL
 from exchange.engine.triggers import FALLING, RISING
@@ -11,6 +15,12 @@ from marketdata import bulk, clock, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 
 SIDES = {"BUY": BUY, "SELL": SELL}
+STATUSES = {status.value: status for status in Status}
+MEMO_SIZE = 1 << 16
+PART = 2_000
+
+#: A reader that fails leaves its cursor open until the transaction ends, so each has a name of its own.
+_cursors = count(1)
 
 LIVE_ORDERS = """
 SELECT id, account_id, side, price, quantity, filled_quantity, client_order_id, type, time_in_force, post_only,
@@ -55,42 +65,76 @@ def session(cursor, spec: MarketSpec) -> dict | None:
     return cursor.fetchone()[0]
 
 
+class _Memo(dict):
+    """A function's answers, so that a book of a million orders converts each of its few prices once."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[[Decimal], int]):
+        self._function = function
+
+    def __missing__(self, value: Decimal) -> int:
+        if len(self) >= MEMO_SIZE:
+            self.clear()
+        answer = self[value] = self._function(value)
+        return answer
+
+
+class _Reader:
+    """Makes orders of a market's rows."""
+
+    def __init__(self, spec: MarketSpec):
+        self.spec = spec
+        self.ticks, self.lots = _Memo(spec.ticks), _Memo(spec.lots)
+        self.money = _Memo(lambda amount: units.to_units(amount, spec.quote_decimals))
+        self.rate = _Memo(lambda rate: units.to_units(rate, RATE_DECIMALS))
+        self.margin = _Memo(lambda amount: units.to_units(amount, spec.contract.settlement_decimals))
+
+    def order(self, row: tuple) -> LiveOrder:
+        quantity = self.lots[row[4]]
+        order = new_order(
+            id=row[0],
+            account=row[1],
+            side=SIDES[row[2]],
+            price=None if row[3] is None else self.ticks[row[3]],
+            quantity=quantity,
+            client_order_id=row[6],
+            type=intern(row[7]),
+            time_in_force=intern(row[8]),
+            post_only=row[9],
+            prevention=intern(row[10]),
+            budget=None,
+            maker_rate=self.rate[row[11]],
+            taker_rate=self.rate[row[12]],
+            created_at=row[17],
+            more=_more(self.spec, row),
+            reduce_only=row[32],
+            margin_per_lot=None if row[33] is None else self.margin[row[33]],
+        )
+        order.remaining = quantity - self.lots[row[5]]
+        order.filled_notional, order.fee = self.money[row[13]], self.money[row[14]]
+        order.status, order.priority, order.updated_at = STATUSES[row[15]], row[16], row[18]
+        if isinstance(order, SpecialOrder):
+            _restore_more(self.spec, order, row)
+        return order
+
+
 def live_orders(cursor, spec: MarketSpec, rows: bulk.Statement = ("exchange_order", [])):
-    """Each live order of a market, those that rest in queue order."""
+    """Each live order of a market, those that rest in queue order. For use in a transaction.
+
+    They come in parts: a million whole rows would be a gigabyte in the client library.
+    """
     source, parameters = rows
-    cursor.execute(LIVE_ORDERS.format(rows=source), [*parameters, spec.id])
-    for row in cursor:
-        yield _live(spec, row)
+    name, read = f"live_orders_{next(_cursors)}", _Reader(spec).order
+    cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {LIVE_ORDERS.format(rows=source)}", [*parameters, spec.id])
+    while some := _next_part(cursor, name):
+        yield from map(read, some)
+    cursor.execute(f"CLOSE {name}")
 
 
-def _live(spec: MarketSpec, row: tuple) -> LiveOrder:
-    quantity, filled = spec.lots(row[4]), spec.lots(row[5])
-    order = new_order(
-        id=row[0],
-        account=row[1],
-        side=SIDES[row[2]],
-        price=None if row[3] is None else spec.ticks(row[3]),
-        quantity=quantity,
-        client_order_id=row[6],
-        type=row[7],
-        time_in_force=row[8],
-        post_only=row[9],
-        prevention=row[10],
-        budget=None,
-        maker_rate=units.to_units(row[11], RATE_DECIMALS),
-        taker_rate=units.to_units(row[12], RATE_DECIMALS),
-        created_at=row[17],
-        more=_more(spec, row),
-        reduce_only=row[32],
-        margin_per_lot=None if row[33] is None else units.to_units(row[33], spec.contract.settlement_decimals),
-    )
-    order.remaining = quantity - filled
-    order.filled_notional = units.to_units(row[13], spec.quote_decimals)
-    order.fee = units.to_units(row[14], spec.quote_decimals)
-    order.status, order.priority, order.updated_at = Status(row[15]), row[16], row[18]
-    if isinstance(order, SpecialOrder):
-        _restore_more(spec, order, row)
-    return order
+def _next_part(cursor, name: str) -> list[tuple]:
+    cursor.execute(f"FETCH {PART} FROM {name}")
+    return cursor.fetchall()
 
 
 def _more(spec: MarketSpec, row: tuple) -> dict | None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import floor
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 
 from accounts import transfers
 from accounts.models import Balance, Entry
@@ -165,7 +165,7 @@ class Lockstep:
             expected = [[spec.price_text(price), spec.quantity_text(lots)] for price, lots in reference.depth(side)]
             assert snapshot[name] == expected, f"{symbol} shows {name} {snapshot[name]}, expected {expected}"
         fresh = LiveBook(spec, 0)
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
             fresh.load(cursor, 0, None)
         hashes = {fresh.book.state_hash(), reference.state_hash()}
         live = sequencer.registry.books.get(market.id)

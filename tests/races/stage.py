@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from benchmarks.server import wait_until
 from exchange import store
@@ -167,7 +167,7 @@ class Stage:
         self._warm()
         for market in Market.objects.all():
             fresh = LiveBook(markets.load_spec(market.id), 0)
-            with connection.cursor() as cursor:
+            with transaction.atomic(), connection.cursor() as cursor:
                 fresh.load(cursor, 0, None)
             books = [writer.registry.books[market.id].book for writer in (self.held, self.other)]
             if len({book.state_hash() for book in [fresh.book, *books]}) != 1:

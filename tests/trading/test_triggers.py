@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts.models import AccountEvent
 from exchange import audit, following, orders
@@ -225,7 +225,7 @@ class TestCascades:
     def test_another_process_catches_up(self, market):
         live = sequencer.registry.books[Market.objects.get(symbol="AAPL").id]
         behind = LiveBook(live.spec, 0)
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
             behind.load(cursor, live.sequence, live.last_price)
             self.stops(market, 2)
             market.order("ann BUY 3 AAPL", type="TRAILING_STOP", trail_amount=Decimal(4))
