@@ -227,7 +227,7 @@ class Sheet:
                 "accounts_journal",
                 [
                     ("id", "bigint", journal_ids),
-                    ("kind", "text", kinds),
+                    ("kind", "varchar", kinds),
                     ("reference", "bigint", references),
                     ("reason", "text", reasons),
                     ("actor_id", "bigint", actors),

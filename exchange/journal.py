@@ -95,9 +95,9 @@ def insert(rows: list[tuple[int, int, str, int, dict, datetime]]) -> bulk.Statem
         [
             ("market_id", "bigint", markets),
             ("sequence", "bigint", sequences),
-            ("kind", "text", kinds),
+            ("kind", "varchar", kinds),
             ("order_id", "bigint", orders),
             ("command", "json", [orjson.dumps(command).decode() for command in commands]),
-            ("created_at", "timestamptz", [clock.text(moment) for moment in moments]),
+            ("created_at", "timestamptz", list(map(clock.text, moments))),
         ],
     )

@@ -13,6 +13,8 @@ from marketdata.markets import RATE_DECIMALS, MarketSpec
 
 RATE_ONE = 10**RATE_DECIMALS
 Status = OrderRow.Status
+#: A look-up, because an enum's own `value` is a call.
+STATUS_NAMES = {status: status.value for status in Status}
 
 
 class LiveOrder(Order):
@@ -161,6 +163,8 @@ def held(spec: MarketSpec, order: LiveOrder, remaining: int | None = None) -> in
     lots = order.remaining + order.hidden if remaining is None else remaining
     if spec.contract is not None:
         needed = (order.margin_per_lot or 0) * lots
+    elif order.side != BUY:
+        needed = lots * spec.lot_units
     else:
         worst_rate = max(order.maker_rate, order.taker_rate)
         needed = required(spec, side=order.side, price=order.price, remaining=lots, worst_rate=worst_rate)

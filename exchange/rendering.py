@@ -7,13 +7,20 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from exchange.books import SIDE_NAMES, Match
-from exchange.live import LiveOrder, reserved
+from exchange.live import STATUS_NAMES, LiveOrder, SpecialOrder, reserved
 from exchange.models import Fill, Order, Trade
 from marketdata import clock, markets, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 from marketdata.units import plain
 
 AVERAGE_DECIMALS = 12
+#: What a plain order shows where a special one has `_terms`.
+NO_TERMS = dict.fromkeys(
+    (
+        "stop_price", "trail_amount", "trail_percent", "displayed_quantity", "list_id", "list_role", "expires_at",
+        "triggered_at",
+    )
+)  # fmt: skip
 
 
 def percent_text(rate: int) -> str:
@@ -23,9 +30,8 @@ def percent_text(rate: int) -> str:
 
 def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
     """An order of the matcher, without its fills."""
-    filled = order.filled
-    quote_decimals = spec.quote_decimals
-    return {
+    filled, quote_decimals = order.filled, spec.quote_decimals
+    shown = {
         "id": order.id,
         "client_order_id": order.client_order_id,
         "symbol": spec.symbol,
@@ -36,25 +42,34 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
         "reduce_only": order.reduce_only,
         "self_trade_prevention": order.prevention,
         "price": None if order.price is None else spec.price_text(order.price),
-        "stop_price": None if order.stop is None else spec.price_text(order.stop),
-        "trail_amount": spec.price_text(order.trail) if order.trail else None,
-        "trail_percent": percent_text(order.trail_rate) if order.trail_rate else None,
+        **NO_TERMS,
         "quantity": spec.quantity_text(order.quantity),
         "quote_quantity": None if order.budget is None else units.text(order.budget, quote_decimals),
         "filled_quantity": spec.quantity_text(filled),
         "remaining_quantity": spec.quantity_text(order.remaining + order.hidden),
-        "displayed_quantity": spec.quantity_text(order.display) if order.display else None,
         "average_price": _live_average(spec, order, filled) if filled else None,
-        "status": str(order.status),
+        "status": STATUS_NAMES[order.status],
         "reason": order.reason or None,
         "reserved": units.text(reserved(spec, order), spec.reserve_decimals(order.side)),
         "fee": units.text(order.fee, quote_decimals),
+        "created_at": clock.text(order.created_at),
+        "updated_at": clock.text(order.updated_at),
+    }
+    if isinstance(order, SpecialOrder):
+        shown |= _terms(spec, order)
+    return shown
+
+
+def _terms(spec: MarketSpec, order: SpecialOrder) -> dict:
+    return {
+        "stop_price": None if order.stop is None else spec.price_text(order.stop),
+        "trail_amount": spec.price_text(order.trail) if order.trail else None,
+        "trail_percent": percent_text(order.trail_rate) if order.trail_rate else None,
+        "displayed_quantity": spec.quantity_text(order.display) if order.display else None,
         "list_id": order.list_id,
         "list_role": order.list_role,
         "expires_at": order.expires_at,
         "triggered_at": None if order.triggered_at is None else clock.text(order.triggered_at),
-        "created_at": clock.text(order.created_at),
-        "updated_at": clock.text(order.updated_at),
     }
 
 
@@ -118,11 +133,15 @@ def order_row(order: Order, fills: Iterable[Fill]) -> dict:
         "stop_price": _plain(order.stop_price),
         "trail_amount": _plain(order.trail_amount),
         "trail_percent": _plain(order.trail_percent),
+        "displayed_quantity": _plain(order.displayed_quantity),
+        "list_id": order.list_id,
+        "list_role": order.list_role,
+        "expires_at": None if order.expires_at is None else clock.text(order.expires_at),
+        "triggered_at": None if order.triggered_at is None else clock.text(order.triggered_at),
         "quantity": plain(order.quantity),
         "quote_quantity": None if order.quote_quantity is None else plain(order.quote_quantity),
         "filled_quantity": plain(order.filled_quantity),
         "remaining_quantity": plain(order.remaining_quantity),
-        "displayed_quantity": _plain(order.displayed_quantity),
         "average_price": _average(
             units.to_units(order.filled_notional, quote.decimals),
             quote.decimals,
@@ -134,10 +153,6 @@ def order_row(order: Order, fills: Iterable[Fill]) -> dict:
         "reason": order.reason or None,
         "reserved": plain(order.reserved),
         "fee": plain(order.fee),
-        "list_id": order.list_id,
-        "list_role": order.list_role,
-        "expires_at": None if order.expires_at is None else clock.text(order.expires_at),
-        "triggered_at": None if order.triggered_at is None else clock.text(order.triggered_at),
         "created_at": clock.text(order.created_at),
         "updated_at": clock.text(order.updated_at),
         "fills": [fill_row(fill, quote.symbol) for fill in fills],

@@ -16,7 +16,7 @@ from accounts.ledger import AssetScale, Sheet
 from accounts.positions import Positions
 from exchange import journal, special_orders
 from exchange.books import SIDE_NAMES, LiveBook
-from exchange.live import LiveOrder, reserved
+from exchange.live import STATUS_NAMES, LiveOrder, reserved
 from marketdata import bulk, clock, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 from marketdata.models import Market
@@ -186,11 +186,11 @@ def _fixed_columns(pairs: list[tuple[LiveBook, LiveOrder]], fingerprints: list[s
         ("market_id", "bigint", [live.spec.id for live, _ in pairs]),
         ("client_order_id", "text", [o.client_order_id for o in orders]),
         ("fingerprint", "text", fingerprints),
-        ("side", "text", [SIDE_NAMES[o.side] for o in orders]),
-        ("type", "text", [o.type for o in orders]),
-        ("time_in_force", "text", [o.time_in_force for o in orders]),
+        ("side", "varchar", [SIDE_NAMES[o.side] for o in orders]),
+        ("type", "varchar", [o.type for o in orders]),
+        ("time_in_force", "varchar", [o.time_in_force for o in orders]),
         ("post_only", "boolean", [o.post_only for o in orders]),
-        ("self_trade_prevention", "text", [o.prevention for o in orders]),
+        ("self_trade_prevention", "varchar", [o.prevention for o in orders]),
         ("quote_quantity", "numeric", budgets),
         ("reduce_only", "boolean", [o.reduce_only for o in orders]),
         ("maker_rate", "numeric", [units.text(o.maker_rate, RATE_DECIMALS) for o in orders]),
@@ -208,8 +208,12 @@ def _state_columns(pairs: list[tuple[LiveBook, LiveOrder]]) -> list[bulk.Column]
         ("filled_notional", "numeric", [live.spec.quote_text(o.filled_notional) for live, o in pairs]),
         ("fee", "numeric", [live.spec.quote_text(o.fee) for live, o in pairs]),
         ("reserved", "numeric", [_reserved_text(live, o) for live, o in pairs]),
-        ("margin_per_lot", "numeric", [_margin_text(live, o) for live, o in pairs]),
-        ("status", "text", [o.status.value for _, o in pairs]),
+        (
+            "margin_per_lot",
+            "numeric",
+            [None if o.margin_per_lot is None else _margin_text(live, o) for live, o in pairs],
+        ),
+        ("status", "varchar", [STATUS_NAMES[o.status] for _, o in pairs]),
         ("reason", "text", [o.reason for _, o in pairs]),
         ("priority", "bigint", [o.priority for _, o in pairs]),
         ("updated_at", "timestamptz", [clock.text(o.updated_at) for _, o in pairs]),
@@ -220,9 +224,8 @@ def _reserved_text(live: LiveBook, order: LiveOrder) -> str:
     return units.text(reserved(live.spec, order), live.spec.reserve_decimals(order.side))
 
 
-def _margin_text(live: LiveBook, order: LiveOrder) -> str | None:
-    per_lot = order.margin_per_lot
-    return None if per_lot is None else units.text(per_lot, live.spec.contract.settlement_decimals)
+def _margin_text(live: LiveBook, order: LiveOrder) -> str:
+    return units.text(order.margin_per_lot, live.spec.contract.settlement_decimals)
 
 
 def trade_statements(records: Sequence, moment: datetime) -> list[bulk.Statement]:
@@ -248,7 +251,7 @@ def trade_statements(records: Sequence, moment: datetime) -> list[bulk.Statement
                 ("sequence", "bigint", [r.sequence for r in records]),
                 ("price", "numeric", prices),
                 ("quantity", "numeric", quantities),
-                ("taker_side", "text", [SIDE_NAMES[order.side] for order in takers]),
+                ("taker_side", "varchar", [SIDE_NAMES[order.side] for order in takers]),
                 ("maker_order_id", "bigint", [order.id for order in makers]),
                 ("taker_order_id", "bigint", [order.id for order in takers]),
                 ("executed_at", "timestamptz", [when] * count),
@@ -261,8 +264,8 @@ def trade_statements(records: Sequence, moment: datetime) -> list[bulk.Statement
                 ("order_id", "bigint", [order.id for order in orders]),
                 ("account_id", "bigint", [order.account for order in orders]),
                 ("market_id", "bigint", _alternating(markets, markets)),
-                ("side", "text", [SIDE_NAMES[order.side] for order in orders]),
-                ("role", "text", ["MAKER", "TAKER"] * count),
+                ("side", "varchar", [SIDE_NAMES[order.side] for order in orders]),
+                ("role", "varchar", ["MAKER", "TAKER"] * count),
                 ("price", "numeric", _alternating(prices, prices)),
                 ("quantity", "numeric", _alternating(quantities, quantities)),
                 ("fee", "numeric", fees),

@@ -15,7 +15,8 @@ Statement = tuple[str, list]
 #: (column, PostgreSQL type, values of all rows)
 Column = tuple[str, str, Sequence]
 
-BARE_TYPES = {"bigint", "integer", "smallint", "numeric", "boolean", "timestamptz"}
+#: Types whose values need no quotes. A varchar here is a word of ours (BUY, LIMIT, a status), never a user's text.
+BARE_TYPES = {"bigint", "integer", "smallint", "numeric", "boolean", "timestamptz", "varchar"}
 
 
 def array(values: Iterable, sql_type: str) -> str:
