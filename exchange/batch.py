@@ -212,7 +212,7 @@ class Batch:
         if order.stop is not None:
             self.desk(live).hold(self.sheet, live.spec, order)
             return order, None
-        plan = self._plan(live, order, lambda: live.plan(order))
+        plan = self._plan(live, order, live.plan, order)
         if order.budget is not None and not plan.filled and not plan.expired_makers:
             raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
         self.desk(live).reserve(self.sheet, live.spec, order, plan)
@@ -299,8 +299,8 @@ class Batch:
         remaining = quantity - order.filled
         if order.reduce_only:
             self.margin_desk.check_reduce_only(live, order, remaining)
-        terms = {"price": price, "quantity": quantity, "post_only": order.post_only, "prevention": order.prevention}
-        plan = self._plan(live, order, lambda: live.plan_amend(order.id, **terms))
+        terms = order.id, price, quantity, order.prevention, order.post_only
+        plan = self._plan(live, order, live.plan_amend, *terms)
         self.desk(live).change_reserve(self.sheet, live.spec, order, plan, price=price, remaining=remaining)
         sequence = self.records.command(live, Kind.AMEND, order.id, amend_row(price, quantity, order))
         matches = live.amend(plan, sequence, self.records.moment)
@@ -370,14 +370,14 @@ class Batch:
         if self.status[live.spec.id] == Market.Status.HALTED:
             self._check_market(live)
 
-    def _plan(self, live: LiveBook, order: LiveOrder, look: Callable[[], Plan]) -> Plan:
-        """The plan that `look` gives, guarded and checked. Reduce-only orders that it would fill beyond their positions
-        are taken out before.
+    def _plan(self, live: LiveBook, order: LiveOrder, look: Callable[..., Plan], *terms) -> Plan:
+        """The plan that `look` gives for the terms, guarded and checked. Reduce-only orders that it would fill beyond
+        their positions are taken out before.
         """
-        plan = limits.guard(self, live, order, look())
+        plan = limits.guard(self, live, order, look(*terms))
         self._check_plan(live, plan)
         while live.reducing and self.margin_desk.take_out_over_reducing(self, live, plan):
-            plan = look()
+            plan = look(*terms)
             self._check_plan(live, plan)
         return plan
 

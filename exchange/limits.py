@@ -14,7 +14,11 @@ from exchange import commands as c
 from exchange import expiry, interruption, sessions
 from exchange.books import LiveBook
 from exchange.live import LiveOrder
+from exchange.phases import ALWAYS_OPEN
 from marketdata.rules import NO_RULES
+
+#: Times in force that no clock and no phase of a session ends.
+TIMELESS = frozenset({"GTC", "IOC", "FOK"})
 
 
 class OrderTooLarge(c.OrderRefusal):
@@ -61,6 +65,9 @@ ratios = Ratios()
 
 def check(batch, live: LiveBook, cmd: c.Place) -> None:
     """The rules for a new order; a DAY order gets its end here."""
+    always_open = live.session is ALWAYS_OPEN and live.spec.rules is NO_RULES
+    if always_open and cmd.time_in_force in TIMELESS and not cmd.more:
+        return
     moment = batch.records.moment
     sessions.check_order(live, type=cmd.type, time_in_force=cmd.time_in_force, moment=moment)
     expiry.complete(cmd, live.spec, moment)

@@ -15,6 +15,8 @@ RATE_ONE = 10**RATE_DECIMALS
 Status = OrderRow.Status
 #: A look-up, because an enum's own `value` is a call.
 STATUS_NAMES = {status: status.value for status in Status}
+OPEN = frozenset({Status.OPEN, Status.PARTIALLY_FILLED})
+LIVE = OPEN | {Status.PENDING}
 
 
 class LiveOrder(Order):
@@ -53,11 +55,11 @@ class LiveOrder(Order):
         return self.quantity - self.remaining - self.hidden
 
     def is_open(self) -> bool:
-        return self.status == Status.OPEN or self.status == Status.PARTIALLY_FILLED
+        return self.status in OPEN
 
     def is_live(self) -> bool:
         """Whether it has not ended: it rests, or it waits to be triggered."""
-        return self.is_open() or self.status == Status.PENDING
+        return self.status in LIVE
 
 
 class SpecialOrder(LiveOrder):

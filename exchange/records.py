@@ -23,13 +23,14 @@ from marketdata.models import Market
 
 @dataclass(slots=True, eq=False)
 class TradeRecord:
-    """A match that waits for its id; `fills` is the list in the taker's answer."""
+    """A match that waits for its id; `fills` is the list in the taker's answer, `takers` what joins it."""
 
     live: LiveBook
     match: Match
     sequence: int
     fills: list[dict]
     id: int = 0
+    takers: dict = field(default_factory=dict)
 
     def fill(self, role: str, moment: datetime) -> dict:
         return rendering.live_fill(self.live.spec, self.id, self.match, role=role, moment=moment)
@@ -133,19 +134,17 @@ class Records:
             if spec.kind != Market.Kind.SPOT or deferred.is_deferred(record.live):
                 continue  # a position, not a purchase; or one that counts when it is settled
             sides = ((match.maker, match.maker_fee), (match.taker, match.taker_fee))
+            base = spec.base_id
+            rows = reversed(journals[record.id])  # of an account on both sides the first row tells
+            owned = {account: after - amount for account, asset, amount, after in rows if asset == base}
             for order, fee in sides:
                 if not sheet.holders[order.account].is_heard:
                     continue
-                owned = next(
-                    after - amount
-                    for account, asset, amount, after in journals[record.id]
-                    if account == order.account and asset == spec.base_id
-                )
                 quantity = match.lots * spec.lot_units
                 fills.append(
                     holdings.OwnFill(
-                        order.account, spec.base_id, spec.quote_id, order.side > 0, quantity, match.notional, fee,
-                        owned, record.id,
+                        order.account, base, spec.quote_id, order.side > 0, quantity, match.notional, fee,
+                        owned[order.account], record.id,
                     )
                 )  # fmt: skip
         return fills
@@ -154,17 +153,18 @@ class Records:
         """Give the trades their ids wherever they are mentioned: journals, answers, events."""
         for record, trade_id in zip(self.trades, trade_ids, strict=True):
             record.id = trade_id
-            record.fills.append(record.fill("TAKER", self.moment))
+            record.takers = record.fill("TAKER", self.moment)
+            record.fills.append(record.takers)
         sheet.refer(trade_ids)
         for account, note in self.notes:
             sheet.emit(account, note if isinstance(note, dict) else self._fill_event(account, note))
 
     def _fill_event(self, account: int, record: TradeRecord) -> dict:
         taker, maker, spec = record.match.taker, record.match.maker, record.live.spec
-        order, role = (taker, "TAKER") if taker.account == account else (maker, "MAKER")
+        is_taker = taker.account == account
+        order, fill = (taker, record.takers) if is_taker else (maker, record.fill("MAKER", self.moment))
         side = rendering.SIDE_NAMES[order.side]
-        fill = {"order_id": order.id, "symbol": spec.symbol, "side": side, **record.fill(role, self.moment)}
-        return {"type": "fill", "fill": fill}
+        return {"type": "fill", "fill": {"order_id": order.id, "symbol": spec.symbol, "side": side, **fill}}
 
     def evidence(self) -> bulk.Statement:
         """A query that finds a row exactly if this batch was committed."""

@@ -14,13 +14,6 @@ from marketdata.markets import RATE_DECIMALS, MarketSpec
 from marketdata.units import plain
 
 AVERAGE_DECIMALS = 12
-#: What a plain order shows where a special one has `_terms`.
-NO_TERMS = dict.fromkeys(
-    (
-        "stop_price", "trail_amount", "trail_percent", "displayed_quantity", "list_id", "list_role", "expires_at",
-        "triggered_at",
-    )
-)  # fmt: skip
 
 
 def percent_text(rate: int) -> str:
@@ -42,7 +35,14 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
         "reduce_only": order.reduce_only,
         "self_trade_prevention": order.prevention,
         "price": None if order.price is None else spec.price_text(order.price),
-        **NO_TERMS,
+        "stop_price": None,
+        "trail_amount": None,
+        "trail_percent": None,
+        "displayed_quantity": None,
+        "list_id": None,
+        "list_role": None,
+        "expires_at": None,
+        "triggered_at": None,
         "quantity": spec.quantity_text(order.quantity),
         "quote_quantity": None if order.budget is None else units.text(order.budget, quote_decimals),
         "filled_quantity": spec.quantity_text(filled),
@@ -61,6 +61,7 @@ def live_order(spec: MarketSpec, order: LiveOrder) -> dict:
 
 
 def _terms(spec: MarketSpec, order: SpecialOrder) -> dict:
+    """What a plain order shows as null."""
     return {
         "stop_price": None if order.stop is None else spec.price_text(order.stop),
         "trail_amount": spec.price_text(order.trail) if order.trail else None,
