@@ -1,7 +1,7 @@
 """Fees by volume: the tiers, and what each account has earned by trading. Part of accounts.models.
 
 A tier belongs to a quote asset and holds for all markets with it. A rebate (a negative maker fee) is paid out of the
-taker's fee: no maker fee of a tier or market may be below what the smallest taker fee it can meet pays for.
+taker's fee: no maker fee of a tier may be below what the smallest taker fee that it meets in a market pays for.
 """
 
 from django.core.exceptions import ValidationError
@@ -38,16 +38,16 @@ class FeeTier(models.Model):
     def clean(self):
         if self.quote_id is None or self.maker_fee is None or self.taker_fee is None:
             return
-        others = [
-            *FeeTier.objects.filter(quote=self.quote).exclude(pk=self.pk).values_list("maker_fee", "taker_fee"),
-            *Market.objects.filter(quote=self.quote).values_list("maker_fee", "taker_fee"),
-        ]
-        makers, takers = zip((self.maker_fee, self.taker_fee), *others, strict=True)
-        if min(makers) + min(takers) < 0:
-            raise ValidationError(
-                {"maker_fee": f"The rebate of {units.plain(-min(makers))} is more than the smallest taker fee pays for,"
-                 f" {units.plain(min(takers))}."}
-            )  # fmt: skip
+        tiers = FeeTier.objects.filter(quote=self.quote).exclude(pk=self.pk).values_list("maker_fee", "taker_fee")
+        maker, taker = map(min, zip((self.maker_fee, self.taker_fee), *tiers, strict=True))
+        markets = Market.objects.filter(quote=self.quote).values_list("symbol", "maker_fee", "taker_fee")
+        for where, market_maker, market_taker in [("any market", maker, taker), *markets]:
+            rebate, fee = -min(maker, market_maker), min(taker, market_taker)
+            if rebate > fee:
+                raise ValidationError(
+                    {"maker_fee": f"The rebate of {units.plain(rebate)} is more than the smallest taker fee pays for in"
+                     f" {where}, {units.plain(fee)}."}
+                )  # fmt: skip
 
     def save(self, *args, **kwargs):
         self.clean()

@@ -84,11 +84,13 @@ def _first_stop(trail: _Trail, spec: MarketSpec, market: int | None) -> int:
 
 
 def check_amendable(order: LiveOrder) -> None:
-    """A plain resting order may be amended, and a triggered one that rests."""
+    """Only a plain resting order may be amended: one with more terms would have to be checked anew."""
     instead = "cancel it, or put another in its place: POST orders/{id}/replace/."
     if order.status == Status.PENDING:
         raise c.OrderPending(f"Order {order.id} waits for its trigger: {instead}")
     if order.list_id is not None:
         raise c.NotAmendable(f"Order {order.id} belongs to list {order.list_id}: {instead}")
+    if order.triggered_at is not None:
+        raise c.NotAmendable(f"Order {order.id} was triggered: {instead}")
     if order.display:
         raise c.NotAmendable(f"Order {order.id} is an iceberg: {instead}")

@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 from exchange import commands as c
 from exchange import spot, validation
-from exchange.books import LiveBook
+from exchange.books import SIDE_NAMES, LiveBook
 from exchange.commands import Place
 from exchange.conditions import market_price
 from exchange.live import LiveOrder, held
@@ -166,7 +166,8 @@ def replace(batch, cmd: Replace):
         return known
     live, old = batch.open_order(cmd.account, cmd.order_id)
     if live.spec.id != cmd.spec.id or old.side != cmd.side:
-        raise c.ReplaceMismatch(f"Order {old.id} is {live.spec.symbol} on the other side or another market.")
+        terms = f"a {SIDE_NAMES[old.side]} of {live.spec.symbol}"
+        raise c.ReplaceMismatch(f"Order {old.id} is {terms}, and so must be the one in its place.")
     sheet, asset = batch.sheet, spot.reserve_asset(live.spec, old.side)
     funds = held(live.spec, old)
     sheet.release(old.account, asset, funds)

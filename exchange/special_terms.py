@@ -39,7 +39,9 @@ def add(
     if kind == "TRAILING_STOP":
         require(trails == 1, "trail_amount", "Give either trail_amount or trail_percent.")
     require(kind == "TRAILING_STOP" or not trails, "trail_amount", "Only a TRAILING_STOP trails.")
-    require((expires_at is not None) == (command.time_in_force == "GTD"), "expires_at", "GTD needs expires_at.")
+    is_dated = command.time_in_force == "GTD"
+    require(expires_at is not None or not is_dated, "expires_at", "GTD needs expires_at.")
+    require(expires_at is None or is_dated, "expires_at", "expires_at is for time_in_force GTD.")
     more = {}
     if kind not in validation.PLAIN_TYPES:
         more["direction"] = direction_of(kind, command.side)

@@ -5,7 +5,7 @@
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from functools import lru_cache
 
@@ -29,6 +29,8 @@ class Rules:
 
 
 NO_RULES = Rules()
+#: The times of a day's session, in order.
+DAY_TIMES = ("pre_open", "opens", "closing", "closes")
 
 
 def rules_of(market: Market) -> Rules:
@@ -57,6 +59,25 @@ def session_row(market: Market, now: datetime) -> dict:
         "next_phase": change and change.phase,
         "next_change_at": change and clock.text(change.at),
     }
+
+
+def hours_row(market: Market) -> dict | None:
+    """A market's calendar as the wire shows it; None for one that never closes."""
+    if market.calendar_id is None:
+        return None
+    calendar = calendar_of(market.calendar_id, market.version)
+    return {
+        "time_zone": calendar.time_zone,
+        "week": [
+            {"weekday": weekday, **{name: _local(getattr(day, name)) for name in DAY_TIMES}}
+            for weekday, day in calendar.week
+        ],
+        "holidays": [{"day": day.isoformat(), "closes_early": _local(early)} for day, early in calendar.exceptions],
+    }
+
+
+def _local(time_of_day: time | None) -> str | None:
+    return None if time_of_day is None else time_of_day.isoformat()
 
 
 @lru_cache(maxsize=256)

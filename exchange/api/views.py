@@ -129,7 +129,8 @@ class OrderView(DoorView):
         summary="Amend an open order",
         description=(
             "A smaller quantity at the same price keeps its place in the queue; anything else goes to the back, and "
-            "trades at once where it crosses the book."
+            "trades at once where it crosses the book. Triggered orders, icebergs and orders of a list are not amended "
+            "(409 `order_pending`, `order_not_amendable`): replace them."
         ),
         request=AmendRequest,
         responses=shapes.OrderShape,

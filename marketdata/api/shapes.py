@@ -43,6 +43,31 @@ class AssetShape(serializers.Serializer):
     decimals = serializers.IntegerField(help_text="The smallest unit is 10^-decimals.")
 
 
+class DayHoursShape(serializers.Serializer):
+    """One weekday's session, in local time."""
+
+    weekday = serializers.IntegerField(help_text="0 is Monday.")
+    pre_open = serializers.TimeField(allow_null=True, help_text="Orders are collected from here on.")
+    opens = serializers.TimeField()
+    closing = serializers.TimeField(allow_null=True, help_text="The closing auction begins.")
+    closes = serializers.TimeField()
+
+
+class HolidayShape(serializers.Serializer):
+    """A day that differs from its weekday."""
+
+    day = serializers.DateField()
+    closes_early = serializers.TimeField(allow_null=True, help_text="Null: no session at all.")
+
+
+class HoursShape(serializers.Serializer):
+    """When a market trades."""
+
+    time_zone = serializers.CharField()
+    week = DayHoursShape(many=True)
+    holidays = HolidayShape(many=True)
+
+
 class SessionShape(serializers.Serializer):
     """Where a market stands in its day. A market without hours is always CONTINUOUS."""
 
@@ -86,7 +111,9 @@ class MarketShape(serializers.Serializer):
     base = serializers.CharField()
     quote = serializers.CharField()
     kind = serializers.ChoiceField(choices=Market.Kind.choices)
-    status = serializers.ChoiceField(choices=Market.Status.choices)
+    status = serializers.ChoiceField(
+        choices=Market.Status.choices, help_text="CLOSED by an operator, or outside its hours."
+    )
     tick_size = AmountField()
     lot_size = AmountField()
     min_quantity = AmountField()
@@ -103,6 +130,7 @@ class MarketShape(serializers.Serializer):
         allow_null=True, help_text="A trade further from the last price, as a fraction, starts an auction instead."
     )
     settlement_days = serializers.IntegerField(help_text="Trades settle that many business days later.")
+    hours = HoursShape(allow_null=True, help_text="Null: always; a margin market has hours in its contract, too.")
     session = SessionShape()
     last_price = AmountField(allow_null=True)
     last_price_updated_at = serializers.DateTimeField(allow_null=True)

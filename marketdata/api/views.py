@@ -8,8 +8,9 @@ from rest_framework.views import APIView
 
 from marketdata import clock, contracts, hours, markets, marks, units
 from marketdata.api import shapes
+from marketdata.calendar import CLOSED
 from marketdata.models import Asset, Market
-from marketdata.rules import session_row
+from marketdata.rules import hours_row, session_row
 from marketdata.units import plain
 
 
@@ -73,12 +74,14 @@ def asset_row(asset: Asset) -> dict:
 
 def market_row(market: Market) -> dict:
     """A market (with its assets loaded) as the wire shows it."""
+    session = session_row(market, clock.now())
+    contract = contract_row(market) if hasattr(market, "contract") else None
     return {
         "symbol": market.symbol,
         "base": market.base.symbol,
         "quote": market.quote.symbol,
         "kind": market.kind,
-        "status": market.status,
+        "status": _status(market, session, contract),
         "tick_size": plain(market.tick_size),
         "lot_size": plain(market.lot_size),
         "min_quantity": plain(market.min_quantity or market.lot_size),
@@ -91,13 +94,20 @@ def market_row(market: Market) -> dict:
         "max_notional": None if market.max_notional is None else plain(market.max_notional),
         "volatility_band": None if market.volatility_band is None else plain(market.volatility_band),
         "settlement_days": market.settlement_days,
-        "session": session_row(market, clock.now()),
+        "hours": hours_row(market),
+        "session": session,
         "last_price": None if market.last_price is None else plain(market.last_price),
         "last_price_updated_at": None
         if market.last_price_updated_at is None
         else clock.text(market.last_price_updated_at),
-        "contract": contract_row(market) if hasattr(market, "contract") else None,
+        "contract": contract,
     }
+
+
+def _status(market: Market, session: dict, contract: dict | None) -> str:
+    """The operators' word; CLOSED while an open market is outside its hours."""
+    is_closed = session["phase"] == CLOSED or (contract is not None and not contract["is_open_now"])
+    return Market.Status.CLOSED.value if is_closed and market.status == Market.Status.OPEN else market.status
 
 
 def contract_row(market: Market) -> dict:

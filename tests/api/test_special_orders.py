@@ -58,6 +58,11 @@ def test_refused(traded, terms, status, code):
     assert (reply.status, reply.json["code"]) == (status, code)
 
 
+def test_an_expiry_needs_the_time_in_force_that_goes_with_it(traded):
+    reply = traded("POST", ORDERS, order(price="105", expires_at="2100-01-01T00:00:00Z"))
+    assert (reply.status, reply.json["detail"]) == (400, "expires_at is for time_in_force GTD.")
+
+
 def oco(**terms) -> dict:
     return {
         "kind": "oco", "symbol": "AAPL", "side": "sell", "quantity": "1", "take_profit_price": "105",

@@ -238,7 +238,8 @@ class SpecialAuditor(Auditor):
                 return "order_pending"
             if order.id in self.others and order.status in ("OPEN", "PARTIALLY_FILLED"):
                 return "order_not_amendable"
-            if getattr(order.request, "displayed", None) and order.status in ("OPEN", "PARTIALLY_FILLED"):
+            is_special = getattr(order.request, "displayed", None) or order.request.type not in ("LIMIT", "MARKET")
+            if is_special and order.status in ("OPEN", "PARTIALLY_FILLED"):
                 return "order_not_amendable"
         return self._and_follow(super().amend(account, order_id, price, quantity))
 

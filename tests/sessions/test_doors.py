@@ -1,5 +1,6 @@
 """Sessions, settlement and the kill switch through the doors: REST, the command line."""
 
+from datetime import time
 from io import StringIO
 
 import pytest
@@ -8,6 +9,7 @@ from rest_framework_simplejwt.tokens import RefreshToken
 
 from accounts.models import User
 from exchange.models import Settlement, Trade
+from marketdata.api.shapes import MarketShape
 from tests.api.conftest import api
 from tests.sessions.conftest import day
 from tests.venue import PASSWORD
@@ -82,6 +84,29 @@ class TestKillSwitch:
 
 
 class TestMarkets:
+    def test_a_market_shows_its_hours_and_is_closed_outside_of_them(self, day, api):
+        shown = api("GET", V1 + "markets/AAPL/").json
+        assert (shown["status"], shown["hours"]) == ("OPEN", None)
+        day.sessions(holidays={"2026-11-26": None, "2026-11-27": time(13)}, pre_open=None)
+        day.at("2026-11-23 14:00")
+        shown = api("GET", V1 + "markets/AAPL/").json
+        assert MarketShape().fields.keys() == shown.keys()
+        assert (shown["status"], shown["session"]["phase"]) == ("CLOSED", "CLOSED")
+        assert shown["hours"]["time_zone"] == "America/New_York"
+        assert [row["weekday"] for row in shown["hours"]["week"]] == [0, 1, 2, 3, 4]
+        assert shown["hours"]["week"][0] == {
+            "weekday": 0, "pre_open": None, "opens": "09:30:00", "closing": "15:50:00", "closes": "16:00:00",
+        }  # fmt: skip
+        assert shown["hours"]["holidays"] == [
+            {"day": "2026-11-26", "closes_early": None},
+            {"day": "2026-11-27", "closes_early": "13:00:00"},
+        ]
+        day.at("2026-11-23 15:00")
+        assert api("GET", V1 + "markets/AAPL/").json["status"] == "OPEN"
+        day.venue.change("AAPL", status="HALTED")
+        day.at("2026-11-23 22:00")
+        assert api("GET", V1 + "markets/AAPL/").json["status"] == "HALTED", "the operators' word goes first"
+
     def test_a_market_tells_its_phase_and_what_comes_next(self, day, api):
         day.sessions()
         day.at("2026-11-23 14:10")

@@ -123,6 +123,15 @@ class TestRebates:
             with pytest.raises(ValidationError):
                 tier(day, 1, maker, taker)
 
+    def test_a_rebate_is_held_against_the_takers_of_its_own_market(self, day):
+        day.venue.change("AAPL", maker_fee=Decimal("-0.0002"), taker_fee=Decimal("0.0003"))
+        other = Market.objects.exclude(symbol="AAPL").first()
+        day.venue.change(other.symbol, quote=day.venue.assets["USD"], maker_fee=Decimal(0), taker_fee=Decimal(0))
+        tier(day, 1, "0", "0.0002")
+        with pytest.raises(ValidationError) as caught:
+            tier(day, 2, "-0.0001", "0.0002")
+        assert f"in {other.symbol}, 0" in str(caught.value)
+
     def test_tiers_are_held_against_each_other(self, day):
         tier(day, 1, "0", "0.0001")
         with pytest.raises(ValidationError):

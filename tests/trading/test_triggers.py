@@ -123,6 +123,14 @@ class TestTriggered:
         market.order(push)
         assert state(market, order) == expected
 
+    def test_it_cannot_be_amended_either(self, market):
+        order = market.order("ann SELL 3 AAPL @ 103", type="TAKE_PROFIT_LIMIT", stop_price=Decimal(102))
+        market.order("bob BUY 6 AAPL @ 102")
+        with pytest.raises(Refusal) as caught:
+            market.amend("ann", order, quantity=2)
+        assert (caught.value.code, caught.value.status) == ("order_not_amendable", 409)
+        assert state(market, order) == "OPEN 0"
+
     def test_beyond_its_protection_it_gives_back_what_it_held(self, market):
         order = market.order("ann SELL 10 AAPL", type="STOP_LOSS", stop_price=Decimal(96))
         market.order("bob SELL 25 AAPL @ 95")
