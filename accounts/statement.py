@@ -11,7 +11,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.db import connection
+from django.db.models import QuerySet
 
+from accounts.models import Entry
 from marketdata import clock
 from marketdata.units import plain
 
@@ -31,10 +33,10 @@ FROM (
         SELECT id FROM accounts_entry
         WHERE account_id = b.account_id AND asset_id >= b.asset_id
           AND (asset_id, id) < (b.asset_id, %(before)s::bigint)
-        ORDER BY asset_id DESC, id DESC LIMIT %(limit)s
+        ORDER BY asset_id DESC, id DESC LIMIT %(reach)s
     ) newest
     WHERE b.account_id = %(account)s AND (%(asset)s::bigint IS NULL OR b.asset_id = %(asset)s)
-    ORDER BY newest.id DESC LIMIT %(limit)s
+    ORDER BY newest.id DESC LIMIT %(limit)s OFFSET %(skip)s
 ) page
 JOIN accounts_entry e ON e.id = page.id
 JOIN accounts_journal j ON j.id = e.journal_id
@@ -69,17 +71,36 @@ class Line(NamedTuple):
 
 
 class Statement:
-    """All entries of an account, or those of one asset. Lists walk it by `newest`."""
+    """All entries of an account, or those of one asset. Lists walk it by `newest`, or take it in numbered pages, which
+    cost the more the older they are.
+    """
 
     def __init__(self, *, account_id: int, asset_id: int | None):
         self.account_id, self.asset_id = account_id, asset_id
 
-    def newest(self, *, before: int | None, limit: int) -> list[Line]:
-        """Up to `limit` lines with a lower id than `before`, newest first."""
-        terms = {"account": self.account_id, "asset": self.asset_id, "before": before or 2**63 - 1, "limit": limit}
+    def newest(self, *, before: int | None, limit: int, skip: int = 0) -> list[Line]:
+        """Up to `limit` lines with a lower id than `before`, newest first, after the first `skip` of them."""
+        terms = {"account": self.account_id, "asset": self.asset_id, "before": before or 2**63 - 1}
         with connection.cursor() as cursor:
-            cursor.execute(PAGE, terms)
+            cursor.execute(PAGE, terms | {"limit": limit, "skip": skip, "reach": limit + skip})
             return [Line(*row) for row in cursor.fetchall()]
+
+    def count(self) -> int:
+        """How many lines there are."""
+        return self._entries().count()
+
+    def count_up_to(self, most: int) -> int | None:
+        """How many there are; None if more than `most`, which costs no more than counting those."""
+        found = self._entries().order_by("-asset_id", "-id")[: most + 1].count()
+        return None if found > most else found
+
+    def __getitem__(self, span: slice) -> list[Line]:
+        """The lines from `start` to before `stop`, newest first."""
+        return self.newest(before=None, limit=span.stop - span.start, skip=span.start)
+
+    def _entries(self) -> QuerySet[Entry]:
+        entries = Entry.objects.filter(account_id=self.account_id)
+        return entries if self.asset_id is None else entries.filter(asset_id=self.asset_id)
 
     def csv(self) -> Iterator[str]:
         """The whole history as CSV, some lines at a time; what is posted meanwhile is not in it.

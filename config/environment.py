@@ -4,12 +4,20 @@ An empty variable counts as unset everywhere.
 """
 
 import os
+import re
 from decimal import Decimal, InvalidOperation
+
+ON, OFF = {"on", "true", "yes", "1"}, {"off", "false", "no", "0"}
 
 
 def flag(name: str, default: bool = False) -> bool:
-    """True for on, true, yes, 1 in any case; the default when the variable is unset or empty."""
-    return os.environ.get(name, "").strip().lower() in {"on", "true", "yes", "1"} if os.environ.get(name) else default
+    """True for on, true, yes, 1, False for off, false, no, 0, in any case."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if text.lower() not in ON | OFF:
+        raise _wrong(name, text, "on or off")
+    return text.lower() in ON
 
 
 def words(name: str, default: str = "") -> list[str]:
@@ -28,16 +36,27 @@ def whole(name: str, default: int, *, least: int = 0, most: int = 10**18) -> int
     return int(text)
 
 
-def seconds(name: str, default: float) -> float:
+def seconds(name: str, default: float | None) -> float | None:
     """A number above zero; for durations and speeds, never for money."""
     text = os.environ.get(name, "").strip()
+    if not text:
+        return default
     try:
-        number = float(text) if text else default
+        number = float(text)
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
         raise _wrong(name, text, "a number above 0")
     return number
+
+
+def rate(name: str, default: str) -> str:
+    """How many requests in how many seconds, both above 0: "600/60"."""
+    text = os.environ.get(name, "").strip() or default
+    found = re.fullmatch(r"([1-9]\d{0,8})\s*/\s*([1-9]\d{0,8})", text, re.ASCII)
+    if found is None:
+        raise _wrong(name, text, "requests/seconds, such as 600/60")
+    return "/".join(found.groups())
 
 
 def ratio(name: str, default: str) -> str:

@@ -3,7 +3,8 @@
 A page is `?page=&page_size=`; the count costs a query over the whole list. `?cursor=` (empty for the first) walks
 from the newest back by id at the same cost for every page; its count is null. It is for views that say
 `has_cursor = True` because their lists are ordered like that; others ignore it. A list with a method
-`newest(before=, limit=)` instead of a queryset is never counted, and always walked.
+`newest(before=, limit=)` instead of a queryset is walked unless a `page` is asked for; its first answer has the count
+if that is at most COUNTED, and null beyond.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -13,6 +14,9 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from marketdata.refusals import Malformed
+
+#: So many lines of a long history are counted without being asked to.
+COUNTED = 1_000
 
 
 class PagePagination(PageNumberPagination):
@@ -25,7 +29,8 @@ class PagePagination(PageNumberPagination):
 
     def paginate_queryset(self, queryset, request, view=None):
         is_endless = hasattr(queryset, "newest")
-        self.walks = is_endless or (self.cursor_query_param in request.query_params and _has_cursor(view))
+        wants_cursor = self.cursor_query_param in request.query_params and _has_cursor(view)
+        self.walks = wants_cursor or (is_endless and self.page_query_param not in request.query_params)
         if not self.walks:
             return super().paginate_queryset(queryset, request, view=view)
         self.request = request
@@ -37,6 +42,9 @@ class PagePagination(PageNumberPagination):
             older = queryset if before is None else queryset.filter(pk__lt=before)
             rows = list(older.order_by("-pk")[: size + 1])
         self.last_id = rows[size - 1].pk if len(rows) > size else None
+        self.count = None
+        if not wants_cursor:
+            self.count = len(rows) if self.last_id is None else queryset.count_up_to(COUNTED)
         return rows[:size]
 
     def get_paginated_response(self, data):
@@ -46,7 +54,7 @@ class PagePagination(PageNumberPagination):
         if self.last_id is not None:
             url = self.request.build_absolute_uri()
             next_link = replace_query_param(url, self.cursor_query_param, written(self.last_id))
-        return Response({"count": None, "next": next_link, "previous": None, "results": data})
+        return Response({"count": self.count, "next": next_link, "previous": None, "results": data})
 
     def get_paginated_response_schema(self, schema):
         answer = super().get_paginated_response_schema(schema)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import embedded, logs, secret
-from config.environment import choice, days, flag, ratio, seconds, whole, words
+from config.environment import choice, days, flag, rate, ratio, seconds, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -198,12 +198,12 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 LEAN = flag("LEAN", default=True)
-RATE_LIMITS = AXES_ENABLED = os.environ.get("RATE_LIMITS", "on").lower() not in {"off", "false", "no", "0"}
-RATE_LIMIT_USER = os.environ.get("RATE_LIMIT_USER") or "12000/60"
-RATE_LIMIT_KEY = os.environ.get("RATE_LIMIT_KEY") or "12000/60"
-RATE_LIMIT_ANONYMOUS = os.environ.get("RATE_LIMIT_ANONYMOUS") or "3000/60"
-RATE_LIMIT_LOGIN_FAILURES = os.environ.get("RATE_LIMIT_LOGIN_FAILURES") or "10/300"
-RATE_LIMIT_REGISTER = os.environ.get("RATE_LIMIT_REGISTER") or "60/3600"
+RATE_LIMITS = AXES_ENABLED = flag("RATE_LIMITS", default=True)
+RATE_LIMIT_USER = rate("RATE_LIMIT_USER", "12000/60")
+RATE_LIMIT_KEY = rate("RATE_LIMIT_KEY", "12000/60")
+RATE_LIMIT_ANONYMOUS = rate("RATE_LIMIT_ANONYMOUS", "3000/60")
+RATE_LIMIT_LOGIN_FAILURES = rate("RATE_LIMIT_LOGIN_FAILURES", "10/300")
+RATE_LIMIT_REGISTER = rate("RATE_LIMIT_REGISTER", "60/3600")
 TRUSTED_PROXIES = whole("TRUSTED_PROXIES", 0)
 SPECTACULAR_SETTINGS = {
     "TITLE": "Venue",
@@ -250,13 +250,13 @@ SIMULATOR_SCENARIO = os.environ.get("SIMULATOR_SCENARIO", "")
 TWELVE_DATA_API_KEY = os.environ.get("TWELVE_DATA_API_KEY", "")
 TWELVE_DATA_BASE_REST = os.environ.get("TWELVE_DATA_BASE_REST", "")
 TWELVE_DATA_BASE_WS = os.environ.get("TWELVE_DATA_BASE_WS", "")
-TWELVE_DATA_CREDITS_PER_MINUTE = os.environ.get("TWELVE_DATA_CREDITS_PER_MINUTE", "")
-TWELVE_DATA_CREDITS_PER_DAY = os.environ.get("TWELVE_DATA_CREDITS_PER_DAY", "")
+TWELVE_DATA_CREDITS_PER_MINUTE = whole("TWELVE_DATA_CREDITS_PER_MINUTE", 8, least=1)
+TWELVE_DATA_CREDITS_PER_DAY = whole("TWELVE_DATA_CREDITS_PER_DAY", 800, least=1)
 ALLTICK_API_KEY = os.environ.get("ALLTICK_API_KEY", "")
 ALLTICK_BASE_REST = os.environ.get("ALLTICK_BASE_REST", "")
 ALLTICK_BASE_WS = os.environ.get("ALLTICK_BASE_WS", "")
-ALLTICK_PLAN = os.environ.get("ALLTICK_PLAN", "")
-QUOTE_STALE_SECONDS = os.environ.get("QUOTE_STALE_SECONDS", "")
+ALLTICK_PLAN = choice("ALLTICK_PLAN", "free", "basic", "premium", "professional")
+QUOTE_STALE_SECONDS = seconds("QUOTE_STALE_SECONDS", None)
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 FAUCET = flag("FAUCET", default=True)
 FAUCET_DAILY_LIMIT = whole("FAUCET_DAILY_LIMIT", 10_000_000)

@@ -16,12 +16,12 @@ from rest_framework.views import APIView
 from accounts import lockout
 from config.paths import is_api
 from config.problems import counted, response_of
-from exchange import audit
+from exchange import audit, barrier
 from exchange.sequencer import QUEUE_COMMANDS, sequencer
-from marketdata import metrics
+from marketdata import clock, markets, metrics
 from marketdata.api.problems import problem
 from marketdata.markets import CACHE_SECONDS
-from marketdata.models import Market
+from marketdata.models import Market, PriceSource
 
 REDIS_SECONDS = 2
 
@@ -41,11 +41,16 @@ def health(request):
 
 
 def ready(request):
-    """GET /health/ready: what it needs answers too. 200, or 503 with what does not."""
+    """GET /health/ready: what it needs answers too. 200, or 503 with what does not. Feeds are only told: markets trade
+    on without them, and those that follow one refuse stale prices by themselves.
+    """
     checks = {"database": _check(_ask_database), "sequencer": _check(_ask_sequencer)}
+    has_database = checks["database"] == "ok"
+    checks["books"] = _check(_ask_a_book) if has_database else "unknown"
     if settings.REDIS_URL:
         checks["redis"] = _check(_ask_redis)
     is_ready = all(result == "ok" for result in checks.values())
+    checks["feeds"] = _feeds() if has_database else "unknown"
     response = JsonResponse(
         {"status": "ok" if is_ready else "unavailable", "checks": checks}, status=200 if is_ready else 503
     )
@@ -74,6 +79,20 @@ def _ask_redis() -> None:
         settings.REDIS_URL, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
     ) as client:
         client.ping()
+
+
+def _ask_a_book() -> None:
+    for spec in markets.active()[:1]:
+        barrier.view(spec)
+
+
+def _feeds() -> str:
+    """ok, none, or how many price sources have no fresh quote."""
+    sources = PriceSource.objects.filter(is_active=True, market__is_active=True)
+    count, fresh = sources.count(), sources.filter(market__quoted__stale_at__gt=clock.now()).count()
+    if count == fresh:
+        return "ok" if count else "none"
+    return f"{count - fresh} of {count} stale"
 
 
 def metrics_page(request):

@@ -10,8 +10,8 @@ from accounts import api_keys
 from accounts.models import Account, ApiKey
 from marketdata import clock
 from marketdata.api.acceptor import validated
-from marketdata.api.fields import MAX_ID, Moment, StrictSerializer, Text, Word
-from marketdata.refusals import NotFound
+from marketdata.api.fields import MAX_ID, Moment, StrictSerializer, Text, Whole, Word
+from marketdata.refusals import Malformed, NotFound
 
 MAX_ADDRESSES = 32
 
@@ -48,6 +48,12 @@ class NewKeyShape(KeyShape):
     """The only answer that ever shows the secret."""
 
     secret = serializers.CharField()
+
+
+class RevokeQuery(StrictSerializer):
+    """Which key."""
+
+    id = Whole(least=1, required=False, help_text="That key only; all of them without it.")
 
 
 class RevokedShape(serializers.Serializer):
@@ -92,12 +98,16 @@ class KeyListView(ListAPIView):
 
     @extend_schema(
         operation_id="api_keys_revoke_all",
-        summary="Revoke all your API keys",
+        summary="Revoke all your API keys, or one",
+        description="The id may also stand in a body, `{\"id\": 1}`. Nothing else may: a slip would revoke all keys.",
+        parameters=[RevokeQuery],
         request=None,
         responses={200: RevokedShape},
     )
     def delete(self, request):
-        return Response({"revoked": len(api_keys.revoke(user_id=request.auth.user_id))})
+        wanted = validated(RevokeQuery, {**request.query_params.dict(), **_fields(request.data)})
+        revoked = api_keys.revoke(user_id=request.auth.user_id, key_id=wanted.get("id"))
+        return Response({"revoked": len(revoked)})
 
 
 class KeyView(APIView):
@@ -119,6 +129,13 @@ class KeyView(APIView):
     def delete(self, request, key_id: int):
         api_keys.revoke(user_id=request.auth.user_id, key_id=_known(key_id))
         return Response(key_row(api_keys.find(key_id=key_id, user_id=request.auth.user_id)))
+
+
+def _fields(body: object) -> dict:
+    """The fields of a body; none if there is no body."""
+    if not isinstance(body, dict):
+        raise Malformed("The body is an object, or there is none.")
+    return body
 
 
 def _known(key_id: int) -> int:

@@ -46,8 +46,9 @@ class LedgerView(ListAPIView):
         operation_id="ledger_list",
         summary="Your statement",
         description=(
-            "Newest first, with the running balance; always walked by `cursor`. The amounts of an asset sum to its "
-            "balance. With `Accept: text/csv` the whole history as one CSV file."
+            "Newest first, with the running balance. `next` walks by `cursor` unless a `page` is asked for; `count` is "
+            "null in a walk, except at its begin if there are not many. The amounts of an asset sum to its balance. "
+            "With `Accept: text/csv` the whole history as one CSV file."
         ),
         parameters=[LedgerQuery],
         responses={

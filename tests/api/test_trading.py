@@ -1,8 +1,12 @@
 """Orders, books, trades and fills over REST, as two people use them."""
 
+from datetime import timedelta
+
 import pytest
 
 from config.paths import canonical
+from marketdata import clock
+from marketdata.models import Market, PriceSource, Quote
 from tests.api.conftest import token_of
 
 V1 = "/api/v1/"
@@ -204,7 +208,13 @@ def test_pages(api):
 def test_health(api, monkeypatch):
     assert api("GET", "/health", token=None).json == {"status": "ok"}
     checks = api("GET", "/health/ready", token=None).json["checks"]
-    assert checks == {"database": "ok", "sequencer": "ok", "redis": "ok"}
+    assert checks == {"database": "ok", "sequencer": "ok", "books": "ok", "feeds": "none", "redis": "ok"}
+    source = PriceSource.objects.create(market=Market.objects.get(symbol="AAPL"), provider_symbol="AAPL@100")
+    waiting = api("GET", "/health/ready", token=None)
+    assert (waiting.status, waiting.json["checks"]["feeds"]) == (200, "1 of 1 stale")  # the venue trades on
+    quotes = {"bid": 99, "ask": 101, "mid": 100, "quoted_at": clock.now(), "received_at": clock.now()}
+    Quote.objects.create(market=source.market, stale_at=clock.now() + timedelta(minutes=1), **quotes)
+    assert api("GET", "/health/ready", token=None).json["checks"]["feeds"] == "ok"
     monkeypatch.setattr("config.views.QUEUE_COMMANDS", -1)
     down = api("GET", "/health/ready/", token=None)
     assert (down.status, down.json["status"], down.headers["retry-after"]) == (503, "unavailable", "1")

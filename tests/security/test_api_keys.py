@@ -50,6 +50,22 @@ def test_a_user_has_so_many_keys(api, monkeypatch):
     assert api("POST", KEYS, {"name": "x"}).status == 201
 
 
+@pytest.mark.parametrize(("query", "body"), [("?id={}", None), ("", {"id": "{}"})])
+def test_one_key_of_the_list_is_revoked_by_its_id(api, bot, query, body):
+    made, other = bot("READ").made["id"], bot("READ", "TRADE").made["id"]
+    body = body and {"id": made}
+    assert api("DELETE", KEYS + query.format(made), body, token=api.tokens["bob"]).status == 404
+    assert api("DELETE", KEYS + query.format(made), body).json == {"revoked": 1}
+    assert list(ApiKey.objects.filter(is_active=True).values_list("pk", flat=True)) == [other]
+
+
+@pytest.mark.parametrize(("query", "body"), [("?key=1", None), ("?id=x", None), ("", {"key": "x"}), ("", [1])])
+def test_a_slip_does_not_revoke_all_keys(api, bot, query, body):
+    bot("READ")
+    assert api("DELETE", KEYS + query, body).status == 400
+    assert ApiKey.objects.filter(is_active=True).exists()
+
+
 @pytest.mark.parametrize("lean", [True, False])
 def test_a_signed_request_is_the_users(api, bot, settings, lean):
     settings.LEAN = lean

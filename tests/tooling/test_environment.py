@@ -18,6 +18,14 @@ WRONG = [
     ("SIMULATOR_SPEED", "fast", "SIMULATOR_SPEED must be a number above 0"),
     ("STOP_OUT_LEVEL", "half", "STOP_OUT_LEVEL must be a number above 0, not 'half'."),
     ("MARGIN_CALL_LEVEL", "-1", "MARGIN_CALL_LEVEL must be a number above 0"),
+    ("RATE_LIMIT_USER", "banana", "RATE_LIMIT_USER must be requests/seconds, such as 600/60, not 'banana'."),
+    ("RATE_LIMIT_ANONYMOUS", "0/60", "RATE_LIMIT_ANONYMOUS must be requests/seconds"),
+    ("RATE_LIMIT_LOGIN_FAILURES", "10/0", "RATE_LIMIT_LOGIN_FAILURES must be requests/seconds"),
+    ("RATE_LIMITS", "maybe", "RATE_LIMITS must be on or off, not 'maybe'."),
+    ("SIMULATOR", "banana", "SIMULATOR must be on or off"),
+    ("QUOTE_STALE_SECONDS", "soon", "QUOTE_STALE_SECONDS must be a number above 0"),
+    ("TWELVE_DATA_CREDITS_PER_DAY", "many", "TWELVE_DATA_CREDITS_PER_DAY must be a whole number"),
+    ("ALLTICK_PLAN", "gold", "ALLTICK_PLAN must be one of free, basic, premium, professional"),
     ("LOG_FORMAT", "xml", "LOG_FORMAT must be one of text, json"),
     ("KEEP_JOURNAL_DAYS", "0", "KEEP_JOURNAL_DAYS must be a whole number from 1"),
 ]
@@ -31,6 +39,10 @@ READ = [
     (environment.choice, ("text", "json"), None, "text"),
     (environment.flag, (True,), "off", False),
     (environment.flag, (True,), "", True),
+    (environment.flag, (), " On ", True),
+    (environment.flag, (True,), "0", False),
+    (environment.rate, ("12/60",), None, "12/60"),
+    (environment.rate, ("12/60",), " 600 / 60 ", "600/60"),
 ]
 
 
