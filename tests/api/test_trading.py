@@ -84,6 +84,24 @@ def test_cancel_all(api):
     assert api("DELETE", ORDERS).json == {"cancelled": 0, "orders": []}
 
 
+@pytest.mark.parametrize(
+    ("query", "body", "field"),
+    [
+        ("?symbl=AAPL", None, "symbl"),
+        ("?Symbol=AAPL", None, "Symbol"),
+        ("?symbol=", None, "symbol"),
+        ("", {"symbol": "AAPL"}, "symbol"),
+        ("?symbol=AAPL", {"symbol": "BTC_USDT"}, "symbol"),
+    ],
+)
+def test_a_slip_does_not_cancel_all(api, query, body, field):
+    placed = api("POST", ORDERS, order()).json["id"]
+    reply = api("DELETE", ORDERS + query, body)
+    assert (reply.status, reply.code, reply.json["errors"][0]["field"]) == (400, "invalid", field)
+    assert results(api("GET", ORDERS + "?status=ACTIVE"), "id") == [placed]
+    assert api("DELETE", ORDERS, {}).json["cancelled"] == 1
+
+
 def test_a_batch_answers_each_in_order(api):
     bodies = [order(client_order_id="a"), order(price="0"), order("SELL", "100", "2"), order(client_order_id="a"), "x"]
     rows = api("POST", ORDERS + "batch/", {"orders": bodies}).json["results"]
