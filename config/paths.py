@@ -1,7 +1,7 @@
 """One form of every path: what the route table, the middleware and the lean handler all mean by "the same route".
 
-A trailing slash is optional everywhere, and `/api/…` answers what `/api/v1/…` does; `/api/trading/…` answers for what
-traders have. Nothing is ever redirected.
+A trailing slash is optional everywhere, and `/api/…` answers what `/api/v1/…` does; `/api/trading/…`, with `v1/` or
+without, answers for what traders have. Nothing is ever redirected.
 """
 
 API = "/api/"
@@ -15,11 +15,12 @@ def canonical(path: str) -> str:
     """The path as the route table writes it: /api/orders/7 becomes /api/v1/orders/7/."""
     if not path.endswith("/") and not path.startswith("/static/"):
         path += "/"
-    if not path.startswith(API) or path.startswith(VERSIONED):
+    if not path.startswith(API):
         return path
-    rest = path[len(API) :]
+    is_versioned = path.startswith(VERSIONED)
+    rest = path[len(VERSIONED if is_versioned else API) :]
     first, _, below = rest.partition("/")
-    if not first or first in UNVERSIONED:
+    if not is_versioned and (not first or first in UNVERSIONED):
         return path
     if first == "trading" and below.partition("/")[0] in OF_TRADING:
         rest = below

@@ -1,7 +1,7 @@
 """The doors of trading: see marketdata.api.doors for how they are entered, config.urls for where they stand."""
 
 from orjson import Fragment
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ValidationError
 
 from exchange import barrier, orders, validation
 from exchange.api.serializers import AmendRequest, BatchRequest, BookQuery, CancelAllQuery, OrderRequest
@@ -98,7 +98,10 @@ def _prepare_cancel(call: Call) -> dict:
 
 
 def _prepare_cancel_all(call: Call) -> dict:
-    symbol = read_query(CancelAllQuery, call.query).get("symbol")
+    """Only what plainly asks for all cancels all: a misspelt or empty `symbol`, or one in the body, is refused."""
+    if call.body:
+        raise ValidationError({"symbol": ["Name the market in the query: DELETE orders/?symbol=…"]})
+    symbol = accept(CancelAllQuery, call.query.dict()).get("symbol")
     return {"account_id": call.principal.account_id, "market_id": by_symbol(symbol).id if symbol else None}
 
 
@@ -125,7 +128,6 @@ cancel_all = Door(
     lambda terms: orders.cancel_all(**terms),
     lambda terms: orders.cancel_all_async(**terms),
     _answer_cancelled,
-    takes_body=False,
 )
 
 

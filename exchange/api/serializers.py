@@ -82,8 +82,8 @@ class BookQuery(serializers.Serializer):
     depth = Whole(least=1, most=MAX_DEPTH, default=DEFAULT_DEPTH, help_text="Levels per side.")
 
 
-class CancelAllQuery(serializers.Serializer):
-    """Which orders to cancel: those of a market, or all."""
+class CancelAllQuery(StrictSerializer):
+    """Which orders to cancel: those of a market, or all. Strict, so that a typo does not cancel everything."""
 
     symbol = Text(max_length=32, required=False)
 

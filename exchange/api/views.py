@@ -90,7 +90,10 @@ class OrderListView(ListAPIView, DoorView):
     @extend_schema(
         operation_id="orders_cancel_all",
         summary="Cancel all your open orders",
-        description="Of one market, or of all when `symbol` is left out.",
+        description=(
+            "Of one market, or of all when `symbol` is left out. A misspelt or empty one, or one in the body, is "
+            "refused rather than taken for all."
+        ),
         parameters=[CancelAllQuery],
         request=None,
         responses={200: shapes.CancelledShape},

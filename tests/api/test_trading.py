@@ -88,6 +88,24 @@ def test_cancel_all(api):
     assert api("DELETE", ORDERS).json == {"cancelled": 0, "orders": []}
 
 
+@pytest.mark.parametrize(
+    ("query", "body", "field"),
+    [
+        ("?symbl=AAPL", None, "symbl"),
+        ("?Symbol=AAPL", None, "Symbol"),
+        ("?symbol=", None, "symbol"),
+        ("", {"symbol": "AAPL"}, "symbol"),
+        ("?symbol=AAPL", {"symbol": "BTC_USDT"}, "symbol"),
+    ],
+)
+def test_a_slip_does_not_cancel_all(api, query, body, field):
+    placed = api("POST", ORDERS, order()).json["id"]
+    reply = api("DELETE", ORDERS + query, body)
+    assert (reply.status, reply.code, reply.json["errors"][0]["field"]) == (400, "invalid", field)
+    assert results(api("GET", ORDERS + "?status=ACTIVE"), "id") == [placed]
+    assert api("DELETE", ORDERS, {}).json["cancelled"] == 1
+
+
 def test_a_batch_answers_each_in_order(api):
     bodies = [order(client_order_id="a"), order(price="0"), order("SELL", "100", "2"), order(client_order_id="a"), "x"]
     rows = api("POST", ORDERS + "batch/", {"orders": bodies}).json["results"]
@@ -183,6 +201,9 @@ PATHS = [
     ("/api/orders", "/api/v1/orders/"),
     ("/api/v1/orders", "/api/v1/orders/"),
     ("/api/trading/orders/7/cancel", "/api/v1/orders/7/cancel/"),
+    ("/api/v1/trading/wallet", "/api/v1/wallet/"),
+    ("/api/v1", "/api/v1/"),
+    ("/api/v1/docs/", "/api/v1/docs/"),
     ("/api/trading/markets", "/api/v1/trading/markets/"),
     ("/api/docs", "/api/docs/"),
     ("/api/schema/", "/api/schema/"),
