@@ -2,8 +2,8 @@
 
 A socket is a Channels consumer without a channel of its own (the process's hub has the only one). Messages are
 handled one after the other; everything sent goes through the outbox. A message that cannot be understood is
-answered with {"type": "error", "code", "detail"} and changes nothing; close codes are 4401 not authenticated,
-4404 no such market or path, 4429 too many, 1013 too slow or try again later, 1011 a bug here.
+answered with {"type": "error", "code", "detail"}, and its "id" if it had one, and changes nothing; close codes are
+4401 not authenticated, 4404 no such market or path, 4429 too many, 1013 too slow or try again later, 1011 a bug here.
 """
 
 import asyncio
@@ -109,9 +109,12 @@ class StreamConsumer(AsyncConsumer):
     def tell(self, content: dict) -> None:
         self.outbox.offer(reply(content))
 
-    def tell_error(self, error: Exception) -> None:
+    def tell_error(self, error: Exception, message: dict | None = None) -> None:
+        """Say what is wrong, with the name of the message that it is about."""
         body = problem_of(error, self.name).body
-        self.tell({"type": "error", **{name: body[name] for name in ("code", "detail", "errors") if body[name]}})
+        named = {"id": message["id"]} if message and is_name(message.get("id")) else {}
+        what = {name: body[name] for name in ("code", "detail", "errors") if body[name]}
+        self.tell({"type": "error", **named, **what})
 
     def fail(self, error: Exception, code: int) -> None:
         """Say why, then close."""
@@ -140,10 +143,12 @@ class StreamConsumer(AsyncConsumer):
             return
         if not self._count_message():
             return self.fail(TooMany(f"At most {self.messages_per_second} messages a second."), TOO_MANY)
+        content = None
         try:
-            await self._receive(_parse(message))
+            content = _parse(message)
+            await self._receive(content)
         except Refusal as refusal:
-            self.tell_error(refusal)
+            self.tell_error(refusal, content)
 
     async def _receive(self, message: dict) -> None:
         if message.get("type") == "ping":
@@ -201,10 +206,16 @@ def name_of(message: dict) -> int | str | None:
     short text.
     """
     name = message.get("id")
-    is_number, is_text = type(name) is int and -LARGEST_NAME <= name < LARGEST_NAME, type(name) is str
-    if name is None or is_number or (is_text and len(name) <= LONGEST_NAME):
+    if name is None or is_name(name):
         return name
     raise BadMessage(f"id is a whole number of 64 bits or a text of at most {LONGEST_NAME} characters.")
+
+
+def is_name(value: object) -> bool:
+    """Whether a client may call a message that."""
+    if type(value) is int:
+        return -LARGEST_NAME <= value < LARGEST_NAME
+    return type(value) is str and len(value) <= LONGEST_NAME
 
 
 def header(scope: dict, name: bytes) -> str | None:

@@ -228,6 +228,14 @@ def test_bad_messages_are_answered(venue, connect):
         assert client.next() == {"type": "pong", "id": 5}
 
 
+@pytest.mark.parametrize("name", [7, "seven"])
+def test_a_refused_message_keeps_its_name(venue, connect, name):
+    venue.trader("ann")
+    client, _ = connect("ann")
+    client.send({"type": "unheard-of", "id": name})
+    assert client.next()["id"] == name
+
+
 def result_of(client) -> dict:
     return client.until(lambda message: message["type"] == "result")
 
