@@ -44,6 +44,13 @@ JOIN marketdata_asset a ON a.id = e.asset_id
 ORDER BY e.id DESC
 """
 
+COUNT = """
+SELECT count(*) FROM (
+    SELECT FROM accounts_entry WHERE account_id = %(account)s AND (%(asset)s::bigint IS NULL OR asset_id = %(asset)s)
+    ORDER BY asset_id, id LIMIT %(reach)s
+) found
+"""
+
 
 class Line(NamedTuple):
     """One entry of a statement."""
@@ -91,7 +98,10 @@ class Statement:
 
     def count_up_to(self, most: int) -> int | None:
         """How many there are; None if more than `most`, which costs no more than counting those."""
-        found = self._entries().order_by("-asset_id", "-id")[: most + 1].count()
+        terms = {"account": self.account_id, "asset": self.asset_id, "reach": most + 1}
+        with connection.cursor() as cursor:
+            cursor.execute(COUNT, terms)
+            (found,) = cursor.fetchone()
         return None if found > most else found
 
     def __getitem__(self, span: slice) -> list[Line]:

@@ -16,7 +16,7 @@ from rest_framework.utils.urls import replace_query_param
 from marketdata.refusals import Malformed
 
 #: So many lines of a long history are counted without being asked to.
-COUNTED = 1_000
+COUNTED = 200
 
 
 class PagePagination(PageNumberPagination):
