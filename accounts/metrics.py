@@ -20,17 +20,20 @@ from marketdata.units import plain
 
 RATIO_DECIMALS = 4
 
-REALIZED = """
+#: All positions of an account, put away or not.
+POSITIONS = """
+SELECT c.settlement_id AS quote_id, p.realized - p.fees - p.financing AS pnl, p.fees, p.closed_at FROM (
+    SELECT market_id, realized, fees, financing, closed_at FROM accounts_position WHERE account_id = %(account)s
+    UNION ALL
+    SELECT market_id, realized, fees, financing, closed_at FROM accounts_archivedposition
+    WHERE account_id = %(account)s
+) p JOIN marketdata_contract c ON c.market_id = p.market_id
+"""
+REALIZED = f"""
 WITH realized AS (
     SELECT quote_id, pnl, realized_at FROM accounts_realization WHERE account_id = %(account)s
     UNION ALL
-    SELECT c.settlement_id, p.realized - p.fees - p.financing, p.closed_at FROM (
-        SELECT market_id, realized, fees, financing, closed_at FROM accounts_position
-        WHERE account_id = %(account)s AND closed_at IS NOT NULL
-        UNION ALL
-        SELECT market_id, realized, fees, financing, closed_at FROM accounts_archivedposition
-        WHERE account_id = %(account)s
-    ) p JOIN marketdata_contract c ON c.market_id = p.market_id
+    SELECT quote_id, pnl, closed_at FROM ({POSITIONS}) p WHERE closed_at IS NOT NULL
 )
 SELECT quote_id, count(*) AS closed, count(*) FILTER (WHERE pnl > 0) AS won, count(*) FILTER (WHERE pnl < 0) AS lost,
        sum(pnl) AS all, sum(pnl) FILTER (WHERE realized_at >= %(today)s) AS today,
@@ -40,15 +43,11 @@ SELECT quote_id, count(*) AS closed, count(*) FILTER (WHERE pnl > 0) AS won, cou
        max(pnl) AS best, min(pnl) AS worst
 FROM realized GROUP BY quote_id
 """
-PAID = """
+PAID = f"""
 SELECT quote_id, sum(fills) AS fills, sum(fees) AS fees FROM (
     SELECT quote_id, fills, fees FROM accounts_holding WHERE account_id = %(account)s
     UNION ALL
-    SELECT c.settlement_id, 0, p.fees FROM (
-        SELECT market_id, fees FROM accounts_position WHERE account_id = %(account)s
-        UNION ALL
-        SELECT market_id, fees FROM accounts_archivedposition WHERE account_id = %(account)s
-    ) p JOIN marketdata_contract c ON c.market_id = p.market_id
+    SELECT quote_id, 0, fees FROM ({POSITIONS}) p
 ) f GROUP BY quote_id
 """
 

@@ -11,9 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.db import connection
-from django.db.models import QuerySet
 
-from accounts.models import Entry
 from marketdata import clock
 from marketdata.units import plain
 
@@ -94,23 +92,21 @@ class Statement:
 
     def count(self) -> int:
         """How many lines there are."""
-        return self._entries().count()
+        return self._count(None)
 
     def count_up_to(self, most: int) -> int | None:
         """How many there are; None if more than `most`, which costs no more than counting those."""
-        terms = {"account": self.account_id, "asset": self.asset_id, "reach": most + 1}
-        with connection.cursor() as cursor:
-            cursor.execute(COUNT, terms)
-            (found,) = cursor.fetchone()
+        found = self._count(most + 1)
         return None if found > most else found
+
+    def _count(self, reach: int | None) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(COUNT, {"account": self.account_id, "asset": self.asset_id, "reach": reach})
+            return cursor.fetchone()[0]
 
     def __getitem__(self, span: slice) -> list[Line]:
         """The lines from `start` to before `stop`, newest first."""
         return self.newest(before=None, limit=span.stop - span.start, skip=span.start)
-
-    def _entries(self) -> QuerySet[Entry]:
-        entries = Entry.objects.filter(account_id=self.account_id)
-        return entries if self.asset_id is None else entries.filter(asset_id=self.asset_id)
 
     def csv(self) -> Iterator[str]:
         """The whole history as CSV, some lines at a time; what is posted meanwhile is not in it.

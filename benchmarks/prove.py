@@ -2,7 +2,7 @@
 
     python -m benchmarks.prove [--long] [--seed 1] [names …]
 
-Short takes some fifteen minutes, long two hours. The names are those of the table. What a proof prints is kept in
+Short takes minutes, long hours. The names are those of the table. What a proof prints is kept in
 full when it fails, otherwise its last line is.
 """
 

@@ -62,7 +62,7 @@ def market_price(live: LiveBook) -> int | None:
     """
     by_mark = live.spec.trigger_by == "MARK"
     if by_mark and live.spec.contract is not None and (mark := marks.mark(live.spec.id)) is not None:
-        return max(1, round(mark.price / live.spec.tick_size))
+        return live.spec.nearest(mark.price)
     if by_mark and live.waiting.mark is not None:
         return live.waiting.mark
     price = live.last_price or live.spec.reference_price

@@ -165,8 +165,6 @@ def held(spec: MarketSpec, order: LiveOrder, remaining: int | None = None) -> in
     lots = order.remaining + order.hidden if remaining is None else remaining
     if spec.contract is not None:
         needed = (order.margin_per_lot or 0) * lots
-    elif order.side != BUY:
-        needed = lots * spec.lot_units
     else:
         worst_rate = max(order.maker_rate, order.taker_rate)
         needed = required(spec, side=order.side, price=order.price, remaining=lots, worst_rate=worst_rate)

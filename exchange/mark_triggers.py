@@ -12,11 +12,6 @@ from marketdata.markets import MarketSpec
 from marketdata.marks import Mark
 
 
-def ticks_of(spec: MarketSpec, mark: Mark) -> int:
-    """The mark in whole ticks."""
-    return max(1, round(mark.price / spec.tick_size))
-
-
 def due(specs: Mapping[int, MarketSpec], marks: Mapping[int, Mark]) -> list[MarkCommand]:
     """What to tell of these new marks. Reads the database."""
     by_mark = [market_id for market_id in marks if specs[market_id].trigger_by == "MARK"]
@@ -24,7 +19,7 @@ def due(specs: Mapping[int, MarketSpec], marks: Mapping[int, Mark]) -> list[Mark
         return []
     waiting = Order.objects.filter(market__in=by_mark, status=Order.Status.PENDING).order_by()
     found = waiting.values_list("market_id", flat=True).distinct()
-    return [MarkCommand(market_id, ticks_of(specs[market_id], marks[market_id])) for market_id in sorted(found)]
+    return [MarkCommand(market_id, specs[market_id].nearest(marks[market_id].price)) for market_id in sorted(found)]
 
 
 async def tell(commands: list[MarkCommand]) -> None:

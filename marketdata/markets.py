@@ -90,6 +90,10 @@ class MarketSpec:
         """NotWhole when the price is off the tick."""
         return units.steps(price, self.tick_size)
 
+    def nearest(self, price: Decimal) -> int:
+        """The tick that a price between two counts as."""
+        return max(1, round(price / self.tick_size))
+
     def lots(self, quantity: Decimal) -> int:
         """NotWhole when the quantity is off the lot."""
         return units.steps(quantity, self.lot_size)
