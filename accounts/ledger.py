@@ -58,6 +58,7 @@ class Holder:
     is_heard: bool
     terms: EntryTerms | None = None
     events: list[dict] = field(default_factory=list)
+    told: str = ""  # the JSON text of the numbered events, as it is stored
 
 
 @dataclass(slots=True)
@@ -276,7 +277,8 @@ class Sheet:
                 holder.event_sequence += 1
                 event["sequence"] = holder.event_sequence
             lasts.append(holder.event_sequence)
-            bodies.append(orjson.dumps(holder.events).decode())
+            holder.told = orjson.dumps(holder.events).decode()
+            bodies.append(holder.told)
         accounts = list(speaking)
         return [
             bulk.insert(
@@ -292,9 +294,9 @@ class Sheet:
             bulk.update("accounts_account", [("id", "bigint", accounts)], [("event_sequence", "bigint", lasts)]),
         ]
 
-    def published(self) -> dict[int, list[dict]]:
-        """The numbered events by account, to be pushed after the commit."""
-        return {account: holder.events for account, holder in self.holders.items() if holder.events}
+    def published(self) -> dict[int, str]:
+        """The JSON texts of the numbered events by account, to be pushed after the commit."""
+        return {account: holder.told for account, holder in self.holders.items() if holder.told}
 
 
 def _moved(purse: Purse) -> bool:

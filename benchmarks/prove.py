@@ -1,88 +1,124 @@
 """The proofs that take too long for the suite, each a command of its own, in one table with the seeds they used.
 
-    python -m benchmarks.prove [--long] [--seed 1] [names …]
+    python -m benchmarks.prove [--long] [--seed 1] [--jobs 3] [names …]
 
-Short takes minutes, long hours. The names are those of the table. What a proof prints is kept in
-full when it fails, otherwise its last line is.
+Short takes minutes, long hours. The names are those of the table. Several proofs run side by side, each on a venue of
+its own; those that judge by the clock run alone, at the end. In the long form the slowest are cut into shares, each
+with a seed of its own. What a proof prints is kept in full when it fails, otherwise its last line is.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from benchmarks.report import machine, table
 
-REDIS = "lose_redis,hang_redis"
-#: Name to the short and the long form's arguments of `python -m`; each takes --seed as well.
+
+@dataclass(frozen=True)
+class Proof:
+    """The arguments of `python -m`, without the seed, in the short and in the long form.
+
+    shares   how many runs, each with the next seed, make up the long form
+    alone    whether it needs the machine for itself, because it judges by the clock
+    must_fail   whether it has to find something: the harness must be able to
+    """
+
+    short: str
+    long: str
+    shares: int = 1
+    alone: bool = False
+    must_fail: bool = False
+
+
+CRASH, REDIS = "tests.chaos.crash --workers", "--faults lose_redis,hang_redis --redis-down-seconds"
 PROOFS = {
-    "engine": (["benchmarks.lockstep", "--operations", "1000000"], ["benchmarks.lockstep", "--operations", "10000000"]),
-    "services": (["tests.model", "--operations", "20000"], ["tests.model", "--operations", "200000"]),
-    "state machine": (
-        ["tests.model", "--examples", "100", "--steps", "50"],
-        ["tests.model", "--examples", "2000", "--steps", "50"],
+    "state machine": Proof(
+        "tests.model --examples 100 --steps 50", "tests.model --examples 250 --steps 50", shares=8
     ),
-    "margin crash": (["tests.margin_risk", "--traders", "1100"], ["tests.margin_risk", "--traders", "11000"]),
-    "load, one process": (["tests.chaos.load", "--seconds", "30"], ["tests.chaos.load", "--seconds", "600"]),
-    "load, three processes": (
-        ["tests.chaos.load", "--seconds", "30", "--workers", "3"],
-        ["tests.chaos.load", "--seconds", "600", "--workers", "3"],
+    "REST fuzzing": Proof("tests.fuzz.rest --cases 4000", "tests.fuzz.rest --cases 20000", shares=5),
+    "services": Proof("tests.model --operations 20000", "tests.model --operations 200000"),
+    "engine": Proof("benchmarks.lockstep --operations 1000000", "benchmarks.lockstep --operations 10000000"),
+    "margin crash": Proof("tests.margin_risk --traders 1100", "tests.margin_risk --traders 11000"),
+    "load, one process": Proof("tests.chaos.load --seconds 30", "tests.chaos.load --seconds 600"),
+    "load, three processes": Proof(
+        "tests.chaos.load --seconds 30 --workers 3", "tests.chaos.load --seconds 600 --workers 3"
     ),
-    "crashes, one process": (
-        ["tests.chaos.crash", "--cycles", "7", "--workers", "1"],
-        ["tests.chaos.crash", "--cycles", "56", "--workers", "1"],
+    "crashes, one process": Proof(f"{CRASH} 1 --cycles 7", f"{CRASH} 1 --cycles 56"),
+    "crashes, three processes": Proof(f"{CRASH} 3 --cycles 12", f"{CRASH} 3 --cycles 84"),
+    "losses are found": Proof(
+        *[f"{CRASH} 1 --cycles 5 --faults kill_postmaster --synchronous-commit off"] * 2, must_fail=True
     ),
-    "crashes, three processes": (
-        ["tests.chaos.crash", "--cycles", "12", "--workers", "3"],
-        ["tests.chaos.crash", "--cycles", "84", "--workers", "3"],
-    ),
-    "Redis gone and hanging": (
-        ["tests.chaos.crash", "--cycles", "2", "--workers", "3", "--faults", REDIS, "--redis-down-seconds", "10"],
-        ["tests.chaos.crash", "--cycles", "6", "--workers", "3", "--faults", REDIS, "--redis-down-seconds", "60"],
-    ),
-    "a full disk": (["tests.chaos.disk", "--cycles", "2"], ["tests.chaos.disk", "--cycles", "20"]),
-    "recovery with many orders": (["tests.chaos.recovery", "--orders", "20000"], ["tests.chaos.recovery"]),
-    "REST fuzzing": (["tests.fuzz.rest", "--cases", "4000"], ["tests.fuzz.rest", "--cases", "100000"]),
-    "frame fuzzing": (["tests.fuzz.frames", "--cases", "5000"], ["tests.fuzz.frames", "--cases", "100000"]),
-    "many sockets, slow readers": (["tests.chaos.slow"], ["tests.chaos.slow", "--seconds", "60"]),
-    "many clients": (["tests.chaos.many", "--seconds", "60"], ["tests.chaos.many", "--seconds", "600"]),
-    "backup and restore": (["tests.chaos.restore"], ["tests.chaos.restore", "--seconds", "120", "--clients", "32"]),
+    "Redis gone and hanging": Proof(f"{CRASH} 3 --cycles 2 {REDIS} 10", f"{CRASH} 3 --cycles 6 {REDIS} 60"),
+    "a full disk": Proof("tests.chaos.disk --cycles 2", "tests.chaos.disk --cycles 20"),
+    "frame fuzzing": Proof("tests.fuzz.frames --cases 5000", "tests.fuzz.frames --cases 100000"),
+    "backup and restore": Proof("tests.chaos.restore", "tests.chaos.restore --seconds 120 --clients 32"),
+    "recovery with many orders": Proof("tests.chaos.recovery --orders 20000", "tests.chaos.recovery", alone=True),
+    "many sockets, slow readers": Proof("tests.chaos.slow", "tests.chaos.slow --seconds 60", alone=True),
+    "many clients": Proof("tests.chaos.many --seconds 60", "tests.chaos.many --seconds 600", alone=True),
 }
-#: The harness must be able to fail: here it has to find losses.
-CARELESS = ["tests.chaos.crash", "--cycles", "5", "--workers", "1", "--faults", "kill_postmaster"]
-MUST_FAIL = {"losses are found": [*CARELESS, "--synchronous-commit", "off"]}
 
 
-def prove(name: str, arguments: list[str], seed: int, must_fail: bool) -> tuple[str, int, float, str]:
-    """Run one; its line of the table. Prints everything if it does not end as it should."""
-    started = time.monotonic()
-    command = [sys.executable, "-m", *arguments, "--seed", str(seed)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    # 1 is "found something"; anything else means that the proof itself broke.
-    as_it_should = answer.returncode == int(must_fail)
-    if not as_it_should:
-        print(f"\n{' '.join(command)}\n{answer.stdout}{answer.stderr}", flush=True)
-    last = (answer.stdout.strip().splitlines() or [""])[-1]
-    return name, seed, time.monotonic() - started, ("ok: " if as_it_should else "FAILED: ") + last
+@dataclass(frozen=True)
+class Run:
+    """One command to be run, and what it is of."""
+
+    name: str
+    proof: Proof
+    is_long: bool
+    seed: int
+
+    def __call__(self) -> tuple[str, int, float, str]:
+        """Its line of the table. Prints everything if it does not end as it should."""
+        started = time.monotonic()
+        arguments = self.proof.long if self.is_long else self.proof.short
+        command = [sys.executable, "-m", *arguments.split(), "--seed", str(self.seed)]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        # 1 is "found something"; anything else means that the proof itself broke.
+        as_it_should = answer.returncode == int(self.proof.must_fail)
+        if not as_it_should:
+            print(f"\n{' '.join(command)}\n{answer.stdout}{answer.stderr}", flush=True)
+        verdict = ("ok: " if as_it_should else "FAILED: ") + (answer.stdout.strip().splitlines() or [""])[-1]
+        seconds = time.monotonic() - started
+        print(f"{self.name}, seed {self.seed}, {seconds:,.0f} s: {verdict}", file=sys.stderr, flush=True)
+        return self.name, self.seed, seconds, verdict
+
+
+def runs(names: list[str], *, is_long: bool, seed: int) -> Iterator[Run]:
+    """What is to be run."""
+    for name in names:
+        for share in range(PROOFS[name].shares if is_long else 1):
+            yield Run(name, PROOFS[name], is_long, seed + share)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run the long proofs.")
+    parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(PROOFS)}")
+    parser.add_argument("--long", action="store_true", help="at full length: hours")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="how many side by side")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.names) - PROOFS.keys():
+        parser.error(f"no such proof: {', '.join(sorted(unknown))}")
+    return chosen
 
 
 def main() -> int:
     """Run those that are named, all by default; 1 when one of them failed."""
-    parser = argparse.ArgumentParser(description="Run the long proofs.")
-    parser.add_argument("names", nargs="*", help=f"default: all of {', '.join([*PROOFS, *MUST_FAIL])}")
-    parser.add_argument("--long", action="store_true")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    chosen = {name: arguments[options.long] for name, arguments in PROOFS.items()} | MUST_FAIL
-    if unknown := set(options.names) - chosen.keys():
-        parser.error(f"no such proof: {', '.join(sorted(unknown))}")
+    chosen = options()
+    started = time.monotonic()
     print(machine(), flush=True)
-    lines = []
-    for name in options.names or chosen:
-        lines.append(prove(name, chosen[name], options.seed, name in MUST_FAIL))
-        print(f"{name}: {lines[-1][3]}", file=sys.stderr, flush=True)
+    every = list(runs(chosen.names or list(PROOFS), is_long=chosen.long, seed=chosen.seed))
+    with ThreadPoolExecutor(max(1, chosen.jobs)) as pool:
+        lines = list(pool.map(Run.__call__, [run for run in every if not run.proof.alone]))
+    lines += [run() for run in every if run.proof.alone]
     print(table(("proof", "seed", "seconds", "verdict"), lines))
-    return any(line[3].startswith("FAILED") for line in lines)
+    print(f"{len(lines)} runs, {(time.monotonic() - started) / 60:,.0f} minutes")
+    return any(verdict.startswith("FAILED") for *_, verdict in lines)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ loop leaves together at its end.
 `answer_whole` goes further for the lean way: what is the same in all answers is put together once, and an answer is its
 head's few differing lines and its body. It does what the server's own `send` would do with the two messages.
 
+A connection that is kept alive has one timer for its whole life, which looks when it rings whether the connection is
+idle, instead of one that is set anew after each answer.
+
 Known limit: what waits for the end of the turn is not counted by the transport's own flow control; it is one turn's
 writes at most. A connection that becomes a WebSocket gets its bare transport back: its frames have their own queue.
 """
@@ -20,11 +23,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 class TurnTransport:
     """A transport that collects the writes of one turn of the event loop; everything else it passes on."""
 
-    __slots__ = ("_call_soon", "_transport", "_waiting")
+    __slots__ = ("_call_soon", "_transport", "_waiting", "is_closing")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop):
         self._transport = transport
         self._call_soon = loop.call_soon
+        self.is_closing = transport.is_closing  # asked for with each answer
         self._waiting: list[bytes] = []
 
     def __getattr__(self, name: str):
@@ -45,7 +49,7 @@ class TurnTransport:
         """Send what waits now."""
         if self._waiting:
             data, self._waiting = b"".join(self._waiting), []
-            if not self._transport.is_closing():
+            if not self.is_closing():
                 self._transport.write(data)
 
     def bare(self) -> asyncio.Transport:
@@ -55,10 +59,47 @@ class TurnTransport:
 
 
 class OneWriteProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, but answers leave whole."""
+    """uvicorn's HTTP protocol, but answers leave whole, and its timer is a lazy one."""
+
+    #: Since when nothing is asked (time of the loop); None while something is.
+    _idle_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(TurnTransport(transport, self.loop))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        super()._unset_keepalive_if_required()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
+
+    def on_response_complete(self) -> None:
+        """What the server's own does, but for the timer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._ring_after(self.timeout_keep_alive)
+
+    def _ring_after(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for long enough; look again when it may be."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return  # the next answer sets the timer
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._ring_after(left)
+        else:
+            super().timeout_keep_alive_handler()
 
     def handle_websocket_upgrade(self) -> None:
         self.transport = self.transport.bare()

@@ -49,7 +49,8 @@ def place(command: Place) -> Placed:
 
 
 async def place_async(command: Place) -> Placed:
-    return _raise((await place_many_async([command]))[0])
+    outcome = await sequencer.submit_from_loop([command])[0]
+    return _raise(await _placed_async(outcome) if isinstance(outcome, Replay) else _placed(outcome))
 
 
 def place_many(commands: Sequence[Place | Refusal]) -> list[Placed | Exception]:

@@ -44,6 +44,9 @@ RETRY_SECONDS = 2.0
 #: Liquidations under way side by side.
 SIDE_BY_SIDE = 64
 
+#: In the text of events that tell of a position; whoever is dirty by mistake costs a look, no more.
+POSITION_EVENT = '"type":"position"'
+
 #: Set by this process's updater when there are new marks.
 _marked: asyncio.Event | None = None
 
@@ -132,10 +135,10 @@ class Engine:
         self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
         self._has_ended = False
 
-    def hear(self, accounts: list[tuple[int, list[dict]]]) -> None:
+    def hear(self, accounts: list[tuple[int, str]]) -> None:
         """What the hub heard: whose positions or balances have changed."""
         for account_id, events in accounts:
-            if self.monitor.knows(account_id) or any(event["type"] == "position" for event in events):
+            if self.monitor.knows(account_id) or POSITION_EVENT in events:
                 self._dirty.add(account_id)
 
     async def step(self, leader: Leadership) -> None:

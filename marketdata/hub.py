@@ -3,7 +3,8 @@
 Each server process has one member in the group "venue" (`start` and `stop` run in its event loop); rooms above
 say what they want to hear with `on_books` and `on_accounts`, and get each batch on the event loop. A process
 without a loop (a command, a shell) sends from a helper thread. Batches are opaque here: a book message is the
-list that `exchange.depth.Delta.message` makes, account events are numbered dictionaries.
+list that `exchange.depth.Delta.message` makes; an account's events travel as the JSON text that was stored of them,
+so that only who has a listener for the account takes it apart.
 
 Invariants: `publish` never blocks and never raises, because money code calls it; each batch is serialised once,
 whatever the number of listeners; a handler that fails stops neither the others nor the hub. Known limits: a
@@ -42,7 +43,7 @@ FLUSH_AT_EXIT_SECONDS = 2.0
 HUB_LAG = metrics.LAG_SECONDS.labels("hub")
 
 BooksHandler = Callable[[list[list]], None]
-AccountsHandler = Callable[[list[tuple[int, list[dict]]]], None]
+AccountsHandler = Callable[[list[tuple[int, str]]], None]
 
 
 class _Sender:
@@ -105,9 +106,11 @@ class Hub:
     # Sending
 
     def publish(
-        self, *, books: list[list], accounts: dict[int, list[dict]], committed_at: float | None = None
+        self, *, books: list[list], accounts: dict[int, str], committed_at: float | None = None
     ) -> None:
-        """Tell every process; from any thread. `committed_at` (Unix time) is now when left out."""
+        """Tell every process; from any thread. `accounts`: the events of each by id, as a JSON text in one line;
+        `committed_at` (Unix time) is now when left out.
+        """
         try:
             sender = self._sender or self._helper()
             if sender is not None:
@@ -136,7 +139,7 @@ class Hub:
             self._books_handlers.append(handler)
 
     def on_accounts(self, handler: AccountsHandler) -> None:
-        """Call `handler` on the event loop with (account id, numbered events) pairs of each batch."""
+        """Call `handler` on the event loop with (account id, JSON text of numbered events) pairs of each batch."""
         if handler not in self._accounts_handlers:
             self._accounts_handlers.append(handler)
 
@@ -238,20 +241,20 @@ def _run_outlet(outlet: _Sender) -> None:
     outlet.loop.run_until_complete(outlet.run())
 
 
-def encode(books: list[list], accounts: dict[int, list[dict]]) -> dict:
+def encode(books: list[list], accounts: dict[int, str]) -> dict:
     """The group's message of a batch."""
-    content = [books, list(accounts.items())]
+    message = {"type": MESSAGE_TYPE, "accounts": list(accounts), "events": "\n".join(accounts.values())}
     try:
-        return {"type": MESSAGE_TYPE, "body": orjson.dumps(content)}
+        return message | {"books": orjson.dumps(books)}
     except TypeError:  # orjson ends at 64 bits, the total of a level of tiny lots may not
-        return {"type": MESSAGE_TYPE, "body": json.dumps(content).encode(), "is_wide": True}
+        return message | {"books": json.dumps(books).encode(), "is_wide": True}
 
 
-def decode(message: dict) -> tuple[list[list], list[list]]:
+def decode(message: dict) -> tuple[list[list], list[tuple[int, str]]]:
     """Books and (account id, events) pairs of a group's message."""
     loads = json.loads if message.get("is_wide") else orjson.loads
-    books, accounts = loads(message["body"])
-    return books, accounts
+    # Not strict: without accounts the text still has one line, an empty one.
+    return loads(message["books"]), list(zip(message["accounts"], message["events"].split("\n"), strict=False))
 
 
 hub = Hub()

@@ -12,6 +12,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 
+import orjson
+
 from accounts import api_keys
 from exchange.streams import queries
 from exchange.streams.outbox import Outbox, frame
@@ -140,12 +142,11 @@ class AccountFeeds:
         if not members:
             self.by_account.pop(member.account_id, None)
 
-    def receive(self, accounts: list[tuple[int, list[dict]]]) -> None:
-        """What the hub heard: (account id, numbered events) pairs."""
+    def receive(self, accounts: list[tuple[int, str]]) -> None:
+        """What the hub heard: (account id, JSON text of numbered events) pairs."""
         for account_id, events in accounts:
-            members = self.by_account.get(account_id)
-            if members and events:
-                framed = [(event["sequence"], frame(event)) for event in events]
+            if members := self.by_account.get(account_id):
+                framed = [(event["sequence"], frame(event)) for event in orjson.loads(events)]
                 for member in list(members):
                     member.receive(framed)
 

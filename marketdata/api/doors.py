@@ -73,13 +73,13 @@ class Door:
 
     async def enter_async(self, call: Call) -> Answer:
         """From a coroutine: nothing here touches the ORM in the event loop."""
-        return self.answer(call, await self.perform_async(await self._prepared(call)))
-
-    async def _prepared(self, call: Call):
         try:
-            return self.prepare(call)
-        except SynchronousOnlyOperation:
-            pass  # a look-up that no cache answers
+            prepared = self.prepare(call)
+        except SynchronousOnlyOperation:  # a look-up that no cache answers
+            prepared = await self._looked_up(call)
+        return self.answer(call, await self.perform_async(prepared))
+
+    async def _looked_up(self, call: Call):
         async with _lookups.lock():
             try:
                 return self.prepare(call)

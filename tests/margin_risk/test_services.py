@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 
+import orjson
 import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import Sum
@@ -81,7 +82,7 @@ def test_what_the_hub_says_is_enough(venue):
     venue.trade("bob", "BUY", "rich", "4", "EURUSD", "1.10000")
     bob = venue.accounts["bob"].id
     assert not monitor.knows(bob)
-    venue.engine.hear([(bob, venue.heard("bob", "position"))])
+    venue.engine.hear([(bob, orjson.dumps(venue.heard("bob", "position")).decode())])
     venue.run(venue.engine.step(venue.leader))
     assert monitor.knows(bob)
 

@@ -13,7 +13,7 @@ from marketdata import hub as hub_module
 from marketdata.hub import Hub, decode, encode
 
 BOOK = Delta(1, "AAPL", 4, 6, [(1, 100, 5)], [{"trade_id": 9}]).message()
-EVENTS = {7: [{"type": "balance", "sequence": 3}]}
+EVENTS = {7: '[{"type":"balance","sequence":3}]', 8: "[]"}
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ def test_messages_survive_the_journey(total):
     delta = Delta(1, "AAPL", 4, 6, [(-1, 100, total)])
     books, accounts = decode(encode([delta.message()], EVENTS))
     assert [list(change) for change in Delta(*books[0]).changes] == [[-1, 100, total]]
-    assert accounts == [[7, EVENTS[7]]]
+    assert accounts == list(EVENTS.items())
 
 
 async def test_published_in_a_thread_heard_in_the_loop(running, heard):
     threading.Thread(target=running.publish, kwargs={"books": [BOOK], "accounts": EVENTS}).start()
     assert (await asyncio.wait_for(heard.get(), 5))[0] == "books"
-    assert await asyncio.wait_for(heard.get(), 5) == ("accounts", [[7, EVENTS[7]]])
+    assert await asyncio.wait_for(heard.get(), 5) == ("accounts", list(EVENTS.items()))
 
 
 async def test_batches_arrive_in_order(running, heard):
