@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -233,6 +234,16 @@ class PrivateVenue:
     def manage(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run a command of manage.py against the venue's database; its exit code is for the caller to judge."""
         return self.run("manage", *arguments, check=False)
+
+    def ask(self, path: str, body: dict | None = None, *, user: dict | None = None, timeout: float = 60) -> dict:
+        """The JSON that the API answers to a GET of a path below /api/v1/, or to a POST of the body, for one of
+        `users` or for nobody. urllib's errors when it refuses or cannot be reached.
+        """
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {user['token']}"} if user else {})
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/api/v1/{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return json.loads(answer.read())
 
     def stop(self) -> None:
         """End everything and delete it."""

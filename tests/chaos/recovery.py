@@ -8,12 +8,10 @@ that) and to the first whole snapshot of each book. The books afterwards are lev
 """
 
 import argparse
-import json
 import random
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 
 from benchmarks.report import table
@@ -33,7 +31,7 @@ def fill(venue: PrivateVenue, orders: int, seed: int) -> None:
     dice, user = random.Random(seed), venue.users[0]
     for first in range(0, orders, BATCH):
         symbol = venue.markets[first // BATCH % len(venue.markets)]
-        answer = _request(venue, user, "orders/batch/", {"orders": [_order(dice, symbol) for _ in range(BATCH)]})
+        answer = venue.ask("orders/batch/", {"orders": [_order(dice, symbol) for _ in range(BATCH)]}, user=user)
         refused = [one for one in answer["results"] if one["status"] != 201]
         assert not refused, refused[:1]
 
@@ -49,7 +47,7 @@ def books(venue: PrivateVenue) -> dict[str, dict]:
     return {
         symbol: {name: book[name] for name in ("bids", "asks")}
         for symbol in venue.markets
-        for book in [_request(venue, None, f"orderbook/?symbol={symbol}&depth={DEEPEST}", None)]
+        for book in [venue.ask(f"orderbook/?symbol={symbol}&depth={DEEPEST}")]
     }
 
 
@@ -74,8 +72,8 @@ def strike(venue: PrivateVenue, fault: faults.Fault, orders: int) -> tuple[tuple
 def _touch(venue: PrivateVenue, symbol: str) -> dict:
     """An order that is acknowledged and leaves the book as it was."""
     user = venue.users[1]
-    order = _request(venue, user, "orders/", _order(random.Random(1), symbol) | {"price": "55", "side": "BUY"})
-    return _request(venue, user, f"orders/{order['id']}/cancel/", {})
+    order = venue.ask("orders/", _order(random.Random(1), symbol) | {"price": "55", "side": "BUY"}, user=user)
+    return venue.ask(f"orders/{order['id']}/cancel/", {}, user=user)
 
 
 def _until_answered(ask: Callable[[], dict]) -> dict:
@@ -91,14 +89,6 @@ def _until_answered(ask: Callable[[], dict]) -> dict:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.02)
-
-
-def _request(venue: PrivateVenue, user: dict | None, path: str, body: dict | None) -> dict:
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {user['token']}"} if user else {})
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{venue.url}/api/v1/{path}", data, headers)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())
 
 
 def main() -> int:

@@ -129,18 +129,11 @@ def _history(venue: PrivateVenue) -> tuple[list[int], list[int]]:
         for user, side in zip(venue.users, ("BUY", "SELL"), strict=False):
             price = f"{100 - number if side == 'BUY' else 98 + number}"
             terms = {"symbol": venue.markets[number % len(venue.markets)], "side": side, "price": price}
-            order = _place(venue, user["token"], terms | {"quantity": "2"})
+            order = venue.ask("orders/", terms | {"quantity": "2"}, user=user)
             trades += [fill["trade_id"] for fill in order["fills"]]
             if user is venue.users[0]:
                 orders.append(order["id"])
     return orders, trades
-
-
-def _place(venue: PrivateVenue, token: str, terms: dict) -> dict:
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{venue.url}/api/v1/orders/", json.dumps(terms).encode(), headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.loads(answer.read())
 
 
 def main() -> int:
