@@ -158,10 +158,10 @@ class Auditor:
         if terms.symbol in self.collecting and (request.price is None or request.time_in_force in ("IOC", "FOK")):
             return "auction_phase"
         book, order = self.books[terms.symbol], self._engine_order(terms, request, order_id or 0)
-        if request.time_in_force in ("GTC", "GTD") and self._open_orders(request) >= terms.max_open_orders:
-            return "too_many_open_orders"
         if self._out_of_band(terms, request.price):
             return "price_out_of_band"
+        if request.time_in_force in ("GTC", "GTD") and self._open_orders(request) >= terms.max_open_orders:
+            return "too_many_open_orders"
         budget = None if request.quote_quantity is None else floor(request.quote_quantity / (terms.tick * terms.lot))
         force = "GTC" if request.time_in_force == "GTD" else request.time_in_force
         if terms.symbol in self.collecting:

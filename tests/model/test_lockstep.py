@@ -1,10 +1,14 @@
 """The venue against the independent auditor, in the suite's short form (see tests.model.__main__ for the long one)."""
 
+from dataclasses import replace
+
 import pytest
 
 from exchange import audit
+from exchange.engine.orders import BUY
 from exchange.sequencer import sequencer
 from marketdata import clock
+from tests.model.auditor import Request
 from tests.model.dice import Dice
 from tests.model.lockstep import Lockstep
 from tests.model.world import World
@@ -38,6 +42,19 @@ def test_random_commands_are_answered_and_booked_as_the_auditor_says(lockstep, s
     assert auditor.auction_trades > 0
     assert auditor.expired > 0
     assert [finding for finding in audit.run() if finding.violations] == []
+
+
+def test_of_two_faults_both_name_the_same(lockstep):
+    """An account without room for another order, which would be out of the price band as well."""
+    dice = Dice(lockstep, 1)
+    dice.fund()
+    terms = min((one for one in lockstep.world.terms if one.band), key=lambda one: one.max_open_orders)
+    low = Request(dice.accounts[0], terms.symbol, BUY, price=terms.reference_price, quantity=terms.lot * 10)
+    lockstep.group([("place", low)] * terms.max_open_orders)
+    for price in (terms.reference_price, terms.reference_price * 4):
+        lockstep.group([("place", replace(low, price=price))])
+    lockstep.compare()
+    assert len(lockstep.auditor.open_orders()) == terms.max_open_orders
 
 
 def test_the_comparison_can_fail(lockstep):
