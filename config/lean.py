@@ -51,8 +51,8 @@ DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
 NO_QUERY = QueryDict()
 BEARER = b"Bearer "
-#: Paths whose route is remembered.
-ROUTED_PATHS = 4096
+#: So many routes are remembered, of paths that are no longer than this.
+ROUTES_REMEMBERED, PATH_REMEMBERED = 4096, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,17 @@ ROUTES = {
 }
 
 
-@lru_cache(maxsize=ROUTED_PATHS)
 def routed(method: str, path: str) -> tuple[bool, tuple[Hot, dict] | None]:
     """Whether the path, as it was asked for, is the API's, and its `match`."""
+    return _remembered(method, path) if len(path) <= PATH_REMEMBERED else _routed(method, path)
+
+
+def _routed(method: str, path: str) -> tuple[bool, tuple[Hot, dict] | None]:
     path = canonical(path)
     return is_api(path), match(method, path)
+
+
+_remembered = lru_cache(maxsize=ROUTES_REMEMBERED)(_routed)
 
 
 def match(method: str, path: str) -> tuple[Hot, dict] | None:
