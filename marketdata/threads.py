@@ -18,7 +18,7 @@ from weakref import WeakSet
 from django.db import close_old_connections, connections
 
 LOOKUP_THREADS = 4
-HURRY_SECONDS = 0.0001
+HURRY_SECONDS, USUAL_SECONDS = 0.0001, sys.getswitchinterval()
 
 
 class Pool:
@@ -86,9 +86,8 @@ def hurried() -> Iterator[None]:
 
     Only for a wait: whatever computes meanwhile is interrupted as often as anybody else wants the interpreter.
     """
-    usual = sys.getswitchinterval()
     sys.setswitchinterval(HURRY_SECONDS)
     try:
         yield
     finally:
-        sys.setswitchinterval(usual)
+        sys.setswitchinterval(USUAL_SECONDS)
