@@ -23,7 +23,7 @@ from benchmarks.report import machine, table
 class Proof:
     """The arguments of `python -m`, without the seed, in the short and in the long form.
 
-    shares   how many runs, each with the next seed, make up the long form
+    shares   how many runs, each with a seed of its own, make up the long form
     alone    whether it needs the machine for itself, because it judges by the clock
     must_fail   whether it has to find something: the harness must be able to
     """
@@ -35,12 +35,14 @@ class Proof:
     must_fail: bool = False
 
 
+#: A run may use the seeds that follow its own as well.
+SEEDS_APART = 100
 CRASH, REDIS = "tests.chaos.crash --workers", "--faults lose_redis,hang_redis --redis-down-seconds"
 PROOFS = {
     "state machine": Proof(
         "tests.model --examples 100 --steps 50", "tests.model --examples 250 --steps 50", shares=8
     ),
-    "REST fuzzing": Proof("tests.fuzz.rest --cases 4000", "tests.fuzz.rest --cases 20000", shares=5),
+    "REST fuzzing": Proof("tests.fuzz.rest --cases 4000", "tests.fuzz.rest --cases 34000", shares=3),
     "services": Proof("tests.model --operations 20000", "tests.model --operations 200000"),
     "engine": Proof("benchmarks.lockstep --operations 1000000", "benchmarks.lockstep --operations 10000000"),
     "margin crash": Proof("tests.margin_risk --traders 1100", "tests.margin_risk --traders 11000"),
@@ -92,7 +94,7 @@ def runs(names: list[str], *, is_long: bool, seed: int) -> Iterator[Run]:
     """What is to be run."""
     for name in names:
         for share in range(PROOFS[name].shares if is_long else 1):
-            yield Run(name, PROOFS[name], is_long, seed + share)
+            yield Run(name, PROOFS[name], is_long, seed + share * SEEDS_APART)
 
 
 def options() -> argparse.Namespace:
