@@ -25,6 +25,8 @@ ACCOUNTS, HOLDINGS = 0, 1
 #: Parts of other rooms are numbered from here.
 OTHERS = 2
 
+#: The balances are looked up for one account after the other. As a plain join they may be read the other way round,
+#: from all owners of the assets, when the plan is made while there are few (tests/trading/test_plans.py).
 ACCOUNT_PART = f"""
 SELECT {ACCOUNTS}::smallint, a.id, a.event_sequence,
        a.is_active AND a.stopped_by = '' AND COALESCE(u.is_active, TRUE), a.user_id IS NOT NULL,

@@ -80,11 +80,13 @@ class Run:
         arguments = self.proof.long if self.is_long else self.proof.short
         command = [sys.executable, "-m", *arguments.split(), "--seed", str(self.seed)]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        # 1 is "found something"; anything else means that the proof itself broke.
-        as_it_should = answer.returncode == int(self.proof.must_fail)
+        last = (answer.stdout.strip().splitlines() or [""])[-1]
+        # A proof that breaks also ends with 1, but without a verdict.
+        has_failed = answer.returncode == 1 and last.endswith("PROBLEMS")
+        as_it_should = has_failed if self.proof.must_fail else answer.returncode == 0
         if not as_it_should:
             print(f"\n{' '.join(command)}\n{answer.stdout}{answer.stderr}", flush=True)
-        verdict = ("ok: " if as_it_should else "FAILED: ") + (answer.stdout.strip().splitlines() or [""])[-1]
+        verdict = ("ok: " if as_it_should else "FAILED: ") + last
         seconds = time.monotonic() - started
         print(f"{self.name}, seed {self.seed}, {seconds:,.0f} s: {verdict}", file=sys.stderr, flush=True)
         return self.name, self.seed, seconds, verdict

@@ -7,8 +7,8 @@ loop leaves together at its end.
 `answer_whole` goes further for the lean way: what is the same in all answers is put together once, and an answer is its
 head's few differing lines and its body. It does what the server's own `send` would do with the two messages.
 
-A connection that is kept alive has one timer for its whole life, which looks when it rings whether the connection is
-idle, instead of one that is set anew after each answer.
+A connection that is kept alive has one timer at a time, which looks when it rings whether the connection is idle,
+instead of one that is set anew after each answer.
 
 Known limit: what waits for the end of the turn is not counted by the transport's own flow control; it is one turn's
 writes at most. A connection that becomes a WebSocket gets its bare transport back: its frames have their own queue.
@@ -102,6 +102,7 @@ class OneWriteProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
     def handle_websocket_upgrade(self) -> None:
+        super()._unset_keepalive_if_required()
         self.transport = self.transport.bare()
         super().handle_websocket_upgrade()
 

@@ -30,7 +30,8 @@ from marketdata import metrics
 logger = logging.getLogger(__name__)
 
 GROUP = "venue"
-MESSAGE_TYPE = "venue.batch"
+#: Changes with the format, so that a process of another version that shares the Redis is passed over.
+MESSAGE_TYPE = "venue.batch.2"
 #: Batches that wait for a slow Redis; the oldest are dropped beyond.
 QUEUE_BATCHES = 2_000
 SEND_SECONDS = 5.0
@@ -219,6 +220,8 @@ class Hub:
                 logger.debug("renewing the membership failed: %r", error)
 
     def _take(self, message: dict) -> None:
+        if message["type"] != MESSAGE_TYPE:
+            return
         books, accounts = decode(message)
         self.committed_at = message.get("at") or time.time()
         HUB_LAG.observe(max(0.0, time.time() - self.committed_at))
@@ -253,8 +256,9 @@ def encode(books: list[list], accounts: dict[int, str]) -> dict:
 def decode(message: dict) -> tuple[list[list], list[tuple[int, str]]]:
     """Books and (account id, events) pairs of a group's message."""
     loads = json.loads if message.get("is_wide") else orjson.loads
-    # Not strict: without accounts the text still has one line, an empty one.
-    return loads(message["books"]), list(zip(message["accounts"], message["events"].split("\n"), strict=False))
+    accounts = message["accounts"]
+    events = message["events"].split("\n") if accounts else []
+    return loads(message["books"]), list(zip(accounts, events, strict=True))
 
 
 hub = Hub()

@@ -84,7 +84,8 @@ def hurried() -> Iterator[None]:
     """For a short wait (a database's answer) of a thread for which all others wait: it gets the interpreter back at
     once, where it would wait for up to the usual switch interval while another thread computes.
 
-    Only for a wait: whatever computes meanwhile is interrupted as often as anybody else wants the interpreter.
+    Only for a wait: whatever computes meanwhile is interrupted as often as anybody else wants the interpreter, which
+    costs a little for as long as it lasts.
     """
     sys.setswitchinterval(HURRY_SECONDS)
     try:

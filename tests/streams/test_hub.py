@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from channels.layers import InMemoryChannelLayer, channel_layers
+from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_layer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from config.embedded_redis import RedisServer
@@ -37,6 +37,18 @@ async def running(heard):
     await hub.start()
     yield hub
     await hub.stop()
+
+
+async def test_what_another_version_says_is_passed_over(running, heard):
+    await get_channel_layer().group_send(hub_module.GROUP, {"type": "venue.batch.0", "body": b"[]"})
+    running.publish(books=[BOOK], accounts={})
+    assert await asyncio.wait_for(heard.get(), 5) == ("books", [list(BOOK)])
+    assert heard.empty()
+
+
+def test_events_never_go_to_another_account():
+    with pytest.raises(ValueError):
+        decode(encode([], EVENTS) | {"events": "[]\n[]\n[]"})
 
 
 @pytest.mark.parametrize("total", [0, 5, 2**63 - 1, 2**64 - 1, 2**64, 10**30])
