@@ -1,6 +1,6 @@
 """Gives a venue of benchmarks.population a past: orders that ended and orders that rest, in its first market.
 
-    DATABASE_URL=… python -m benchmarks.history --resting 1000000 --past 10000000
+    DATABASE_URL=… python -m benchmarks.history --resting 1000000 --past 10000000 --past-of-one 1000000
 
 Rows are written by SQL, far faster than anybody could trade them, and as the venue would have left them: resting
 orders away from the middle with their funds reserved and their place in the queue, past ones cancelled unfilled.
@@ -40,7 +40,7 @@ WHERE b.account_id = o.account_id AND b.asset_id = (SELECT base_id FROM marketda
 CHUNK = 1_000_000
 
 
-def fill(resting: int, past: int) -> None:
+def fill(resting: int, past: int, past_of_one: int) -> None:
     """Write the rows, a chunk per transaction, and let PostgreSQL look at them as it would have by then."""
     from django.db import connection
 
@@ -50,10 +50,11 @@ def fill(resting: int, past: int) -> None:
     market = Market.objects.order_by("id").first()
     accounts = list(Account.objects.filter(kind=Account.Kind.MAIN).order_by("id").values_list("id", flat=True))
     with connection.cursor() as cursor:
-        for statement, count in ((PAST, past), (RESTING, resting)):
+        parts = ((PAST, accounts[:1], past_of_one), (PAST, accounts, past), (RESTING, accounts, resting))
+        for statement, owners, count in parts:
             while count > 0:
                 some = min(CHUNK, count)
-                cursor.execute(statement, {"market": market.id, "accounts": accounts, "count": some})
+                cursor.execute(statement, {"market": market.id, "accounts": owners, "count": some})
                 count -= some
         cursor.execute(RESERVE, {"market": market.id})
         cursor.execute("UPDATE marketdata_market SET sequence = %s WHERE id = %s", [resting, market.id])
@@ -66,10 +67,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Give a venue resting and past orders.")
     parser.add_argument("--resting", type=int, default=0)
     parser.add_argument("--past", type=int, default=0)
+    parser.add_argument("--past-of-one", type=int, default=0)
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
-    fill(options.resting, options.past)
+    fill(options.resting, options.past, options.past_of_one)
 
 
 if __name__ == "__main__":

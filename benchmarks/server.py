@@ -235,13 +235,21 @@ class PrivateVenue:
         """Run a command of manage.py against the venue's database; its exit code is for the caller to judge."""
         return self.run("manage", *arguments, check=False)
 
-    def ask(self, path: str, body: dict | None = None, *, user: dict | None = None, timeout: float = 60) -> dict:
-        """The JSON that the API answers to a GET of a path below /api/v1/, or to a POST of the body, for one of
-        `users` or for nobody. urllib's errors when it refuses or cannot be reached.
+    def ask(
+        self,
+        path: str,
+        body: dict | None = None,
+        *,
+        user: dict | None = None,
+        timeout: float = 60,
+        method: str | None = None,
+    ) -> dict:
+        """The JSON that the API answers to a GET of a path below /api/v1/, to a POST if there is a body, or to another
+        method, for one of `users` or for nobody. urllib's errors when it refuses or cannot be reached.
         """
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {user['token']}"} if user else {})
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/api/v1/{path}", data, headers)
+        request = urllib.request.Request(f"{self.url}/api/v1/{path}", data, headers, method=method)
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.loads(answer.read())
 

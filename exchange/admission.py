@@ -34,7 +34,7 @@ def check_status(live: LiveBook, status: str) -> None:
 def check_room(live: LiveBook, cmd: Place) -> None:
     """An account has so many open orders in a market, those that wait among them."""
     stays = cmd.more or cmd.time_in_force not in ("IOC", "FOK")
-    if stays and live.open_orders[cmd.account] + cmd.orders > live.spec.max_open_orders:
+    if stays and live.open_orders.count(cmd.account) + cmd.orders > live.spec.max_open_orders:
         raise c.TooManyOpenOrders(f"{live.spec.symbol} takes at most {live.spec.max_open_orders}; cancel some.")
 
 

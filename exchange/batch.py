@@ -319,10 +319,10 @@ class Batch:
             self._check_not_halted(self.books[cmd.market_id])
         answers = []
         for live in self.books.values():
-            halted = self.status[live.spec.id] == Market.Status.HALTED
-            if cmd.market_id in (None, live.spec.id) and live.open_orders[cmd.account] and not halted:
-                orders = [*live.book.orders.values(), *live.waiting.orders.values()]
-                answers += [self.cancel_order(live, order) for order in orders if order.account == cmd.account]
+            if cmd.market_id in (None, live.spec.id) and self.status[live.spec.id] != Market.Status.HALTED:
+                for order_id in live.open_orders.of(cmd.account):
+                    if (order := live.find(order_id)) is not None:
+                        answers.append(self.cancel_order(live, order))
         return answers
 
     def _refresh(self, cmd: Refresh) -> Outcome:

@@ -19,6 +19,7 @@ from exchange.engine.auction import Uncross
 from exchange.engine.book import BUY, NO_LIQUIDITY, SELL, Book, Plan
 from exchange.live import LiveOrder, Status, fee_on
 from exchange.models import OrderType
+from exchange.open_orders import OpenOrders
 from exchange.phases import ALWAYS_OPEN, State
 from exchange.reducing import Reducing
 from exchange.waiting import WaitingRoom
@@ -67,7 +68,7 @@ class LiveBook:
         self.waiting = WaitingRoom()
         self.sequence = 0
         self.last_price: Decimal | None = None
-        self.open_orders: Counter[int] = Counter()
+        self.open_orders = OpenOrders()
         self._band: tuple = (None, None, None)
         self.take_session(ALWAYS_OPEN)
         #: (moment, order id) of what ends in time, a heap; an order that ended otherwise may still be in it.
@@ -103,7 +104,7 @@ class LiveBook:
             order.status = Status.FILLED if plan.filled and spent else Status.EXPIRED
         elif plan.rests:
             order.status = Status.PARTIALLY_FILLED if plan.filled else Status.OPEN
-            self.open_orders[order.account] += 1
+            self.open_orders.add(order)
             self._note_end(order)
             self.reducing.note(order)
         else:
@@ -175,7 +176,7 @@ class LiveBook:
     def wait(self, order: LiveOrder, sequence: int, moment: datetime) -> None:
         """An accepted order that does not meet the book yet."""
         order.status, order.priority, order.updated_at = Status.PENDING, sequence, moment
-        self.open_orders[order.account] += 1
+        self.open_orders.add(order)
         self.waiting.enter(order)
         self._note_end(order)
 
@@ -188,7 +189,7 @@ class LiveBook:
         """Execute the plan of an order that waited; one that the book refuses expires."""
         self.waiting.leave(order.id)
         order.triggered_at, order.waits_for, order.shared = moment, None, 0
-        self._uncount(order)
+        self.open_orders.drop(order)
         if plan.refusal is None:
             matches = self.enter(order, plan, sequence, moment)
             if not matches and order.status == Status.EXPIRED:
@@ -239,7 +240,7 @@ class LiveBook:
             self._closed(order)
 
     def _closed(self, order: LiveOrder) -> None:
-        self._uncount(order)
+        self.open_orders.drop(order)
         self.reducing.drop(order)
         if order.list_id is not None:
             self.waiting.changed(order)
@@ -248,11 +249,6 @@ class LiveBook:
         """An order that now lives: exchange.upkeep ends it in time."""
         if order.expires_at is not None:
             heappush(self.expiring, (order.expires_at, order.id))
-
-    def _uncount(self, order: LiveOrder) -> None:
-        self.open_orders[order.account] -= 1
-        if not self.open_orders[order.account]:
-            del self.open_orders[order.account]
 
     def _budget_is_spent(self, order: LiveOrder, plan: Plan) -> bool:
         """Whether what is left of the budget could not have bought one more lot where the walk ended."""
@@ -351,12 +347,12 @@ class LiveBook:
 
         The caller holds the market's lock, or brings what was `kept` of another moment (see exchange.checkpoints).
         """
-        self.book, self.waiting, self.open_orders, self.expiring = Book(), WaitingRoom(), Counter(), []
+        self.book, self.waiting, self.open_orders, self.expiring = Book(), WaitingRoom(), OpenOrders(), []
         self.reducing.clear()
         kept = kept or loading.Kept()
         self.take_session(State.of(kept.session or loading.session(cursor, self.spec)))
         for order in loading.live_orders(cursor, self.spec, kept.rows):
-            self.open_orders[order.account] += 1
+            self.open_orders.add(order)
             self._note_end(order)
             if order.status == Status.PENDING:
                 self.waiting.enter(order)

@@ -59,6 +59,10 @@ SELECT {CLIENT_ID_PART}::smallint, o.account_id, o.id, NULL, NULL, d.place, NULL
 FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS d(account_id, client_order_id, place)
 JOIN exchange_order o ON o.account_id = d.account_id AND o.client_order_id = d.client_order_id
 """
+MARKETS_OF = """
+SELECT DISTINCT market_id FROM exchange_order
+WHERE account_id = %s AND NOT (status IN ('FILLED', 'CANCELLED', 'REJECTED', 'EXPIRED'))
+"""
 
 
 @dataclass(slots=True)
@@ -145,11 +149,7 @@ def find_orders(cursor, ids: Collection[int]) -> dict[int, Found]:
 
 def markets_of(cursor, account: int) -> list[int]:
     """The markets in which the account has open orders."""
-    cursor.execute(
-        "SELECT DISTINCT market_id FROM exchange_order"
-        " WHERE account_id = %s AND status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED')",
-        [account],
-    )
+    cursor.execute(MARKETS_OF, [account])
     return [row[0] for row in cursor.fetchall()]
 
 

@@ -35,6 +35,7 @@ SET enable_mergejoin = off;
 SET enable_bitmapscan = off;
 SET enable_material = off;
 SET enable_memoize = off;
+SET max_parallel_workers_per_gather = 0;
 SET jit = off
 """
 

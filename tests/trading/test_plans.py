@@ -7,8 +7,8 @@ import psycopg2
 import pytest
 from django.db import connection
 
-from exchange import transaction
-from marketdata import bulk
+from exchange import store, transaction
+from marketdata import bulk, markets
 
 
 @pytest.fixture
@@ -41,6 +41,33 @@ def test_no_kept_plan_reads_a_whole_table(plans):
 def test_no_kept_plan_collects_rows_before_it_joins_them(plans):
     """An asset's balances are as many as its owners: a batch looks up its own accounts', one by one."""
     assert [line for line in lines(plans) if "Materialize" in line or "Bitmap" in line or "balance_asset" in line] == []
+
+
+PAST_AND_OTHERS = """
+INSERT INTO exchange_order (id, account_id, market_id, side, type, time_in_force, post_only, self_trade_prevention,
+    price, quantity, filled_quantity, filled_notional, fee, reserved, maker_rate, taker_rate, status, reason, priority,
+    created_at, updated_at, reduce_only)
+SELECT nextval('exchange_order_id_seq'), who.account_id, %(market)s, 'BUY', 'LIMIT', 'GTC', FALSE, 'EXPIRE_TAKER',
+    1, 1, 0, 0, 0, 0, 0, 0, who.status, '', 0, now(), now(), FALSE
+FROM generate_series(1, 20000) AS n, (VALUES (%(ann)s, 'CANCELLED'), (%(bob)s, 'OPEN')) AS who(account_id, status)
+"""
+
+
+def test_what_an_account_has_open_is_found_among_all_that_it_has_had_and_others_have(venue):
+    """She has most of the orders, and one of the open ones: a cancel-all holds the writer up for one look at an index.
+    """
+    ann, bob = venue.trader("ann", USD=1_000), venue.trader("bob", USD=1_000)
+    venue.order("ann BUY 1 AAPL @ 100")
+    market = markets.by_symbol("AAPL").id
+    with connection.cursor() as cursor:
+        cursor.execute(PAST_AND_OTHERS, {"market": market, "ann": ann.id, "bob": bob.id})
+        cursor.execute("VACUUM ANALYZE exchange_order")
+    with psycopg2.connect(**connection.get_connection_params()) as link, link.cursor() as cursor:
+        cursor.execute(transaction.SESSION)
+        cursor.execute(f"EXPLAIN {store.MARKETS_OF}", [ann.id])
+        found = [line for (line,) in cursor.fetchall()]
+        assert store.markets_of(cursor, ann.id) == [market]
+    assert [line.split()[-6] for line in found if " on exchange_order" in line] == ["order_live_of_account"], found
 
 
 def lines(plans: dict[str, list[str]]) -> list[str]:
