@@ -23,10 +23,11 @@ PART = 2_000
 _cursors = count(1)
 
 LIVE_ORDERS = """
-SELECT id, account_id, side, price, quantity, filled_quantity, client_order_id, type, time_in_force, post_only,
-self_trade_prevention, maker_rate, taker_rate, filled_notional, fee, status, priority, created_at, updated_at,
-stop_price, trail_amount, trail_percent, triggered_at, displayed_quantity, visible_quantity, place, expires_at,
-list_id, list_kind, list_role, waits_for_id, reserved, reduce_only, margin_per_lot FROM
+SELECT id, account_id, side, price::text, quantity::text, filled_quantity::text, client_order_id, type, time_in_force,
+post_only, self_trade_prevention, maker_rate::text, taker_rate::text, filled_notional::text, fee::text, status,
+priority, created_at, updated_at, stop_price, trail_amount, trail_percent, triggered_at, displayed_quantity,
+visible_quantity, place, expires_at, list_id, list_kind, list_role, waits_for_id, reserved::text, reduce_only,
+margin_per_lot::text FROM
 {rows} WHERE market_id = %s AND status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') ORDER BY priority, place, id
 """
 #: What has become of the members of lists.
@@ -66,17 +67,19 @@ def session(cursor, spec: MarketSpec) -> dict | None:
 
 
 class _Memo(dict):
-    """A function's answers, so that a book of a million orders converts each of its few prices once."""
+    """A function's answers, so that a book of a million orders converts each of its few prices once. Asked by the
+    text of the number, which is cheaper to make and to look up than the number.
+    """
 
     __slots__ = ("_function",)
 
     def __init__(self, function: Callable[[Decimal], int]):
         self._function = function
 
-    def __missing__(self, value: Decimal) -> int:
+    def __missing__(self, text: str) -> int:
         if len(self) >= MEMO_SIZE:
             self.clear()
-        answer = self[value] = self._function(value)
+        answer = self[text] = self._function(Decimal(text))
         return answer
 
 
@@ -166,7 +169,7 @@ def _restore_more(spec: MarketSpec, order: SpecialOrder, row: tuple) -> None:
         order.hidden = order.remaining - spec.lots(visible)
         order.remaining -= order.hidden
     if order.status == Status.PENDING and order.list_role == ListRole.STOP_LOSS and order.waits_for is None:
-        order.shared = held(spec, order) - units.to_units(reserved, spec.reserve_decimals(order.side))
+        order.shared = held(spec, order) - units.to_units(Decimal(reserved), spec.reserve_decimals(order.side))
 
 
 def make_due(cursor, waiting: WaitingRoom) -> None:

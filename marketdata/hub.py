@@ -1,4 +1,5 @@
-"""The fan-out hub: what was committed, told to every process once, over one Channels group.
+"""The fan-out hub: what was committed, told to every process once, over one Channels group. A process that is alone,
+because the channel layer lies in its own memory, tells itself without it.
 
 Each server process has one member in the group "venue" (`start` and `stop` run in its event loop); rooms above
 say what they want to hear with `on_books` and `on_accounts`, and get each batch on the event loop. A process
@@ -35,7 +36,7 @@ MESSAGE_TYPE = "venue.batch.2"
 #: Batches that wait for a slow Redis; the oldest are dropped beyond.
 QUEUE_BATCHES = 2_000
 SEND_SECONDS = 5.0
-#: The in-memory layer lets memberships expire, so they are renewed.
+#: Layers may let memberships expire, so they are renewed.
 REJOIN_SECONDS = 5.0
 START_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 5.0
@@ -112,19 +113,22 @@ class Hub:
         """Tell every process; from any thread. `accounts`: the events of each by id, as a JSON text in one line;
         `committed_at` (Unix time) is now when left out.
         """
+        at = committed_at or time.time()
         try:
-            sender = self._sender or self._helper()
-            if sender is not None:
-                sender.put(encode(books, accounts) | {"at": committed_at or time.time()})
+            if is_alone():
+                self._tell_itself(books, list(accounts.items()), at)
+            elif (sender := self._sender or self._helper()) is not None:
+                sender.put(encode(books, accounts) | {"at": at})
         except Exception:
             logger.exception("publishing failed; streams catch up from the database")
 
-    def _helper(self) -> _Sender | None:
-        """The helper thread's sender, for a process that serves no sockets; None where nobody else could hear
-        it.
-        """
-        if isinstance(get_channel_layer(), InMemoryChannelLayer):
-            return None
+    def _tell_itself(self, books: list[list], accounts: list[tuple[int, str]], at: float) -> None:
+        """Two turns of the loop later: the answers to those who asked for it leave in these."""
+        if (loop := self._loop) is not None:
+            loop.call_soon_threadsafe(loop.call_soon, loop.call_soon, self._hear, books, accounts, at)
+
+    def _helper(self) -> _Sender:
+        """The helper thread's sender, for a process that serves no sockets."""
         with self._outlet_lock:
             if self._outlet is None:
                 self._outlet = _Sender(asyncio.new_event_loop())
@@ -164,6 +168,8 @@ class Hub:
         self._loop, self._joined = loop, asyncio.Event()
         self._sender = _Sender(loop)
         works = {"hub-send": self._sender.run, "hub-listen": self._listen, "hub-rejoin": self._rejoin}
+        if is_alone():
+            return
         self._tasks = [loop.create_task(work(), name=name) for name, work in works.items()]
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -222,13 +228,20 @@ class Hub:
     def _take(self, message: dict) -> None:
         if message["type"] != MESSAGE_TYPE:
             return
-        books, accounts = decode(message)
-        self.committed_at = message.get("at") or time.time()
+        self._hear(*decode(message), message.get("at") or time.time())
+
+    def _hear(self, books: list[list], accounts: list[tuple[int, str]], at: float) -> None:
+        self.committed_at = at
         HUB_LAG.observe(max(0.0, time.time() - self.committed_at))
         if books:
             _call(self._books_handlers, books)
         if accounts:
             _call(self._accounts_handlers, accounts)
+
+
+def is_alone() -> bool:
+    """Whether no other process could hear this one."""
+    return type(get_channel_layer()) is InMemoryChannelLayer
 
 
 def _call(handlers: list[Callable], argument) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import contextmanager
 
 import pytest
 from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_layer
@@ -16,12 +17,28 @@ BOOK = Delta(1, "AAPL", 4, 6, [(1, 100, 5)], [{"trade_id": 9}]).message()
 EVENTS = {7: '[{"type":"balance","sequence":3}]', 8: "[]"}
 
 
-@pytest.fixture
-def layer():
-    """A channel layer in memory, for this test alone."""
-    before = channel_layers.set("default", InMemoryChannelLayer(capacity=10_000))
+class SharedLayer(InMemoryChannelLayer):
+    """Stands for one that other processes hear too."""
+
+
+@contextmanager
+def layer_of(kind: type):
+    """A channel layer for one test alone."""
+    before = channel_layers.set("default", kind(capacity=10_000))
     yield channel_layers["default"]
     channel_layers.set("default", before) if before else channel_layers.backends.pop("default")
+
+
+@pytest.fixture
+def layer():
+    with layer_of(SharedLayer) as layer:
+        yield layer
+
+
+@pytest.fixture
+def own_layer():
+    with layer_of(InMemoryChannelLayer) as layer:
+        yield layer
 
 
 @pytest.fixture
@@ -150,10 +167,37 @@ async def test_starting_does_not_wait_for_a_layer_that_is_away(layer, monkeypatc
     await hub.stop()
 
 
-def test_without_a_loop_an_in_memory_layer_drops_it(layer):
+def test_without_a_loop_a_process_that_is_alone_drops_it(own_layer):
     hub = Hub()
     hub.publish(books=[BOOK], accounts=EVENTS)
     assert hub._outlet is None
+
+
+async def test_a_process_that_is_alone_tells_itself_without_the_layer(own_layer, running, heard):
+    for number in range(3):
+        book = Delta(1, "AAPL", number, number, []).message()
+        await asyncio.to_thread(running.publish, books=[book], accounts=EVENTS, committed_at=1234.5)
+        assert await asyncio.wait_for(heard.get(), 5) == ("books", [book])
+        assert await asyncio.wait_for(heard.get(), 5) == ("accounts", list(EVENTS.items()))
+    assert running.committed_at == 1234.5
+    assert not own_layer.groups
+
+
+async def test_what_was_answered_leaves_before_the_hub_tells_of_it(own_layer, running, heard):
+    """The answer's task runs a turn after its future is set, and what it writes leaves a turn later."""
+    loop, answer, left = asyncio.get_running_loop(), asyncio.get_running_loop().create_future(), []
+    running.on_books(lambda _: left.append("told"))
+
+    async def ask() -> None:
+        await answer
+        loop.call_soon(left.append, "answered")
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(0)
+    loop.call_soon_threadsafe(answer.set_result, None)
+    running.publish(books=[BOOK], accounts={})
+    await asyncio.gather(asking, asyncio.wait_for(heard.get(), 5))
+    assert left == ["answered", "told"]
 
 
 def test_what_cannot_be_sent_does_not_raise(layer, caplog):
