@@ -40,7 +40,7 @@ WHERE b.account_id = o.account_id AND b.asset_id = (SELECT base_id FROM marketda
 CHUNK = 1_000_000
 
 
-def fill(resting: int, past: int, past_of_one: int) -> None:
+def fill(resting: int, past: int, past_of_one: int = 0) -> None:
     """Write the rows, a chunk per transaction, and let PostgreSQL look at them as it would have by then."""
     from django.db import connection
 
