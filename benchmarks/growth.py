@@ -65,7 +65,7 @@ def first_order_seconds(venue: PrivateVenue) -> float:
 
 
 def open_rows(venues: dict[str, PrivateVenue]) -> list[tuple]:
-    """A line for each venue and each thing that its first user does with one open order: p50 in ms, and the ratio."""
+    """A line for each venue and each thing that its first user does with open orders: p50 in ms, and the ratio."""
     lines = []
     for what, method in (("cancel all", "DELETE"), ("list what is open", "GET")):
         base = None

@@ -320,9 +320,8 @@ class Batch:
         answers = []
         for live in self.books.values():
             if cmd.market_id in (None, live.spec.id) and self.status[live.spec.id] != Market.Status.HALTED:
-                for order_id in live.open_orders.of(cmd.account):
-                    if (order := live.find(order_id)) is not None:
-                        answers.append(self.cancel_order(live, order))
+                mine = live.open_orders.of(cmd.account)
+                answers += [self.cancel_order(live, live.find(order_id)) for order_id in mine]
         return answers
 
     def _refresh(self, cmd: Refresh) -> Outcome:

@@ -56,14 +56,15 @@ class _Sender:
     thread.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop):
-        self.loop = loop
-        self._waiting: deque[dict] = deque(maxlen=QUEUE_BATCHES)
+    def __init__(self, loop: asyncio.AbstractEventLoop, hear: Callable | None = None):
+        self.loop, self._hear = loop, hear
+        #: Messages for the group; of a process that is alone the arguments of its own `hear`.
+        self._waiting: deque[dict | tuple] = deque(maxlen=QUEUE_BATCHES)
         self._arrived = asyncio.Event()
         self._idle = threading.Event()
         self._is_down = False
 
-    def put(self, message: dict) -> None:
+    def put(self, message: dict | tuple) -> None:
         """RuntimeError when the loop is closed."""
         self._idle.clear()
         self._waiting.append(message)
@@ -78,8 +79,15 @@ class _Sender:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
-                await self._send(self._waiting.popleft())
+                message = self._waiting.popleft()
+                await (self._hear_later(*message) if isinstance(message, tuple) else self._send(message))
             self._idle.set()
+
+    async def _hear_later(self, *batch: object) -> None:
+        """A few turns of the loop later: the answers to those who asked for it leave in these."""
+        for _ in range(TURNS_FOR_ANSWERS - 1):
+            await asyncio.sleep(0)
+        self._hear(*batch)
 
     async def _send(self, message: dict) -> None:
         try:
@@ -118,20 +126,18 @@ class Hub:
         """
         at = committed_at or time.time()
         try:
-            if is_alone():
-                self._tell_itself(books, list(accounts.items()), at)
-            elif (sender := self._sender or self._helper()) is not None:
-                sender.put(encode(books, accounts) | {"at": at})
+            if (sender := self._sender or self._helper()) is not None:
+                is_own = is_alone()
+                sender.put((books, list(accounts.items()), at) if is_own else encode(books, accounts) | {"at": at})
         except Exception:
             logger.exception("publishing failed; streams catch up from the database")
 
-    def _tell_itself(self, books: list[list], accounts: list[tuple[int, str]], at: float) -> None:
-        """A few turns of the loop later: the answers to those who asked for it leave in these."""
-        if (loop := self._loop) is not None:
-            loop.call_soon_threadsafe(_in_turns, loop, TURNS_FOR_ANSWERS, self._hear, books, accounts, at)
-
-    def _helper(self) -> _Sender:
-        """The helper thread's sender, for a process that serves no sockets."""
+    def _helper(self) -> _Sender | None:
+        """The helper thread's sender, for a process that serves no sockets; None where nobody else could hear
+        it.
+        """
+        if is_alone():
+            return None
         with self._outlet_lock:
             if self._outlet is None:
                 self._outlet = _Sender(asyncio.new_event_loop())
@@ -169,10 +175,12 @@ class Hub:
                 raise RuntimeError("this process's hub already runs in another event loop")
             return
         self._loop, self._joined = loop, asyncio.Event()
-        self._sender = _Sender(loop)
-        works = {"hub-send": self._sender.run, "hub-listen": self._listen, "hub-rejoin": self._rejoin}
+        self._sender = _Sender(loop, self._hear)
+        works = {"hub-send": self._sender.run}
         if is_alone():
-            return
+            self._joined.set()
+        else:
+            works |= {"hub-listen": self._listen, "hub-rejoin": self._rejoin}
         self._tasks = [loop.create_task(work(), name=name) for name, work in works.items()]
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -240,14 +248,6 @@ class Hub:
             _call(self._books_handlers, books)
         if accounts:
             _call(self._accounts_handlers, accounts)
-
-
-def _in_turns(loop: asyncio.AbstractEventLoop, turns: int, function: Callable, *arguments: object) -> None:
-    """Call it so many turns of the loop later."""
-    if turns:
-        loop.call_soon(_in_turns, loop, turns - 1, function, *arguments)
-    else:
-        function(*arguments)
 
 
 def is_alone() -> bool:

@@ -183,6 +183,21 @@ async def test_a_process_that_is_alone_tells_itself_without_the_layer(own_layer,
     assert not own_layer.groups
 
 
+async def test_a_process_that_is_alone_keeps_no_more_than_the_queue_holds(own_layer, running, heard):
+    """The oldest are dropped while the loop stands still, as it does here."""
+    for number in range(hub_module.QUEUE_BATCHES + 10):
+        running.publish(books=[Delta(1, "AAPL", number, number, []).message()], accounts={})
+    kind, books = await asyncio.wait_for(heard.get(), 5)
+    assert (kind, books[0][3]) == ("books", 10)
+
+
+async def test_a_process_that_is_alone_is_told_nothing_after_it_stopped(own_layer, running, heard):
+    running.publish(books=[BOOK], accounts={})
+    await running.stop()
+    await asyncio.sleep(0.01)
+    assert heard.empty()
+
+
 async def test_what_was_answered_leaves_before_the_hub_tells_of_it(own_layer, running, heard):
     """The answer's task runs a turn after its future is set, and what it writes leaves a turn later."""
     loop, answer, left = asyncio.get_running_loop(), asyncio.get_running_loop().create_future(), []
