@@ -30,6 +30,7 @@ async def startup() -> None:
     from exchange.streams import lifecycle
 
     await lifecycle.start()
+    sequencer.loop = asyncio.get_running_loop()
     if (relay := _relay()) is not None:
         await relay.start()
         sequencer.relay = relay
@@ -69,6 +70,7 @@ async def shutdown() -> None:
     if sequencer.relay is not None:
         relay, sequencer.relay = sequencer.relay, None
         await relay.stop()
+    sequencer.loop = None
     await asyncio.to_thread(sequencer.stop)
     await lifecycle.stop()
     await asyncio.to_thread(barrier.stop)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import orjson
 
+from exchange import writers
 from marketdata import tracing
 
 logger = logging.getLogger("venue.requests")
@@ -31,7 +32,7 @@ class Origin(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not getattr(record, "request_id", ""):
             record.request_id = tracing.request_id.get()
-        record.origin = _task_name() or record.threadName
+        record.origin = _task_name() or ("sequencer" if writers.current() else record.threadName)
         return True
 
 

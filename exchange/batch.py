@@ -23,6 +23,7 @@ from exchange import (
     store,
     upkeep,
     validation,
+    writers,
 )  # fmt: skip
 from exchange import commands as c
 from exchange.books import LiveBook
@@ -141,6 +142,7 @@ class Batch:
             return
         self.stirred += [live for live in self.books.values() if live.waiting.due]
         for cmd in self.commands:
+            writers.breathe()
             if self.stirred and not self._follow():
                 return
             try:
@@ -320,8 +322,7 @@ class Batch:
         answers = []
         for live in self.books.values():
             if cmd.market_id in (None, live.spec.id) and self.status[live.spec.id] != Market.Status.HALTED:
-                mine = live.open_orders.of(cmd.account)
-                answers += [self.cancel_order(live, live.find(order_id)) for order_id in mine]
+                answers += [self.cancel_order(live, live.find(one)) for one in live.open_orders.of(cmd.account)]
         return answers
 
     def _refresh(self, cmd: Refresh) -> Outcome:
@@ -329,6 +330,7 @@ class Batch:
         return {}
 
     def cancel_order(self, live: LiveBook, order: LiveOrder) -> dict:
+        writers.breathe()
         spot.release_rest(self.sheet, live.spec, order)
         return self.take_out(live, order)
 

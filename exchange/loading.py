@@ -17,7 +17,8 @@ from marketdata.markets import RATE_DECIMALS, MarketSpec
 SIDES = {"BUY": BUY, "SELL": SELL}
 STATUSES = {status.value: status for status in Status}
 MEMO_SIZE = 1 << 16
-PART = 2_000
+#: Read at once: between the parts a server's other work has its turn.
+PART = 500
 
 #: A reader that fails leaves its cursor open until the transaction ends, so each has a name of its own.
 _cursors = count(1)

@@ -1,9 +1,10 @@
-"""The sequencer: this process's one writer thread, through which every command goes.
+"""The sequencer: this process's one writer, through which every command goes.
 
-Commands join a queue; the thread takes whatever arrived while the last batch was committing (no timer) and settles
-it in one transaction (see exchange.batch). Only after the commit are callers answered, views updated, and streams
+Commands join a queue; the writer (see exchange.writers: in a server it works on the event loop, elsewhere on a thread)
+takes whatever arrived while the last batch was committing (no timer) and settles it in one transaction (see
+exchange.batch). Only after the commit are callers answered, views updated, and streams
 told. If more commands wait by then, that is left until the next batch is on its way to the disk, when the interpreter
-has nothing else to do, or for HOLD_SECONDS: answering at once would make the next batch wait for the callers' threads.
+has nothing else to do, or for HOLD_SECONDS: answering at once would make the next batch wait for the answers.
 
 When something fails
 - a refusal answers its command and touches nobody else;
@@ -23,7 +24,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from exchange import reading, transaction
+from exchange import reading, transaction, writers
 from exchange.batch import Batch, Outcome
 from exchange.commands import Command, Place, Refresh
 from exchange.lists import Replace
@@ -60,13 +61,15 @@ class Waiting:
 
 
 class Sequencer:
-    """One queue, one thread, one connection. Started by the first command."""
+    """One queue, one writer, one connection. Started by the first command."""
 
     def __init__(self):
         self.registry = Registry()
         self._queue: deque[Waiting] = deque()
-        self._arrived = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self.writer: writers.ThreadWriter | writers.LoopWriter | None = None
+        #: Where the next writer works; None for a thread of its own.
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
         self._extra_accounts: frozenset[int] = frozenset()
         self._unfinished: set[int] = set()
@@ -79,8 +82,11 @@ class Sequencer:
     def submit(self, commands: Sequence[Command]) -> list[Future]:
         """Queue the commands side by side, in this order.
 
-        Each future gets an outcome (a Refusal is a result, not an exception).
+        Each future gets an outcome (a Refusal is a result, not an exception). Not on the writer's own loop: who waited
+        there for the future would keep the writer from making it.
         """
+        if self.loop is not None and asyncio._get_running_loop() is self.loop:
+            raise RuntimeError("The writer works on this event loop; use submit_from_loop and await the future.")
         waiting = [Waiting(command, Future(), None) for command in commands]
         self._enqueue(waiting)
         return [one.future for one in waiting]
@@ -97,36 +103,37 @@ class Sequencer:
         return [one.future for one in waiting]
 
     def _enqueue(self, waiting: list[Waiting]) -> None:
-        with self._arrived:
+        with self._lock:
             if self._stopping:
                 raise NotAccepting("The server is stopping.")
             if len(self._queue) > QUEUE_COMMANDS:
                 raise NotAccepting("Too many commands are waiting; try again shortly.")
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
-                self._thread.start()
+            if self.writer is None or not self.writer.is_alive():
+                self.writer = writers.LoopWriter(self._run, self.loop) if self.loop else writers.ThreadWriter(self._run)
             self._queue.extend(waiting)
-            self._arrived.notify()
+            self.writer.wake()
 
     def waiting_commands(self) -> int:
         return len(self._queue)
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
-        """Settle what is queued, then end the thread. New commands start a new one."""
-        with self._arrived:
+        """Settle what is queued, then end the writer. New commands start a new one. Not on the writer's own loop."""
+        with self._lock:
             self._stopping = True
-            self._arrived.notify()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_seconds)
-        with self._arrived:
-            self._thread, self._stopping = None, False
+            writer = self.writer
+        if writer is not None and not writer.is_current():
+            writer.wake()
+            writer.join(timeout_seconds)
+        with self._lock:
+            self.writer, self._stopping = None, False
 
-    # The writer thread
+    # The writer
 
     def _run(self) -> None:
+        with self._lock:  # whoever started the writer holds it until it has a name
+            writer = self.writer
         try:
-            while batch := self._take():
+            while batch := self._take(writer):
                 self._settle(batch)
         except BaseException:
             logger.exception("the sequencer died; the next command starts a new one")
@@ -136,16 +143,16 @@ class Sequencer:
             self.registry.forget()
             transaction.close()
 
-    def _take(self) -> list[Waiting]:
-        with self._arrived:
-            while not self._queue and not self._stopping:
-                self._arrived.wait()
+    def _take(self, writer: writers.ThreadWriter | writers.LoopWriter) -> list[Waiting]:
+        while not self._queue and not self._stopping:
+            writer.wait()
+        with self._lock:
             return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_COMMANDS))]
 
     def _take_late(self, waiting: list[Waiting], market_ids: set[int]) -> list[Command]:
         """Add the next orders of the queue to those that wait for this batch, as far as they are for these markets."""
         late = []
-        with self._arrived:
+        with self._lock:
             while self._queue and len(waiting) < BATCH_COMMANDS and _is_for(self._queue[0].command, market_ids):
                 late.append(self._queue.popleft())
                 waiting.append(late[-1])
@@ -163,12 +170,12 @@ class Sequencer:
                 self.registry.forget()
                 metrics.BATCH_FAILURES.inc()
                 logger.warning("attempt %d at %d commands failed: %s", attempt, len(waiting), _brief(error))
-                time.sleep(0.05 * attempt)
+                writers.sleep(0.05 * attempt)
             except Exception as error:
                 self.registry.forget()
                 return self._settle_apart(waiting, error)
             else:
-                with self._arrived:
+                with self._lock:
                     self._queue.extendleft(reversed(waiting[done:]))
                     self._kick()
                 return None

@@ -1,4 +1,4 @@
-"""The writer thread's connection, and how one batch becomes one transaction on it.
+"""The writer's connection, and how one batch becomes one transaction on it.
 
 BEGIN and COMMIT travel inside the first and last statement of a batch, so that a batch of resting orders is three
 round trips: lock the markets, lock the accounts, write and commit. A connection that saw an error is closed, never
@@ -15,6 +15,7 @@ from collections.abc import Callable
 import psycopg2
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
+from exchange import writers
 from exchange.batch import Batch
 from marketdata import bulk, metrics
 from marketdata.refusals import Unavailable
@@ -62,8 +63,8 @@ class OutcomeUnknown(Unavailable):
 def settle(batch: Batch, meanwhile: Callable[[], None]) -> None:
     """Lock, decide, write, commit. After an exception nothing was committed, unless it is OutcomeUnknown.
 
-    `meanwhile` is called when all that is left to do is the database's: what it starts in other threads has the
-    interpreter for itself then.
+    `meanwhile` is called when all that is left to do is the database's: what it starts has the interpreter for itself
+    then.
     """
     try:
         cursor = _cursor()
@@ -72,7 +73,7 @@ def settle(batch: Batch, meanwhile: Callable[[], None]) -> None:
         with DECIDE_SECONDS.time():
             batch.decide()
             statements = batch.statements(cursor)
-        meanwhile()
+        writers.meanwhile(meanwhile)
     except BaseException:
         close()
         raise
@@ -99,6 +100,10 @@ def _commit(cursor, batch: Batch, statements: list[bulk.Statement]) -> None:
 
 def _cursor():
     """A cursor of psycopg2's own: Django's wrappers cost more than some statements, and would begin by themselves."""
+    if (writer := writers.current()) is not None:
+        if not writer.is_connected():
+            writer.cursor().execute(SESSION)
+        return writer.cursor()
     if connection.connection is None:
         connection.ensure_connection()
         with connection.connection.cursor() as cursor:
@@ -108,6 +113,8 @@ def _cursor():
 
 def close() -> None:
     """Drop the connection, whatever state it is in; what it had not committed is gone."""
+    if (writer := writers.current()) is not None:
+        writer.disconnect()
     try:
         connection.close()
     except DATABASE_ERRORS:
@@ -126,7 +133,7 @@ def _was_committed(batch: Batch) -> bool:
                 return cursor.fetchone() is not None
         except DATABASE_ERRORS:
             close()
-        time.sleep(0.1)
+        writers.sleep(0.1)
     raise OutcomeUnknown
 
 

@@ -7,10 +7,10 @@ from exchange import audit
 from tests.races.stage import Stage
 
 
-@pytest.fixture
-def stage(venue, monkeypatch):
+@pytest.fixture(params=["loop"])
+def stage(request, venue, monkeypatch):
     """Two writers on a fresh venue. Whatever happened, books, money and journal must agree at the end."""
-    made = Stage(venue, monkeypatch)
+    made = Stage(venue, monkeypatch, on_loop=request.param == "loop")
     try:
         yield made
         assert made.books_agree()

@@ -1,8 +1,9 @@
 """Two writers on one database, the first of them stopped at a chosen point while the second acts.
 
-Two `Sequencer` objects are what two server processes are to the database: each has its thread, its connection, its
-books. `POINTS` are the moments of the first one's transaction at which it can be held; `Stage.run` holds it there,
-starts the other, checks that the other waits exactly if it must, and lets go.
+Two `Sequencer` objects are what two server processes are to the database: each has its writer, its connection, its
+books. The first works on an event loop, as a server's does, or on a thread, as the second. `POINTS` are the moments of
+the first one's transaction at which it can be held; `Stage.run` holds it there, starts the other, checks that the other
+waits exactly if it must, and lets go.
 """
 
 import threading
@@ -20,6 +21,7 @@ from exchange.sequencer import Sequencer
 from marketdata import bulk, markets
 from marketdata.models import Market
 from marketdata.refusals import Refusal
+from tests.loop_thread import LoopThread
 
 WAIT_SECONDS = 20
 
@@ -87,15 +89,19 @@ class Gate:
 class Stage:
     """Made by the fixture of the same name; `held` and `other` are the two writers."""
 
-    def __init__(self, venue, monkeypatch):
+    def __init__(self, venue, monkeypatch, *, on_loop: bool):
         self.venue, self.monkeypatch = venue, monkeypatch
         self.held, self.other = Sequencer(), Sequencer()
+        self._loop = LoopThread() if on_loop else None
+        self.held.loop = self._loop and self._loop.loop
         self._helpers = ThreadPoolExecutor(2)
 
     def close(self) -> None:
         self.held.stop()
         self.other.stop()
         self._helpers.shutdown()
+        if self._loop is not None:
+            self._loop.stop()
 
     def run(self, point: str, *, held: Command, other: Command | Callable, guard: str | None) -> tuple[str, str]:
         """Both outcomes in words, the held one's first. Without a guard the other ends first, come what may."""
@@ -138,7 +144,7 @@ class Stage:
         original, gate = getattr(module, name), Gate(threading.Event(), threading.Event())
 
         def gated(*arguments, **options):
-            is_mine = threading.current_thread() is self.held._thread and not gate.reached.is_set()
+            is_mine = self.held.writer.is_current() and not gate.reached.is_set()
             if is_mine and (module is not bulk or COMMIT in arguments[1]):
                 return stop(original, gate, arguments, options)
             return original(*arguments, **options)

@@ -1,7 +1,5 @@
 """A commit whose answer never comes, and what breaks around one: exactly one order, whatever the client is told."""
 
-import threading
-
 import psycopg2
 import pytest
 from django.db import connection
@@ -12,6 +10,8 @@ from exchange.sequencer import ATTEMPTS
 from exchange.transaction import OutcomeUnknown
 from marketdata import bulk
 from tests.races.stage import COMMIT, HOLDING, WAIT_SECONDS, words
+
+pytestmark = pytest.mark.parametrize("stage", ["loop", "thread"], indirect=True)
 
 LOST = psycopg2.OperationalError("the connection went away")
 
@@ -33,7 +33,7 @@ def break_commits(stage, monkeypatch, times: int, *, committed: bool):
 
     def breaking(cursor, statements):
         statements = list(statements)
-        if threading.current_thread() is not stage.held._thread or COMMIT not in statements or not left[0]:
+        if not stage.held.writer.is_current() or COMMIT not in statements or not left[0]:
             return original(cursor, statements)
         left[0] -= 1
         end = statements.index(COMMIT)

@@ -1,0 +1,207 @@
+"""The writer on an event loop: the same answers, and neither it nor the loop ever waits for the other in vain."""
+
+import asyncio
+import logging
+import threading
+import time
+from contextlib import contextmanager
+
+import psycopg2
+import pytest
+from django.db import connection
+
+from config import logs
+from exchange import batch, orders, writers
+from exchange.sequencer import sequencer
+from exchange.writers import LoopWriter, ThreadWriter
+from marketdata.models import Market
+from marketdata.refusals import Refusal
+from tests.loop_thread import LoopThread
+
+WAIT_SECONDS = 20
+
+
+@pytest.fixture
+def loop(venue):
+    """The loop that the writer works on."""
+    with LoopThread() as running:
+        sequencer.loop = running.loop
+        try:
+            yield running
+        finally:
+            sequencer.stop()
+            sequencer.loop = None
+
+
+@pytest.fixture
+def ann(venue, loop):
+    venue.trader("ann", USD=10_000, AAPL=100)
+    return venue
+
+
+def submit(venue, sentence: str, **terms):
+    return sequencer.submit([venue.command(sentence, **terms)])[0]
+
+
+@contextmanager
+def stranger():
+    """Another session of the database, in a transaction."""
+    other = psycopg2.connect(**(connection.get_connection_params() | {"cursor_factory": None}))
+    try:
+        with other.cursor() as cursor:
+            yield cursor
+    finally:
+        other.close()
+
+
+@contextmanager
+def locked_market():
+    with stranger() as cursor:
+        cursor.execute("SELECT 1 FROM marketdata_market WHERE symbol = 'AAPL' FOR UPDATE")
+        yield
+
+
+def backend_of_the_writer(loop) -> int:
+    return loop.call(lambda: sequencer.writer._connection.info.backend_pid)
+
+
+def test_it_works_in_the_thread_of_the_loop(ann, loop, monkeypatch):
+    seen, attempt = [], sequencer._attempt
+
+    def observed(waiting):
+        seen.append((threading.get_ident(), sequencer.writer.is_current(), writers.current() is sequencer.writer))
+        return attempt(waiting)
+
+    monkeypatch.setattr(sequencer, "_attempt", observed)
+    assert ann.order("ann BUY 5 AAPL @ 100")["status"] == "OPEN"
+    assert set(seen) == {(loop.call(threading.get_ident), True, True)}
+    assert isinstance(sequencer.writer, LoopWriter) and not sequencer.writer.is_current() and writers.current() is None
+
+
+def test_what_is_placed_on_the_loop_and_from_threads_is_settled_together(ann, loop):
+    ann.trader("bob", USD=10_000)
+
+    async def place(sentence: str) -> dict:
+        return await sequencer.submit_from_loop([ann.command(sentence)])[0]
+
+    threads = [submit(ann, "ann SELL 1 AAPL @ 100") for _ in range(20)]
+
+    async def many() -> list[dict]:
+        return await asyncio.gather(*(place("bob BUY 1 AAPL @ 100") for _ in range(20)))
+
+    answers = loop.run(many())
+    assert all(future.result(WAIT_SECONDS)["id"] for future in threads)
+    assert {answer["status"] for answer in answers} <= {"OPEN", "FILLED"}
+    assert (ann.funds("bob", "AAPL"), ann.book()) == ("20+0", "|")
+
+
+def test_the_loop_goes_on_while_the_writer_waits_for_a_lock(ann, loop):
+    ann.order("ann BUY 1 AAPL @ 90")
+    with locked_market():
+        future = submit(ann, "ann BUY 5 AAPL @ 100")
+        for _ in range(10):
+            loop.run(asyncio.sleep(0.01))
+        assert not future.done()
+    assert future.result(WAIT_SECONDS)["status"] == "OPEN"
+
+
+def test_long_work_gives_the_loop_its_turns(ann, loop, monkeypatch):
+    ann.order("ann BUY 1 AAPL @ 90")
+    seen, place = [], batch.Batch._place
+
+    def placing(self, command):
+        seen.append("order")
+        loop.loop.call_soon(seen.append, "turn")
+        return place(self, command)
+
+    monkeypatch.setattr(batch.Batch, "_place", placing)
+    commands = [ann.command("ann BUY 1 AAPL @ 80") for _ in range(3)]
+    for turn_seconds, expected in ((0, ["order", "turn"] * 3), (60, ["order"] * 3 + ["turn"] * 3)):
+        monkeypatch.setattr(writers, "TURN_SECONDS", turn_seconds)
+        seen.clear()
+        for future in sequencer.submit(commands):
+            future.result(WAIT_SECONDS)
+        loop.run(asyncio.sleep(0))
+        assert seen == expected
+
+
+@pytest.mark.parametrize("is_in_use", [False, True])
+def test_a_connection_that_is_cut_is_replaced(ann, loop, is_in_use):
+    ann.order("ann BUY 1 AAPL @ 90")
+    pid = backend_of_the_writer(loop)
+    with stranger() as cursor:
+        if is_in_use:
+            with locked_market():
+                future = submit(ann, "ann BUY 5 AAPL @ 100")
+                loop.run(asyncio.sleep(0.1))
+                cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        else:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+            future = submit(ann, "ann BUY 5 AAPL @ 100")
+    assert future.result(WAIT_SECONDS)["status"] == "OPEN"
+    assert backend_of_the_writer(loop) != pid
+
+
+def test_a_database_that_says_nothing_is_given_up(ann, loop, monkeypatch):
+    ann.order("ann BUY 1 AAPL @ 90")
+    with monkeypatch.context() as impatient, locked_market():
+        impatient.setattr(writers, "SILENCE_SECONDS", 0.1)
+        refusal = submit(ann, "ann BUY 5 AAPL @ 100").result(WAIT_SECONDS)
+    assert isinstance(refusal, Refusal) and refusal.code == "not_accepting"
+    assert ann.order("ann BUY 5 AAPL @ 100")["status"] == "OPEN"
+    assert ann.book() == "5@100 1@90 |"
+
+
+def test_a_new_market_needs_its_accounts(ann, loop):
+    """They are made by the ORM, which asks whether a loop is running."""
+    market = Market.objects.get(symbol="AAPL")
+    sequencer.registry._fees.clear()
+    assert ann.order("ann BUY 1 AAPL @ 90")["status"] == "OPEN"
+    assert market.id in sequencer.registry._fees
+
+
+def test_stopping_settles_what_is_queued_and_ends_the_writer(ann, loop):
+    ann.order("ann BUY 1 AAPL @ 90")
+    with stranger() as cursor:
+        pid = backend_of_the_writer(loop)
+        first = sequencer.writer
+        futures = [submit(ann, "ann BUY 1 AAPL @ 90") for _ in range(5)]
+        sequencer.stop()
+        assert all(future.done() for future in futures) and not first.is_alive()
+        deadline = time.monotonic() + WAIT_SECONDS
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid])
+        while cursor.fetchone()[0]:
+            assert time.monotonic() < deadline, "the writer's connection is still there"
+            time.sleep(0.02)
+            cursor.connection.rollback()  # what a transaction has seen of the activity it keeps
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid])
+    assert ann.order("ann BUY 1 AAPL @ 90")["status"] == "OPEN"
+    assert sequencer.writer is not first
+    sequencer.stop()
+    sequencer.loop = None
+    assert ann.order("ann BUY 1 AAPL @ 90")["status"] == "OPEN"
+    assert isinstance(sequencer.writer, ThreadWriter)
+
+
+def test_waiting_on_its_own_loop_is_an_error_at_once(ann, loop):
+    command = ann.command("ann BUY 1 AAPL @ 90")
+
+    async def on_the_loop() -> None:
+        orders.place(command)
+
+    with pytest.raises(RuntimeError, match="submit_from_loop"):
+        loop.run(on_the_loop())
+    assert ann.book() == "|"
+
+
+def test_its_log_lines_bear_its_name(ann, loop, monkeypatch):
+    records, attempt = [], sequencer._attempt
+
+    def observed(waiting):
+        record = logging.makeLogRecord({"msg": "a batch"})
+        records.append((logs.Origin().filter(record), record.origin, record.request_id))
+        return attempt(waiting)
+
+    monkeypatch.setattr(sequencer, "_attempt", observed)
+    ann.order("ann BUY 1 AAPL @ 90")
+    assert records == [(True, "sequencer", "")]
