@@ -14,7 +14,6 @@ from collections.abc import Collection, Sequence
 from accounts import ledger
 from accounts.ledger import AssetScale, Sheet
 from marketdata import bulk, clock
-from marketdata.threads import hurried
 
 #: The columns of every part, by type; a part leaves those it does not use NULL.
 SHAPE = (
@@ -69,9 +68,7 @@ def open_with(
         *others,
     ]
     read = " UNION ALL ".join(text for text, _ in parts), [value for _, values in parts for value in values]
-    # Measured: a batch of 30 gets its locks in 1 ms, and waited for the interpreter for 3 more.
-    with hurried():
-        bulk.execute_prepared(cursor, [*before, (ledger.LOCK, [ids]), read])
+    bulk.execute_prepared(cursor, [*before, (ledger.LOCK, [ids]), read])
     found = defaultdict(list)
     for part, *row in cursor.fetchall():
         found[part].append(row)

@@ -1,6 +1,6 @@
 """The live books of this process: the engine's book with its market's filters, sequence and last price.
 
-A `LiveBook` belongs to the writer thread. It is trusted only under the market's lock and only at the row's
+A `LiveBook` belongs to the writer. It is trusted only under the market's lock and only at the row's
 sequence; anything else is brought up from the journal, or thrown away and loaded again. Start-up, crash recovery
 and catching up with another process are the same code path, because doing a command live and doing it again from
 the journal are the same three functions: `enter`, `amend`, `cancel`.

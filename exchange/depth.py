@@ -1,6 +1,6 @@
 """The committed book that everybody may read: price levels at a sequence, apart from the live book being matched.
 
-The writer thread feeds a view after each commit, other processes' changes come through the journal or the hub.
+The writer feeds a view after each commit, other processes' changes come through the journal or the hub.
 Changes carry the sequences they span and absolute totals, so that applying them twice, or overlapping, is harmless
 and a gap is noticed. A view may be read from any thread.
 """

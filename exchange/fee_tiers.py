@@ -44,7 +44,7 @@ SET tier_id = EXCLUDED.tier_id, volume = EXCLUDED.volume, computed_at = EXCLUDED
 
 
 class Rates:
-    """Rates of accounts with a tier, in 10^-8, as this process knows them. Belongs to the writer thread."""
+    """Rates of accounts with a tier, in 10^-8, as this process knows them. Belongs to the writer."""
 
     def __init__(self):
         self._rates: dict[tuple[int, int], tuple[int, int]] = {}

@@ -24,7 +24,7 @@ NEXT = " UNION ALL ".join(
 
 
 class IdStock:
-    """Unused ids of each kind, ascending. Belongs to the writer thread."""
+    """Unused ids of each kind, ascending. Belongs to the writer."""
 
     def __init__(self):
         self._ids = tuple(deque() for _ in SEQUENCES)

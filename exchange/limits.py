@@ -30,7 +30,7 @@ class OrderRatioExceeded(c.OrderRefusal):
 
 
 class Ratios:
-    """Orders and trades of each account, market and day. Belongs to the writer thread."""
+    """Orders and trades of each account, market and day. Belongs to the writer."""
 
     def __init__(self):
         self._day = date.min

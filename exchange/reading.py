@@ -1,6 +1,6 @@
 """The committed books of this process, one view per market, for whoever reads.
 
-The writer thread applies what it committed or caught up with; the hub applies what other processes committed. See
+The writer applies what it committed or caught up with; the hub applies what other processes committed. See
 exchange.barrier for how a reader makes sure that a view is not older than the database.
 """
 
@@ -13,7 +13,7 @@ from marketdata import markets
 
 #: The committed book of each market that this process has loaded.
 views: dict[int, BookView] = {}
-#: Told of each batch that this process has committed, on the writer thread: quick functions that never raise.
+#: Told of each batch that this process has committed, by the writer: quick functions that never raise.
 listeners: list[Callable[[Delta], None]] = []
 
 

@@ -1,4 +1,4 @@
-"""The live books of this process, by market. They belong to the writer thread.
+"""The live books of this process, by market. They belong to the writer.
 
 Any doubt discards a book: `forget` drops it, and the next batch that needs it loads it from the open orders under
 the market's lock.

@@ -1,6 +1,6 @@
 """The tickers of this process: 24 hours of every market it was asked about, moved on by each committed batch.
 
-The writer thread gives the board its own commits, the hub those of other processes. A read passes the barrier
+The writer gives the board its own commits, the hub those of other processes. A read passes the barrier
 first (one query for all who wait), and where the board is behind the database it takes the missing trades from the
 tape: so an answer is never older than the call, and usually costs no query for its figures.
 

@@ -8,17 +8,14 @@ request.
 
 import asyncio
 import contextvars
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from threading import Lock
 from weakref import WeakSet
 
 from django.db import close_old_connections, connections
 
 LOOKUP_THREADS = 4
-HURRY_SECONDS, USUAL_SECONDS = 0.0001, sys.getswitchinterval()
 
 
 class Pool:
@@ -77,18 +74,3 @@ in_thread = lookups.run
 def stop() -> None:
     """End the look-up threads."""
     lookups.stop()
-
-
-@contextmanager
-def hurried() -> Iterator[None]:
-    """For a short wait (a database's answer) of a thread for which all others wait: it gets the interpreter back at
-    once, where it would wait for up to the usual switch interval while another thread computes.
-
-    Only for a wait: whatever computes meanwhile is interrupted as often as anybody else wants the interpreter, which
-    costs a little for as long as it lasts.
-    """
-    sys.setswitchinterval(HURRY_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(USUAL_SECONDS)

@@ -1,7 +1,7 @@
 """The id of the request (or socket) on whose behalf something runs, so that every line of a log can name it.
 
-The id is kept in a context variable: tasks and look-up threads inherit it from whoever started them. The sequencer's
-thread works for many at once and has none; it is known by its name.
+The id is kept in a context variable: tasks and look-up threads inherit it from whoever started them. The writer
+works for many at once and has none; it is known by its name (`sequencer`).
 """
 
 import itertools

@@ -1,8 +1,9 @@
 """One socket's outgoing queue: bounded, pumped by a task of its own, able to drop a peer that does not read.
 
-Frames are ASGI messages; one is made per broadcast (`frame`) and given to every socket. What overflows is
-refused here and made good by whoever offered it: feeds send a fresh snapshot later, account streams read the
-event table.
+Frames are ASGI messages; one is made per broadcast (`frame`) and given to every socket. While nothing waits before
+it, a frame leaves at once if the socket takes it (see exchange.streams.direct), else the pump sends it. What overflows
+is refused here and made good by whoever offered it: feeds send a fresh snapshot later, account streams read the event
+table.
 
 A server that waits for slow sockets (uvicorn) blocks in `send` while its buffer is full; `watch` finds pumps
 that wrote nothing for `settings.SOCKET_STALL_SECONDS`, frees their queue and ends them with 1013. A peer that
@@ -24,6 +25,7 @@ from collections.abc import Callable
 import orjson
 from django.conf import settings
 
+from exchange.streams import direct
 from marketdata import metrics
 
 logger = logging.getLogger(__name__)
@@ -38,18 +40,29 @@ TRY_AGAIN_LATER = 1013
 running: weakref.WeakSet["Outbox"] = weakref.WeakSet()
 
 
-class Reply(dict):
+class Frame(dict):
+    """An ASGI message, and the same as the bytes that reach the peer."""
+
+    __slots__ = ("wire",)
+
+    def __init__(self, content: dict):
+        text = orjson.dumps(content)
+        super().__init__(type="websocket.send", text=text.decode())
+        self.wire = direct.wire(text)
+
+
+class Reply(Frame):
     """A frame that answers what its peer has sent: nothing newer stands for it, so it is never dropped for that."""
 
 
-def frame(content: dict) -> dict:
-    """The ASGI message that sends the content as JSON text."""
-    return {"type": "websocket.send", "text": orjson.dumps(content).decode()}
+def frame(content: dict) -> Frame:
+    """What sends the content as JSON text."""
+    return Frame(content)
 
 
 def reply(content: dict) -> Reply:
     """The same, as an answer."""
-    return Reply(frame(content))
+    return Reply(content)
 
 
 def closing(code: int) -> dict:
@@ -63,6 +76,7 @@ class Outbox:
 
     __slots__ = (
         "_send",
+        "_write",
         "_finished",
         "_frames",
         "_characters",
@@ -80,8 +94,9 @@ class Outbox:
 
     def __init__(self, send: Callable, finished: Callable[[], None]):
         self._send, self._finished = send, finished
+        self._write = direct.writer_of(send)
         self._loop = asyncio.get_running_loop()
-        self._frames: deque[dict] = deque()
+        self._frames: deque[Frame | dict] = deque()
         self._characters = 0
         self._waiter: asyncio.Future | None = None
         self._sending_since: float | None = None
@@ -101,8 +116,10 @@ class Outbox:
 
     # Filling
 
-    def offer(self, message: dict) -> bool:
-        """Queue a frame. False when the queue is full or ending: then nothing was queued."""
+    def offer(self, message: Frame) -> bool:
+        """Send a frame, or queue it. False when the queue is full or ending: then nothing was."""
+        if self._is_at_rest() and self._write(message.wire):
+            return True
         size = len(message["text"])
         is_full = len(self._frames) >= MAX_FRAMES or self._characters + size > MAX_CHARACTERS
         if self.is_ending or (is_full and self._frames):
@@ -110,17 +127,24 @@ class Outbox:
         self._queue(message)
         return True
 
-    def _queue(self, message: dict) -> None:
+    def _is_at_rest(self) -> bool:
+        """Whether all that came before has been written, and the short way is known."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and self._write is not None and not self.is_ending
+
+    def _queue(self, message: Frame) -> None:
         self._frames.append(message)
         self._characters += len(message["text"])
         self._wake()
 
-    def replace(self, message: dict) -> bool:
-        """Queue a frame in the place of all that wait but replies: for frames of which only the newest matters, which
-        is why even a queue full of replies takes it.
+    def replace(self, message: Frame) -> bool:
+        """Send a frame, or queue it in the place of all that wait but replies: for frames of which only the newest
+        matters, which is why even a queue full of replies takes it.
         """
         if self.is_ending:
             return False
+        if self._is_at_rest() and self._write(message.wire):
+            return True
         self.clear()
         self._queue(message)
         return True

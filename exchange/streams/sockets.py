@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
-from channels.utils import await_many_dispatch
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
@@ -69,18 +68,38 @@ class StreamConsumer(AsyncConsumer):
         self.address = _address(scope)
         self.name = tracing.request_id_for(header(scope, b"x-request-id"))
         tracing.request_id.set(self.name)
-        self._inbox: asyncio.Queue[dict] = asyncio.Queue()
+        self._task = asyncio.current_task()
+        self._is_receiving = self._is_finished = False
         self._window = (0.0, 0)
         self._is_counted = False
-        self.outbox = Outbox(send, lambda: self._inbox.put_nowait({"type": "outbox.finished"}))
+        self.outbox = Outbox(send, self._finish)
         metrics.SOCKETS.labels(self.kind).inc()
         try:
-            await await_many_dispatch([receive, self._inbox.get], self.dispatch)
+            while not self._is_finished:
+                await self.dispatch(await self._next(receive))
         except StopConsumer:
             pass
         finally:
             metrics.SOCKETS.labels(self.kind).dec()
             self._leave()
+
+    async def _next(self, receive) -> dict:
+        """The next message from the peer. StopConsumer when the outbox ends while we wait for it."""
+        self._is_receiving = True
+        try:
+            return await receive()
+        except asyncio.CancelledError:
+            if not self._is_finished or self._task.uncancel():
+                raise  # by somebody else
+            raise StopConsumer from None
+        finally:
+            self._is_receiving = False
+
+    def _finish(self) -> None:
+        """No more can be sent: nor need we listen."""
+        self._is_finished = True
+        if self._is_receiving:
+            self._task.cancel()
 
     async def dispatch(self, message):
         try:
@@ -156,9 +175,6 @@ class StreamConsumer(AsyncConsumer):
         await self.received(message)
 
     async def websocket_disconnect(self, message: dict) -> None:
-        raise StopConsumer
-
-    async def outbox_finished(self, message: dict) -> None:
         raise StopConsumer
 
     def _leave(self) -> None:

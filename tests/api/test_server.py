@@ -1,14 +1,12 @@
 """The server's own side: the lifespan, the threads of the stock way, the checks of a deployment."""
 
 import asyncio
-import sys
 
-import pytest
 from django.core.checks import run_checks
 from django.db import connection
 
 from config import background, stock
-from marketdata.threads import HURRY_SECONDS, Pool, hurried
+from marketdata.threads import Pool
 
 
 def lifespan(monkeypatch, startup, shutdown) -> list[dict]:
@@ -43,15 +41,6 @@ def test_lifespan(monkeypatch):
 def test_a_background_that_does_not_start_stops_the_server(monkeypatch):
     (told,) = lifespan(monkeypatch, fail, nothing)
     assert told == {"type": "lifespan.startup.failed", "message": "no hub"}
-
-
-def test_hurry_ends_whatever_happens():
-    usual = sys.getswitchinterval()
-    with pytest.raises(ZeroDivisionError), hurried():
-        with hurried():  # another thread's, say
-            assert sys.getswitchinterval() == pytest.approx(HURRY_SECONDS)
-        raise ZeroDivisionError
-    assert sys.getswitchinterval() == usual > HURRY_SECONDS
 
 
 def _backend() -> int:
