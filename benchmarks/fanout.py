@@ -17,6 +17,8 @@ import os
 import time
 from dataclasses import dataclass, field
 
+import uvloop
+
 from benchmarks.frames import handshake, masked, take_frames
 from benchmarks.report import machine, table
 from benchmarks.server import PrivateVenue
@@ -195,8 +197,8 @@ def main() -> None:
     parser.add_argument("--levels", type=int, default=20, help="orders in a batch, each on a level of its own")
     parser.add_argument("--users", type=int, default=0, help="how many of the sockets are private ones")
     options = parser.parse_args()
-    with PrivateVenue(users=1) as venue:
-        rows = asyncio.run(run(options, venue))
+    with PrivateVenue(users=1) as venue, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        rows = runner.run(run(options, venue))
     print(machine())
     print(table(HEADS, rows))
 
