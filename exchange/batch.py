@@ -95,7 +95,8 @@ class Batch:
         """Lock the accounts that the books as they are let us expect; False, with no lock held, if the books had moved.
         """
         books = {market_id: self.registry.books[market_id] for market_id in ids}
-        opened = self._open(cursor, books, begin_markets=ids)
+        with writers.staying():
+            opened = self._open(cursor, books, begin_markets=ids)
         if len(opened.markets) == len(ids) and self.registry.is_current(opened.markets):
             self._meet(cursor, opened.markets)
             self._take(opened)
@@ -106,8 +107,7 @@ class Batch:
     def _lock_in_turn(self, cursor, ids: set[int]) -> None:
         """The markets first; what their books then say decides about the accounts.
 
-        Waiting for the markets may have taken long: what came for them meanwhile joins, because the next turn may be
-        as far away again.
+        Waiting for the markets may have taken long: what came for them meanwhile joins; the next turn may be as far.
         """
         self._meet(cursor, store.begin(cursor, ids))
         self.commands = [*self.commands, *self.late(ids)]

@@ -6,6 +6,7 @@ exchange.barrier for how a reader makes sure that a view is not older than the d
 
 from collections.abc import Callable
 
+from exchange import writers
 from exchange.books import LiveBook
 from exchange.depth import BookView, Delta
 from exchange.registry import whole_book
@@ -23,7 +24,7 @@ def apply(delta: Delta) -> bool:
     if view is None:
         if not delta.whole:
             return False
-        view = views.setdefault(delta.market_id, BookView(markets.load_spec(delta.market_id)))
+        view = views.setdefault(delta.market_id, BookView(writers.call(markets.load_spec, delta.market_id)))
     return view.apply(delta)
 
 

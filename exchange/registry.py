@@ -7,6 +7,7 @@ the market's lock.
 from collections.abc import Iterable
 
 from accounts import house, ledger
+from exchange import writers
 from exchange.books import LiveBook
 from exchange.depth import Delta
 from exchange.ids import IdStock
@@ -21,6 +22,14 @@ def whole_book(live: LiveBook) -> Delta:
     return Delta(live.spec.id, live.spec.symbol, 0, live.sequence, levels, whole=True, session=session)
 
 
+def _accounts_of(market_id: int) -> tuple[int, house.House | None]:
+    """The market's fee account, and the house of one with margin."""
+    fees = ledger.fee_account(market_id).id
+    if markets.by_id(market_id).contract is None:
+        return fees, None
+    return fees, house.House(house.clearing_account(market_id).id, house.insurance_fund().id)
+
+
 class Registry:
     """Live books, and the deltas that keeping them up to date has made for the views."""
 
@@ -28,7 +37,7 @@ class Registry:
         self.books: dict[int, LiveBook] = {}
         self.ids = IdStock()
         self._fees: dict[int, int] = {}
-        self._houses: dict[int, house.House] = {}
+        self._houses: dict[int, house.House | None] = {}
         self.deltas: list[Delta] = []
         #: Markets that were not where this process had left them when they were last locked.
         self._moved: set[int] = set()
@@ -46,11 +55,9 @@ class Registry:
         """Make sure of the markets' fee accounts, outside of any transaction: they are made when a market is new."""
         for market_id in market_ids:
             if market_id not in self._fees:
-                self._fees[market_id] = ledger.fee_account(market_id).id
-                if markets.by_id(market_id).contract is not None:
-                    self._houses[market_id] = house.House(
-                        house.clearing_account(market_id).id, house.insurance_fund().id
-                    )
+                self._fees[market_id], self._houses[market_id] = writers.call(_accounts_of, market_id)
+        if any(self._houses[market_id] for market_id in market_ids):
+            markets.keep_fresh(writers.call)  # open positions are read by it
 
     def refresh(self, cursor, row: MarketRow) -> LiveBook:
         """The market's book, at the sequence and filters of its locked row."""
@@ -83,8 +90,8 @@ class Registry:
 
     def _load(self, cursor, row: MarketRow) -> LiveBook:
         self.ids.clear()
-        live = LiveBook(markets.load_spec(row.id), self._fees[row.id])
-        live.house = self._houses.get(row.id)
+        live = LiveBook(writers.call(markets.load_spec, row.id), self._fees[row.id])
+        live.house = self._houses[row.id]
         live.load(cursor, row.sequence, row.last_price)
         self.books[row.id] = live
         self.deltas.append(whole_book(live))
@@ -95,7 +102,7 @@ class Registry:
 
         Tick and lot only change on a market without history: then the book is loaded anew.
         """
-        spec = markets.load_spec(row.id)
+        spec = writers.call(markets.load_spec, row.id)
         if (spec.tick_size, spec.lot_size) != (live.spec.tick_size, live.spec.lot_size):
             return self._load(cursor, row)
         live.spec = spec

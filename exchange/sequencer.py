@@ -121,11 +121,17 @@ class Sequencer:
         with self._lock:
             self._stopping = True
             writer = self.writer
-        if writer is not None and not writer.is_current():
+        if writer is not None and writer.is_alive() and not writer.is_current():
             writer.wake()
             writer.join(timeout_seconds)
+        else:
+            self._forget(writer)
+
+    def _forget(self, writer: writers.ThreadWriter | writers.LoopWriter | None) -> None:
+        """It has ended; until then nothing new is taken, because two writers must not share the books."""
         with self._lock:
-            self.writer, self._stopping = None, False
+            if self.writer is writer:
+                self.writer, self._stopping = None, False
 
     # The writer
 
@@ -142,6 +148,7 @@ class Sequencer:
             self._held.release()
             self.registry.forget()
             transaction.close()
+            self._forget(writer)
 
     def _take(self, writer: writers.ThreadWriter | writers.LoopWriter) -> list[Waiting]:
         while not self._queue and not self._stopping:

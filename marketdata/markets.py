@@ -6,6 +6,7 @@ as old as CACHE_SECONDS at most; whoever acts on money reads the row again under
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -227,6 +228,12 @@ def active() -> list[MarketSpec]:
     """All active markets, by symbol; as old as the cache at most."""
     _directory.find("")
     return sorted(set(_directory.by_name.values()), key=lambda spec: spec.symbol)
+
+
+def keep_fresh(call: Callable[[Callable], object]) -> None:
+    """Load the cache anew if it is too old, through `call`, which knows where the database may be asked."""
+    if time.monotonic() - _directory.loaded_at > CACHE_SECONDS:
+        call(_directory.load)
 
 
 def forget() -> None:

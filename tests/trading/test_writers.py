@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+import socket
 import threading
 import time
 from contextlib import contextmanager
 
 import psycopg2
 import pytest
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
+from accounts import ledger
 from config import logs
 from exchange import batch, orders, writers
-from exchange.sequencer import sequencer
+from exchange.sequencer import NotAccepting, sequencer
 from exchange.writers import LoopWriter, ThreadWriter
 from marketdata.models import Market
 from marketdata.refusals import Refusal
@@ -125,6 +127,18 @@ def test_long_work_gives_the_loop_its_turns(ann, loop, monkeypatch):
         assert seen == expected
 
 
+@pytest.mark.parametrize("stay_seconds, expected", [(0, 2), (WAIT_SECONDS, 1)])
+def test_it_stays_for_the_answer_that_comes_at_once(ann, loop, monkeypatch, stay_seconds, expected):
+    """The locks, which are asked for at once while the book is as the writer left it; but not the commit."""
+    for _ in range(2):
+        ann.order("ann BUY 1 AAPL @ 90")
+    waits, wait = [], LoopWriter._wait_until_ready
+    monkeypatch.setattr(LoopWriter, "_wait_until_ready", lambda *args, **terms: waits.append(1) or wait(*args, **terms))
+    monkeypatch.setattr(writers, "STAY_SECONDS", stay_seconds)
+    ann.order("ann BUY 1 AAPL @ 90")
+    assert (len(waits), sequencer.writer.is_staying) == (expected, False)
+
+
 @pytest.mark.parametrize("is_in_use", [False, True])
 def test_a_connection_that_is_cut_is_replaced(ann, loop, is_in_use):
     ann.order("ann BUY 1 AAPL @ 90")
@@ -152,12 +166,65 @@ def test_a_database_that_says_nothing_is_given_up(ann, loop, monkeypatch):
     assert ann.book() == "5@100 1@90 |"
 
 
-def test_a_new_market_needs_its_accounts(ann, loop):
-    """They are made by the ORM, which asks whether a loop is running."""
-    market = Market.objects.get(symbol="AAPL")
+def test_a_new_market_needs_its_accounts(ann, loop, monkeypatch):
+    """They are made by the ORM, beside the loop; nothing of that stays open."""
+    ann.order("ann BUY 1 AAPL @ 90")
+    market, seen, fee_account = Market.objects.get(symbol="AAPL"), [], ledger.fee_account
     sequencer.registry._fees.clear()
+
+    def observed(market_id):
+        seen.append((threading.current_thread().name, connection.connection is not None))
+        return fee_account(market_id)
+
+    monkeypatch.setattr(ledger, "fee_account", observed)
     assert ann.order("ann BUY 1 AAPL @ 90")["status"] == "OPEN"
-    assert market.id in sequencer.registry._fees
+    assert seen == [("sequencer-aside", False)] and market.id in sequencer.registry._fees
+
+
+def test_what_fails_beside_the_loop_fails_its_commands_alone(ann, loop, monkeypatch):
+    def fail(market_id):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "fee_account", fail)
+        assert isinstance(submit(ann, "ann BUY 1 AAPL @ 90").result(WAIT_SECONDS), ZeroDivisionError)
+    assert ann.order("ann BUY 1 AAPL @ 90")["status"] == "OPEN"
+
+
+def test_a_database_that_does_not_answer_the_door_is_given_up(ann, loop, monkeypatch):
+    """`connect_timeout` means nothing to a client library that does not block."""
+    terms = connection.get_connection_params()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        away = terms | {"host": "127.0.0.1", "port": silent.getsockname()[1], "connect_timeout": "1"}
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(type(connections[DEFAULT_DB_ALIAS]), "get_connection_params", lambda _: away)
+            refusal = submit(ann, "ann BUY 1 AAPL @ 90").result(WAIT_SECONDS)
+    assert isinstance(refusal, Refusal) and refusal.code == "not_accepting"
+    assert ann.order("ann BUY 1 AAPL @ 90")["status"] == "OPEN"
+
+
+def test_while_a_writer_has_not_ended_no_other_takes_its_place(ann, loop):
+    ann.order("ann BUY 1 AAPL @ 90")
+    with locked_market():
+        future = submit(ann, "ann BUY 5 AAPL @ 100")
+        sequencer.stop(0.05)
+        with pytest.raises(NotAccepting):
+            submit(ann, "ann BUY 1 AAPL @ 80")
+    assert future.result(WAIT_SECONDS)["status"] == "OPEN"
+    while sequencer.writer is not None:
+        loop.run(asyncio.sleep(0.01))
+    assert ann.order("ann BUY 1 AAPL @ 80")["status"] == "OPEN"
+
+
+def test_after_its_loop_a_thread_takes_over(ann):
+    with LoopThread() as short:
+        sequencer.loop = short.loop
+        ann.order("ann BUY 1 AAPL @ 90")
+        abandoned = sequencer.writer
+    abandoned.disconnect()  # a process that ends would
+    sequencer.loop = None
+    assert ann.order("ann BUY 1 AAPL @ 90")["status"] == "OPEN"
+    assert isinstance(sequencer.writer, ThreadWriter)
 
 
 def test_stopping_settles_what_is_queued_and_ends_the_writer(ann, loop):
