@@ -127,16 +127,27 @@ def test_long_work_gives_the_loop_its_turns(ann, loop, monkeypatch):
         assert seen == expected
 
 
-@pytest.mark.parametrize("stay_seconds, expected", [(0, 2), (WAIT_SECONDS, 1)])
-def test_it_stays_for_the_answer_that_comes_at_once(ann, loop, monkeypatch, stay_seconds, expected):
+def test_it_stays_for_the_answer_that_comes_at_once(ann, loop, monkeypatch):
     """The locks, which are asked for at once while the book is as the writer left it; but not the commit."""
     for _ in range(2):
         ann.order("ann BUY 1 AAPL @ 90")
-    waits, wait = [], LoopWriter._wait_until_ready
-    monkeypatch.setattr(LoopWriter, "_wait_until_ready", lambda *args, **terms: waits.append(1) or wait(*args, **terms))
-    monkeypatch.setattr(writers, "STAY_SECONDS", stay_seconds)
+    stays, wait_for = [], LoopWriter.wait_for
+
+    def observed(writer, *arguments):
+        stays.append(writer.is_staying)
+        return wait_for(writer, *arguments)
+
+    monkeypatch.setattr(LoopWriter, "wait_for", observed)
     ann.order("ann BUY 1 AAPL @ 90")
-    assert (len(waits), sequencer.writer.is_staying) == (expected, False)
+    assert stays == [True, False]
+
+
+def test_how_long_it_stays():
+    here, there = socket.socketpair()
+    with here, there:
+        assert not writers._answers_soon(here.fileno())
+        there.send(b"the answer")
+        assert writers._answers_soon(here.fileno())
 
 
 @pytest.mark.parametrize("is_in_use", [False, True])
