@@ -14,7 +14,6 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 
 import psycopg2
@@ -132,21 +131,17 @@ class LoopWriter:
 
     def call(self, function: Callable, *arguments: object) -> object:
         """What the function returns, or raises, on a thread and on database connections that end with it."""
-        outcome = Future()
 
-        def work() -> None:
+        def work() -> object:
             try:
-                outcome.set_result(function(*arguments))
-            except BaseException as error:
-                outcome.set_exception(error)
-            try:
-                connections.close_all()
+                return function(*arguments)
             finally:
-                self._loop.call_soon_threadsafe(self._resume)
+                connections.close_all()
 
-        threading.Thread(target=work, name="sequencer-aside", daemon=True).start()
+        task = self._loop.create_task(asyncio.to_thread(work))
+        task.add_done_callback(lambda _: self._resume())
         self._hand_back()
-        return outcome.result()
+        return task.result()
 
     def wait_for(self, connection: Connection, seconds: float | None = None) -> None:
         """Until what was asked of the database is answered. Its error, if it is one; OperationalError if it says
@@ -261,8 +256,8 @@ def breathe() -> None:
 
 @contextmanager
 def staying() -> Iterator[None]:
-    """For an answer that the database has at once and for which all who wait for the writer wait: a busy loop that was
-    handed back for it would return ten times later (64 connections that read: a fifth fewer orders beside them).
+    """For an answer that the database has at once, and for which all who wait for the writer wait: a loop that was
+    given back for it would first serve its readers, and orders would starve beside them.
     """
     writer = current()
     if writer is not None:

@@ -231,8 +231,8 @@ def active() -> list[MarketSpec]:
 
 
 def keep_fresh(call: Callable[[Callable], object]) -> None:
-    """Load the cache anew if it is too old, through `call`, which knows where the database may be asked."""
-    if time.monotonic() - _directory.loaded_at > CACHE_SECONDS:
+    """Load the cache anew before it is too old, through `call`, which knows where the database may be asked."""
+    if 2 * (time.monotonic() - _directory.loaded_at) > CACHE_SECONDS:
         call(_directory.load)
 
 

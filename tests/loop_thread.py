@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 
 import uvloop
 
@@ -20,16 +19,11 @@ class LoopThread:
 
     def call(self, function: Callable, *arguments: object) -> object:
         """What it returns when it is called on the loop."""
-        future = Future()
 
-        def called() -> None:
-            try:
-                future.set_result(function(*arguments))
-            except BaseException as error:
-                future.set_exception(error)
+        async def call() -> object:
+            return function(*arguments)
 
-        self.loop.call_soon_threadsafe(called)
-        return future.result(STOP_SECONDS)
+        return self.run(call())
 
     def run(self, coroutine) -> object:
         """What the coroutine returns when it is run on the loop."""

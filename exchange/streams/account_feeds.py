@@ -16,7 +16,7 @@ import orjson
 
 from accounts import api_keys
 from exchange.streams import queries
-from exchange.streams.outbox import Outbox, frame
+from exchange.streams.outbox import Frame, Outbox
 from marketdata.refusals import Refusal
 from marketdata.threads import in_thread
 
@@ -56,7 +56,7 @@ class AccountMember:
         sequence = max(heads[self.account_id][0], self.known)
         if after > sequence:
             raise BadSequence(f"The last event is {sequence}; resume after that or an earlier one.")
-        self.outbox.offer(frame({"type": "resumed", "after": after}))
+        self.outbox.offer(Frame({"type": "resumed", "after": after}))
         self.told, self.known = after, sequence
         self._read_if_behind()
 
@@ -107,7 +107,7 @@ class AccountMember:
                 logger.info("account %d: event %d is no longer kept; telling a snapshot", self.account_id, after + 1)
                 await self._tell_snapshot()
             else:
-                self._tell([(event["sequence"], frame(event)) for event in events])
+                self._tell([(event["sequence"], Frame(event)) for event in events])
 
     def _finished_reading(self, task: asyncio.Task) -> None:
         self._reading = None
@@ -121,7 +121,7 @@ class AccountMember:
     async def _tell_snapshot(self) -> None:
         snapshot = await in_thread(queries.account_snapshot, self.account_id)
         await self.outbox.drained()
-        self.outbox.offer(frame(snapshot))
+        self.outbox.offer(Frame(snapshot))
         self.told = snapshot["sequence"]
         self.known = max(self.known, self.told)
 
@@ -146,7 +146,7 @@ class AccountFeeds:
         """What the hub heard: (account id, JSON text of numbered events) pairs."""
         for account_id, events in accounts:
             if members := self.by_account.get(account_id):
-                framed = [(event["sequence"], frame(event)) for event in orjson.loads(events)]
+                framed = [(event["sequence"], Frame(event)) for event in orjson.loads(events)]
                 for member in list(members):
                     member.receive(framed)
 

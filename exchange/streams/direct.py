@@ -6,25 +6,16 @@ for a peer that reads neither is needed. Where the short way is not open (anothe
 compression, a peer that does not read, a socket that is closing) the outbox goes the long one, with the same frames.
 """
 
-import struct
 from collections.abc import Callable
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
-
-#: FIN and the opcode of text, as RFC 6455 has them.
-TEXT = 0b1000_0001
-WITH_TWO_BYTES, WITH_EIGHT_BYTES = 126, 127
 
 
 def wire(text: bytes) -> bytes:
     """A text frame from a server: UTF-8, whole, not compressed."""
-    length = len(text)
-    if length < WITH_TWO_BYTES:
-        return struct.pack("!BB", TEXT, length) + text
-    if length < 1 << 16:
-        return struct.pack("!BBH", TEXT, WITH_TWO_BYTES, length) + text
-    return struct.pack("!BBQ", TEXT, WITH_EIGHT_BYTES, length) + text
+    return Frame(Opcode.TEXT, text).serialize(mask=False)
 
 
 def writer_of(send: Callable) -> Callable[[bytes], bool] | None:

@@ -25,7 +25,7 @@ from exchange import barrier
 from exchange.depth import BookView, Delta
 from exchange.engine.book import BUY, SELL
 from exchange.streams import queries
-from exchange.streams.outbox import Outbox, frame
+from exchange.streams.outbox import Frame, Outbox
 from marketdata import hub, markets, metrics
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Unavailable
@@ -274,7 +274,7 @@ class MarketFeed:
         }
         if (auction := self.shown.auction()) is not None:
             content["auction"] = auction
-        update = frame(content)
+        update = Frame(content)
         for member in [member for member in self.followers if not member.outbox.offer(update)]:
             self._drop_behind(member)
 
@@ -286,7 +286,7 @@ class MarketFeed:
             if not members or self._depth_levels.get(depth) == levels:
                 continue
             self._depth_levels[depth] = levels
-            message = frame({"type": "snapshot", **book})
+            message = Frame({"type": "snapshot", **book})
             for member in members:
                 member.outbox.replace(message)
 
@@ -304,7 +304,7 @@ class MarketFeed:
 
     def _tape(self, trades: list[dict]) -> dict:
         content = {"type": "trades", "symbol": self.spec.symbol, "sequence": self.shown.sequence, "trades": trades}
-        return frame(content)
+        return Frame(content)
 
     def _drop_behind(self, member: Member) -> None:
         """It has more unread than its queue holds: one snapshot will do for all of that."""
@@ -344,12 +344,12 @@ class MarketFeed:
         book = self.shown.snapshot(member.depth)
         self.watchers.setdefault(member.depth, set()).add(member)
         self._depth_levels[member.depth] = (book["bids"], book["asks"], book.get("auction"))
-        member.outbox.replace(frame({"type": "snapshot", **book}))
+        member.outbox.replace(Frame({"type": "snapshot", **book}))
 
     def _whole_snapshot(self) -> dict:
         if self._snapshot is None or self._snapshot[0] != self.shown.sequence:
             book = self.shown.snapshot(SNAPSHOT_LEVELS)
-            self._snapshot = (self.shown.sequence, frame({"type": "snapshot", **book}))
+            self._snapshot = (self.shown.sequence, Frame({"type": "snapshot", **book}))
         return self._snapshot[1]
 
     def _admit_to_tape(self, member: Member) -> None:

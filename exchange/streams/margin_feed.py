@@ -21,7 +21,7 @@ from exchange import risk_reading
 from exchange.margin_reading import level_text
 from exchange.risk_reading import Open, Purse
 from exchange.streams.account_feeds import AccountMember, account_feeds
-from exchange.streams.outbox import frame
+from exchange.streams.outbox import Frame
 from marketdata import marks, units
 from marketdata.refusals import Refusal
 from marketdata.threads import in_thread
@@ -61,7 +61,7 @@ class MarginFeed:
         if member.told < 0 or not member.outbox.is_idle:
             return
         for message in messages:
-            if told.get(message["asset"]) != message and member.outbox.offer(frame(message)):
+            if told.get(message["asset"]) != message and member.outbox.offer(Frame(message)):
                 told[message["asset"]] = message
 
 

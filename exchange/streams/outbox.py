@@ -1,6 +1,6 @@
 """One socket's outgoing queue: bounded, pumped by a task of its own, able to drop a peer that does not read.
 
-Frames are ASGI messages; one is made per broadcast (`frame`) and given to every socket. While nothing waits before
+Frames are ASGI messages; one is made per broadcast (`Frame`) and given to every socket. While nothing waits before
 it, a frame leaves at once if the socket takes it (see exchange.streams.direct), else the pump sends it. What overflows
 is refused here and made good by whoever offered it: feeds send a fresh snapshot later, account streams read the event
 table.
@@ -41,7 +41,7 @@ running: weakref.WeakSet["Outbox"] = weakref.WeakSet()
 
 
 class Frame(dict):
-    """An ASGI message, and the same as the bytes that reach the peer."""
+    """An ASGI message that sends the content as JSON text, and the same as the bytes that reach the peer."""
 
     __slots__ = ("wire",)
 
@@ -53,16 +53,6 @@ class Frame(dict):
 
 class Reply(Frame):
     """A frame that answers what its peer has sent: nothing newer stands for it, so it is never dropped for that."""
-
-
-def frame(content: dict) -> Frame:
-    """What sends the content as JSON text."""
-    return Frame(content)
-
-
-def reply(content: dict) -> Reply:
-    """The same, as an answer."""
-    return Reply(content)
 
 
 def closing(code: int) -> dict:

@@ -10,7 +10,7 @@ import asyncio
 from typing import Protocol
 
 from exchange.streams.feeds import TICK_SECONDS
-from exchange.streams.outbox import Outbox, frame
+from exchange.streams.outbox import Frame, Outbox
 from exchange.streams.ticker_feeds import TickerFeed, ticker_feeds
 from marketdata import markets
 from marketdata.markets import MarketSpec
@@ -162,7 +162,7 @@ class PriceFeed:
 
 
 def _frame(prices: dict[str, dict]) -> dict:
-    return frame({"type": "prices", "prices": prices})
+    return Frame({"type": "prices", "prices": prices})
 
 
 price_feed = PriceFeed()

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from exchange.streams import lifecycle
-from exchange.streams.outbox import TRY_AGAIN_LATER, Outbox, closing, reply
+from exchange.streams.outbox import TRY_AGAIN_LATER, Outbox, Reply, closing
 from marketdata import exact_json, markets, metrics, tracing
 from marketdata.api.problems import problem_of
 from marketdata.markets import MarketSpec
@@ -126,7 +126,7 @@ class StreamConsumer(AsyncConsumer):
     # What they use
 
     def tell(self, content: dict) -> None:
-        self.outbox.offer(reply(content))
+        self.outbox.offer(Reply(content))
 
     def tell_error(self, error: Exception, message: dict | None = None) -> None:
         """Say what is wrong, with the name of the message that it is about."""

@@ -19,7 +19,7 @@ from typing import Protocol
 from exchange import reading
 from exchange.streams import feeds
 from exchange.streams.feeds import Feeds, MarketFeed
-from exchange.streams.outbox import Outbox, frame
+from exchange.streams.outbox import Frame, Outbox
 from exchange.tickers import board
 from marketdata import clock
 from marketdata.markets import MarketSpec
@@ -145,7 +145,7 @@ class TickerFeed(MarketFeed):
         if figures == self._told_figures or ticker["sequence"] < self._told_ticker:
             return []
         self._told_figures, self._told_ticker = figures, ticker["sequence"]
-        return [frame({"type": "market_data", **ticker})]
+        return [Frame({"type": "market_data", **ticker})]
 
     def _changed_book(self) -> list[dict]:
         if not any(member.wants_book for member in self.followers):
@@ -155,7 +155,7 @@ class TickerFeed(MarketFeed):
         if levels == self._told_levels:
             return []
         self._told_levels = levels
-        return [frame({"type": "order_book", **book})]
+        return [Frame({"type": "order_book", **book})]
 
     def _tell_tapes(self) -> None:
         trades, self._new_trades = self._new_trades, []
@@ -172,9 +172,9 @@ class TickerFeed(MarketFeed):
 
     def _admit_to_book(self, member: Subscription) -> None:
         """Where the market stands, and the last trades that it lacks."""
-        messages = [frame({"type": "market_data", **self.ticker()})]
+        messages = [Frame({"type": "market_data", **self.ticker()})]
         if member.wants_book:
-            messages.append(frame({"type": "order_book", **self.shown.snapshot(BOOK_LEVELS)}))
+            messages.append(Frame({"type": "order_book", **self.shown.snapshot(BOOK_LEVELS)}))
         missed = [trade for trade in self._recent if trade["trade_id"] > member.told_trade]
         if missed:
             messages.append(self._tape(missed))

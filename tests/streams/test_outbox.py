@@ -4,7 +4,7 @@ import asyncio
 
 import orjson
 
-from exchange.streams.outbox import Outbox, frame, reply
+from exchange.streams.outbox import Frame, Outbox, Reply
 
 
 class Peer:
@@ -29,7 +29,7 @@ class Peer:
 async def stuck(*waiting: dict) -> Peer:
     """A peer with one frame in hand that it does not take, and these in its queue."""
     peer = Peer()
-    peer.outbox.offer(frame({"n": 0}))
+    peer.outbox.offer(Frame({"n": 0}))
     while peer.outbox._sending_since is None:
         await asyncio.sleep(0)
     for message in waiting:
@@ -40,25 +40,25 @@ async def stuck(*waiting: dict) -> Peer:
 async def test_only_the_newest_of_what_replaces():
     peer = await stuck()
     for number in (1, 2, 3):
-        assert peer.outbox.replace(frame({"n": number}))
+        assert peer.outbox.replace(Frame({"n": number}))
     assert await peer.read_all() == [0, 3]
 
 
 async def test_replies_outlive_what_replaces_the_rest():
-    peer = await stuck(frame({"n": 1}), reply({"n": 2}), frame({"n": 3}), reply({"n": 4}))
-    assert peer.outbox.replace(frame({"n": 5}))
+    peer = await stuck(Frame({"n": 1}), Reply({"n": 2}), Frame({"n": 3}), Reply({"n": 4}))
+    assert peer.outbox.replace(Frame({"n": 5}))
     assert await peer.read_all() == [0, 2, 4, 5]
 
 
 async def test_replies_outlive_falling_behind():
-    peer = await stuck(frame({"n": 1}), reply({"n": 2}))
+    peer = await stuck(Frame({"n": 1}), Reply({"n": 2}))
     peer.outbox.clear()
     assert await peer.read_all() == [0, 2]
 
 
 async def test_a_queue_full_of_replies_still_takes_the_newest(monkeypatch):
     monkeypatch.setattr("exchange.streams.outbox.MAX_FRAMES", 2)
-    peer = await stuck(reply({"n": 1}), reply({"n": 2}))
-    assert not peer.outbox.offer(frame({"n": 3}))
-    assert peer.outbox.replace(frame({"n": 4})) and peer.outbox.replace(frame({"n": 5}))
+    peer = await stuck(Reply({"n": 1}), Reply({"n": 2}))
+    assert not peer.outbox.offer(Frame({"n": 3}))
+    assert peer.outbox.replace(Frame({"n": 4})) and peer.outbox.replace(Frame({"n": 5}))
     assert await peer.read_all() == [0, 1, 2, 5]
