@@ -6,7 +6,7 @@ because quoting it once more for an array and taking that apart again costs more
 by `array` and `lines`, never pasted into SQL.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
@@ -19,11 +19,19 @@ Column = tuple[str, str, Sequence]
 BARE_TYPES = {"bigint", "integer", "smallint", "numeric", "boolean", "timestamptz", "varchar"}
 
 
-def array(values: Iterable, sql_type: str) -> str:
+def array(values: Collection, sql_type: str) -> str:
     """The text of a PostgreSQL array; None becomes NULL."""
     if sql_type in BARE_TYPES:
-        return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
+        return "{" + _joined(values) + "}"
     return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"
+
+
+def _joined(values: Collection) -> str:
+    try:
+        return ",".join(values)
+    except TypeError:  # not all are texts already
+        # In a list, where the interpreter is twice as quick with `str(value)` as `map` is.
+        return ",".join([str(value) for value in values]).replace("None", "NULL")
 
 
 def _quoted(value: str) -> str:

@@ -23,6 +23,8 @@ __all__ = ["RATE_DECIMALS", "MarketSpec", "active", "by_id", "by_symbol", "cache
 #: What `spec_of` reads besides the row.
 SPEC_RELATIONS = ("base", "quote", "contract__settlement")
 CACHE_SECONDS = 1.0
+#: When a cache was loaded that is not to be used.
+FORGOTTEN = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class _Directory:
     def __init__(self):
         self.by_name: dict[str, MarketSpec] = {}
         self.by_id: dict[int, MarketSpec] = {}
-        self.loaded_at = float("-inf")
+        self.loaded_at = FORGOTTEN
         self._forgotten = 0
         self._is_renewing = False
 
@@ -181,22 +183,25 @@ class _Directory:
             self._is_renewing = False
 
     def load(self) -> None:
+        """Look which versions the markets are at, and read those that are new here."""
         loaded_at, forgotten = time.monotonic(), self._forgotten
-        specs = [
-            spec_of(row)
-            for row in Market.objects.select_related(*SPEC_RELATIONS).filter(is_active=True).order_by("-id")
-            if row.kind == Market.Kind.SPOT or hasattr(row, "contract")
-        ]
+        known = {} if self.loaded_at == FORGOTTEN else self.by_id
+        active = Market.objects.filter(is_active=True)
+        versions = dict(active.order_by("-id").values_list("id", "version"))
+        by_id = {row: known[row] for row, version in versions.items() if row in known and known[row].version == version}
+        for row in active.filter(pk__in=versions.keys() - by_id.keys()).select_related(*SPEC_RELATIONS):
+            if row.kind == Market.Kind.SPOT or hasattr(row, "contract"):
+                by_id[row.id] = spec_of(row)
+        specs = [by_id[row] for row in versions if row in by_id]
         by_name = {spec.base + spec.quote: spec for spec in specs}
         by_name.update((spec.symbol, spec) for spec in specs)
         if forgotten != self._forgotten:
-            loaded_at = float("-inf")  # good for this look-up, but the next one must look again
-        self.by_id = {spec.id: spec for spec in specs}
-        self.by_name, self.loaded_at = by_name, loaded_at
+            loaded_at = FORGOTTEN  # good for this look-up, but the next one must look again
+        self.by_id, self.by_name, self.loaded_at = by_id, by_name, loaded_at
 
     def forget(self) -> None:
         self._forgotten += 1
-        self.loaded_at = float("-inf")
+        self.loaded_at = FORGOTTEN
 
 
 _directory = _Directory()
