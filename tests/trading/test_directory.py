@@ -1,0 +1,83 @@
+"""The directory of markets: it reads what is new and keeps the rest, and notices every change that counts."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from marketdata import bulk, markets
+from marketdata.models import Market, TradingCalendar
+from marketdata.refusals import UnknownMarket
+
+
+@pytest.fixture(autouse=True)
+def short_memory(monkeypatch):
+    """The cache is too old each time somebody looks."""
+    monkeypatch.setattr(markets, "CACHE_SECONDS", 0)
+
+
+def edited(market: Market) -> None:
+    market.max_quantity = 77
+    market.save()
+
+
+def given_a_calendar(market: Market) -> None:
+    market.calendar = TradingCalendar.objects.create(name="days")
+    market.save()
+
+
+def given_other_days(market: Market) -> None:
+    given_a_calendar(market)
+    markets.active()
+    market.calendar.save()
+
+
+@pytest.mark.parametrize("change", [edited, given_a_calendar, given_other_days])
+def test_it_reads_the_market_that_changed_and_keeps_the_others(venue, change):
+    """What another process has changed, which nobody here was told of."""
+    apple, bitcoin = (markets.by_symbol(symbol) for symbol in ("AAPL", "BTC_USDT"))
+    change(Market.objects.get(symbol="AAPL"))
+    found = markets.by_symbol("AAPL")
+    assert found == markets.load_spec(apple.id) != apple
+    assert markets.by_symbol("BTC_USDT") is bitcoin
+
+
+def test_while_nothing_changes_it_asks_for_the_versions_alone(venue):
+    before = markets.active()
+    with CaptureQueriesContext(connection) as asked:
+        assert [id(spec) for spec in markets.active()] == [id(spec) for spec in before]
+    assert len(asked) == 1 and "tick_size" not in asked[0]["sql"]
+
+
+def test_markets_come_and_go(venue):
+    markets.active()
+    Market.objects.filter(symbol="AAPL").update(is_active=False)
+    with pytest.raises(UnknownMarket):
+        markets.by_symbol("AAPL")
+    Market.objects.filter(symbol="AAPL").update(is_active=True)
+    assert [spec.symbol for spec in markets.active()] == ["AAPL", "BTC_USDT"]
+
+
+def test_what_was_forgotten_is_read_anew(venue):
+    before = markets.by_symbol("AAPL")
+    markets.forget()
+    assert markets.by_symbol("AAPL") == before and markets.by_symbol("AAPL") is not before
+
+
+@pytest.mark.parametrize(
+    "values, sql_type, text",
+    [
+        ([1, None, -3], "bigint", "{1,NULL,-3}"),
+        ({7: "a", 8: "b"}, "bigint", "{7,8}"),
+        (["0.5", None, "2"], "numeric", "{0.5,NULL,2}"),
+        (["BUY", "SELL"], "varchar", "{BUY,SELL}"),
+        ([True, None, False], "boolean", "{True,NULL,False}"),
+        ([], "numeric", "{}"),
+        (['a"b', None, "c\\d", "NULL", "", "e,f}"], "text", '{"a\\"b",NULL,"c\\\\d","NULL","","e,f}"}'),
+    ],
+)
+def test_a_column_is_what_the_database_reads(db, values, sql_type, text):
+    assert bulk.array(values, sql_type) == text
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT unnest(%s::{sql_type}[])", [text])
+        kept = [found if value is None else type(value)(found) for value, (found,) in zip(values, cursor, strict=True)]
+    assert kept == list(values)
