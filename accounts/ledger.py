@@ -83,6 +83,7 @@ class Sheet:
         #: By which the outcome of this transaction can be looked up (pg_xact_status).
         self.transaction_id = ""
         self.holdings: list[tuple] = []  # rows that accounts.opening read with the accounts
+        self.positions = None  # the accounts' open accounts.positions.Positions, where they were read
 
     # Reading
 

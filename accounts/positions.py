@@ -96,6 +96,10 @@ class Positions:
         chosen = self.leverages.get((account, spec.id), spec.contract.max_leverage)
         return min(chosen, spec.contract.max_leverage)
 
+    def loss(self, account: int, settlement_id: int) -> int:
+        """What all of the account's open positions together have lost at their marks; 0 if they have gained."""
+        return max(0, -sum(one.unrealized for one in self.exposures(account, settlement_id)))
+
     def exposures(self, account: int, settlement_id: int, *, without: int | None = None) -> list[Exposure]:
         """Each of the account's open positions at its mark, but for that market's."""
         return [
@@ -154,6 +158,12 @@ def parts(account_ids: Collection[int], open_part: int, leverage_part: int) -> l
     """What accounts.opening must read for `positions_of`, under these numbers."""
     ids = bulk.array(account_ids, "bigint")
     return [(OPEN_PART.format(part=open_part), [ids]), (LEVERAGE_PART.format(part=leverage_part), [ids])]
+
+
+def read(cursor, account_ids: Collection[int]) -> Positions:
+    """The open positions of accounts that are locked."""
+    cursor.execute(OPEN_PART.format(part=0), [bulk.array(account_ids, "bigint")])
+    return positions_of([row[1:] for row in cursor.fetchall()], [])
 
 
 def positions_of(open_rows: Iterable[Sequence], leverage_rows: Iterable[Sequence]) -> Positions:

@@ -9,9 +9,9 @@ reserved funds.
 from decimal import Decimal
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
-from accounts import entry_terms, ledger, transfers
+from accounts import entry_terms, ledger, positions, spending, transfers
 from accounts.models import Account, Journal, User, Withdrawal
 from marketdata import clock
 from marketdata.models import Asset
@@ -29,13 +29,15 @@ class WithdrawalDecided(Refusal):
 def request(*, account: Account, asset: Asset, amount: Decimal) -> Withdrawal:
     """Reserve the amount and wait for an operator; paid out at once where WITHDRAWALS_INSTANT is on.
 
-    InsufficientFunds, Malformed for an amount that no withdrawal has.
+    InsufficientFunds (what open positions have lost stays), Malformed for an amount that no withdrawal has.
     """
     entry_terms.check_money_may_move(account)
     size = transfers.whole_units(asset, amount)
     with transaction.atomic():
         with ledger.working_sheet([account.pk], [asset]) as sheet:
-            sheet.reserve(account.pk, asset.pk, size)
+            with connection.cursor() as cursor:
+                sheet.positions = positions.read(cursor, [account.pk])
+            spending.reserve(sheet, account.pk, asset.pk, size)
         withdrawal = Withdrawal.objects.create(
             account=account, asset=asset, amount=amount, requested_at=clock.now(), status=Status.PENDING
         )

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from accounts import conversion, margin, netting
+from accounts import conversion, margin, netting, spending
 from accounts.ledger import Sheet
 from accounts.margin import Rate
 from accounts.models import Journal
@@ -106,15 +106,10 @@ class Desk:
         """Set aside what a waiting order holds; InsufficientMargin otherwise, with nothing changed."""
         needed, settlement = held(spec, order), spec.contract.settlement_id
         if needed:
-            spendable = self._spendable(sheet, spec, order.account)
+            spendable = spending.spendable(sheet, order.account, settlement)
             if spendable < needed:
                 raise insufficient(spec, needed, spendable)
         sheet.reserve(order.account, settlement, needed)
-
-    def _spendable(self, sheet: Sheet, spec: MarketSpec, account: int) -> int:
-        settlement = spec.contract.settlement_id
-        unrealized = sum(one.unrealized for one in self.positions.exposures(account, settlement))
-        return sheet.available(account, settlement) + min(0, unrealized)
 
     def reserve(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
         """Set aside what the resting part needs, if the account can carry the whole order. InsufficientMargin, or

@@ -56,8 +56,7 @@ class Registry:
         for market_id in market_ids:
             if market_id not in self._fees:
                 self._fees[market_id], self._houses[market_id] = writers.call(_accounts_of, market_id)
-        if any(self._houses[market_id] for market_id in market_ids):
-            markets.keep_fresh(writers.call)  # open positions are read by it
+        markets.keep_fresh(writers.call)  # open positions are read by it
 
     def refresh(self, cursor, row: MarketRow) -> LiveBook:
         """The market's book, at the sequence and filters of its locked row."""

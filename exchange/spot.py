@@ -6,6 +6,7 @@ its limit gets the difference back in the same step, because `free_filled` relea
 reserved at the limit price.
 """
 
+from accounts import spending
 from accounts.ledger import Sheet
 from accounts.models import Journal
 from exchange.engine.book import BUY, Plan
@@ -27,20 +28,19 @@ def reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> Non
     """
     asset = reserve_asset(spec, order.side)
     if order.price is not None:
-        sheet.reserve(order.account, asset, held(spec, order))
+        spending.reserve(sheet, order.account, asset, held(spec, order))
         return
     if order.side == BUY:
         needed = plan.notional * spec.notional_units
         needed -= -needed * order.taker_rate // RATE_ONE
     else:
         needed = max(plan.filled, order.remaining) * spec.lot_units
-    if sheet.available(order.account, asset) < needed:
-        sheet.refuse(order.account, asset, needed)
+    spending.check(sheet, order.account, asset, needed)
 
 
 def hold(sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> None:
     """Set aside what a waiting order holds; InsufficientFunds otherwise, with nothing changed."""
-    sheet.reserve(order.account, reserve_asset(spec, order.side), held(spec, order))
+    spending.reserve(sheet, order.account, reserve_asset(spec, order.side), held(spec, order))
 
 
 def change_reserve(
@@ -54,7 +54,7 @@ def change_reserve(
     needed = required(spec, side=order.side, price=price, remaining=remaining, worst_rate=worst_rate)
     difference = needed - held(spec, order)
     if difference > 0:
-        sheet.reserve(order.account, reserve_asset(spec, order.side), difference)
+        spending.reserve(sheet, order.account, reserve_asset(spec, order.side), difference)
     else:
         sheet.release(order.account, reserve_asset(spec, order.side), -difference)
 

@@ -17,7 +17,7 @@ from accounts.positions import Positions
 from exchange import journal, special_orders
 from exchange.books import SIDE_NAMES, LiveBook
 from exchange.live import STATUS_NAMES, LiveOrder, reserved
-from marketdata import bulk, clock, units
+from marketdata import bulk, clock, markets, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 from marketdata.models import Market
 
@@ -103,17 +103,18 @@ def open_accounts(
     if named:
         names = bulk.array([cmd.client_order_id for cmd in named], "text")
         others.append((CLIENT_IDS, [bulk.array([cmd.account for cmd in named], "bigint"), names]))
-    if any(spec.contract is not None for spec in specs):
+    scales = _scales(specs)
+    if markets.settlements() & scales.keys():  # what positions have lost is not spent elsewhere
         others += positions.parts(account_ids, POSITION_PART, LEVERAGE_PART)
     sheet, rows = opening.open_with(
         cursor,
         before=before,
         account_ids=account_ids,
-        scales=_scales(specs),
+        scales=scales,
         holdings_of={spec.base_id for spec in specs if spec.kind == Market.Kind.SPOT},
         others=others,
     )
-    markets = [
+    market_rows = [
         MarketRow(market_id, version, status, is_active, sequence, last_price)
         for market_id, sequence, is_active, _, version, last_price, _, status, *_ in rows[MARKET_PART]
     ]
@@ -122,7 +123,8 @@ def open_accounts(
         for account, order_id, _, _, place, _, _, fingerprint, *_ in rows[CLIENT_ID_PART]
     }
     held = positions.positions_of(rows[POSITION_PART], rows[LEVERAGE_PART])
-    return Opened(sheet, sorted(markets), known, held)
+    sheet.positions = held
+    return Opened(sheet, sorted(market_rows), known, held)
 
 
 def _scales(specs: Collection[MarketSpec]) -> dict[int, AssetScale]:

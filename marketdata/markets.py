@@ -14,7 +14,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from marketdata import contracts, threads, units
 from marketdata.contracts import RATE_DECIMALS, ContractSpec
-from marketdata.models import Market
+from marketdata.models import Contract, Market
 from marketdata.refusals import UnknownMarket
 from marketdata.rules import NO_RULES, Rules, rules_of
 
@@ -157,6 +157,7 @@ class _Directory:
     def __init__(self):
         self.by_name: dict[str, MarketSpec] = {}
         self.by_id: dict[int, MarketSpec] = {}
+        self.settlements: frozenset[int] = frozenset()
         self.loaded_at = FORGOTTEN
         self._forgotten = 0
         self._is_renewing = False
@@ -193,6 +194,7 @@ class _Directory:
             if row.kind == Market.Kind.SPOT or hasattr(row, "contract"):
                 by_id[row.id] = spec_of(row)
         specs = [by_id[row] for row in versions if row in by_id]
+        self.settlements = frozenset(Contract.objects.values_list("settlement", flat=True).distinct())
         by_name = {spec.base + spec.quote: spec for spec in specs}
         by_name.update((spec.symbol, spec) for spec in specs)
         if forgotten != self._forgotten:
@@ -229,6 +231,11 @@ def by_id(market_id: int) -> MarketSpec:
     return _directory.by_id.get(market_id) or load_spec(market_id)
 
 
+def settlements() -> frozenset[int]:
+    """The assets in which some margin market is settled, active or not, as far as is known here: see `keep_fresh`."""
+    return _directory.settlements
+
+
 def active() -> list[MarketSpec]:
     """All active markets, by symbol; as old as the cache at most."""
     _directory.find("")
@@ -236,8 +243,10 @@ def active() -> list[MarketSpec]:
 
 
 def keep_fresh(call: Callable[[Callable], object]) -> None:
-    """Load the cache anew before it is too old, through `call`, which knows where the database may be asked."""
-    if 2 * (time.monotonic() - _directory.loaded_at) > CACHE_SECONDS:
+    """Load the cache anew before it is too old, through `call`, which knows where the database may be asked. Later than
+    look-ups do, which load it while others go on.
+    """
+    if 4 * (time.monotonic() - _directory.loaded_at) > 3 * CACHE_SECONDS:
         call(_directory.load)
 
 
