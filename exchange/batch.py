@@ -127,7 +127,7 @@ class Batch:
         # The known ids were read under the accounts' locks: the same id may be on its way in another market.
         self.sheet, self.known = opened.sheet, opened.known
         self.records = Records(opened.sheet.moment, positions=opened.positions)
-        self.margin_desk = margin.Desk(opened.positions, opened.sheet.moment)
+        self.margin_desk = margin.Desk(opened.positions, opened.sheet.moment, self.books)
 
     # Deciding
 

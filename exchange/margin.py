@@ -15,7 +15,7 @@ nobody's balance gets below zero. Then the position's margin is reserved, as far
 Accounts of the house reserve no margin: they are the counterparty, and have limits of their own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,9 +76,10 @@ class Need:
 class Desk:
     """Settles one batch's margin trades on its sheet and positions."""
 
-    def __init__(self, positions: Positions, moment: datetime):
+    def __init__(self, positions: Positions, moment: datetime, books: Mapping[int, LiveBook] | None = None):
         self.positions = positions
         self.moment = moment
+        self.books = books or {}
 
     # Reserving
 
@@ -96,11 +97,26 @@ class Desk:
     def _per_lot(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> int:
         if order.reduce_only or order.price is None or not sheet.holders[order.account].is_heard:
             return 0
-        rates = {"taker_rate": order.taker_rate, "worst_rate": max(order.maker_rate, order.taker_rate)}
-        lots = order.remaining + order.hidden
         return self.need(
-            sheet, spec, order.account, order.side, matches=[], rests=lots, price=order.price, **rates
-        ).per_lot
+            sheet, spec, order.account, order.side,
+            matches=[], rests=order.remaining + order.hidden, price=order.price, beside=self._beside(spec, order),
+            taker_rate=order.taker_rate, worst_rate=max(order.maker_rate, order.taker_rate),
+        ).per_lot  # fmt: skip
+
+    def _beside(self, spec: MarketSpec, order: LiveOrder) -> int:
+        """The notional (quote units) that the account's other orders of that side would open: with what is open already
+        it decides which tiers this one reaches. Of no matter where all is one tier.
+        """
+        if len(spec.contract.tiers) == 1:
+            return 0
+        live = self.books[spec.id]
+        others = [live.find(one) for one in live.open_orders.get(order.account, ()) if one != order.id]
+        return sum(
+            spec.notional(one.price, one.remaining + one.hidden)
+            for one in others
+            if one.side == order.side and one.price is not None and not one.reduce_only
+            if one.list_id is None or one.list_id != order.list_id  # of a list one is filled, not both
+        )
 
     def hold(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> None:
         """Set aside what a waiting order holds; InsufficientMargin otherwise, with nothing changed."""
@@ -136,6 +152,7 @@ class Desk:
                 matches=[(maker.price, lots) for maker, lots in plan.matches],
                 rests=0 if order.reduce_only else plan.rests,
                 price=price, taker_rate=order.taker_rate, worst_rate=max(order.maker_rate, order.taker_rate),
+                beside=self._beside(spec, order),
             )  # fmt: skip
             if need.total and need.spendable + freed < need.total:
                 raise insufficient(spec, need.total, need.spendable + freed)
@@ -156,8 +173,11 @@ class Desk:
         price: int | None,
         taker_rate: int,
         worst_rate: int,
+        beside: int = 0,
     ) -> Need:
-        """Weigh an order that fills `matches` (price, lots) at once and rests with the others at `price`."""
+        """Weigh an order that fills `matches` (price, lots) at once and rests with the others at `price`, while other
+        orders of that side may open the notional `beside`.
+        """
         contract, rate = spec.contract, conversion.rate_of(spec)
         leverage = self.positions.leverage(account, spec)
         position = self.positions.of(account, spec)
@@ -170,10 +190,10 @@ class Desk:
             cash += rate.down(netted.realized) - rate.up(fee_on(notional, taker_rate))
             closed += netted.closed
             opened += netted.opened
-            needed += _opening_margin(spec, rate, leverage, before, netted)
+            needed += _opening_margin(spec, rate, leverage, before, netted, beside)
         per_lot = 0
         if rests:
-            held = rate.up(abs(net.cost)) if net.quantity * side > 0 else 0
+            held = rate.up(beside + (abs(net.cost) if net.quantity * side > 0 else 0))
             notional = spec.notional(price, rests)
             whole = margin.added(contract.tiers, held, rate.up(notional), leverage)
             whole += rate.up(-(-notional * worst_rate // RATE_ONE))
@@ -351,12 +371,14 @@ def insufficient(spec: MarketSpec, needed: int, spendable: int) -> c.Insufficien
     )
 
 
-def _opening_margin(spec: MarketSpec, rate: Rate, leverage: int, before: Net, netted: netting.Netted) -> int:
-    """The initial margin of what a fill opened, on top of what the position had before."""
+def _opening_margin(
+    spec: MarketSpec, rate: Rate, leverage: int, before: Net, netted: netting.Netted, beside: int = 0
+) -> int:
+    """The initial margin of what a fill opened, on top of what the position had before and what may open beside it."""
     if not netted.opened:
         return 0
-    held = 0 if netted.closed else abs(before.cost)
-    more = abs(netted.net.cost) - held
+    opened_before = 0 if netted.closed else abs(before.cost)
+    held, more = beside + opened_before, abs(netted.net.cost) - opened_before
     return margin.added(spec.contract.tiers, rate.up(held), rate.up(more), leverage)
 
 

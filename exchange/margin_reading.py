@@ -86,6 +86,17 @@ def read(account_id: int) -> MarginAccount:
     return found
 
 
+def resting_notional(account_id: int, spec: MarketSpec, side: str) -> int:
+    """What the account's open orders of that side (BUY, SELL) would open in the market, in quote units."""
+    rows = Order.objects.filter(
+        account=account_id, market=spec.id, side=side, status__in=Order.LIVE, reduce_only=False, price__isnull=False
+    )
+    return sum(
+        spec.notional(spec.ticks(price), spec.lots(quantity - filled))
+        for price, quantity, filled in rows.values_list("price", "quantity", "filled_quantity")
+    )
+
+
 def live(row: Position) -> LivePosition:
     """A stored position in whole numbers."""
     figures = (row.margin, row.reserved, row.realized_quote, row.realized, row.fees, row.financing)

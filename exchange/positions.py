@@ -10,11 +10,12 @@ from decimal import Decimal
 from math import ceil, floor
 
 from django.conf import settings
+from django.db import transaction
 
 from accounts.models import Account, MarginSetting, Position
 from accounts.positions import LivePosition, average_text
 from exchange import barrier, house_quotes, margin, margin_reading, orders, validation
-from exchange.books import SIDES
+from exchange.books import SIDE_NAMES, SIDES
 from exchange.commands import NoLiquidity, OrderRefusal, Place, ReduceOnly
 from exchange.margin import Need
 from exchange.margin_reading import MarginAccount
@@ -31,6 +32,12 @@ class LeverageOutOfRange(Refusal):
     """The contract allows less."""
 
     code, title = "leverage_out_of_range", "Leverage out of range"
+
+
+class LeverageInUse(Refusal):
+    """Orders have reserved their margin at the present one."""
+
+    code, status, title = "leverage_in_use", 409, "Open orders use the leverage"
 
 
 class UnknownPosition(NotFound):
@@ -70,13 +77,24 @@ def margin_market(symbol: str) -> MarketSpec:
 
 
 def set_leverage(*, account_id: int, symbol: str, leverage: int) -> dict:
-    """Choose the leverage for what the account opens there from now on; what is open keeps its margin."""
+    """Choose the leverage for what the account opens there from now on; what is open keeps its margin.
+
+    A lower one is refused (LeverageInUse) while orders are open that could open a position: when they are filled it
+    would ask for more than they have reserved.
+    """
     spec = margin_market(symbol)
     if not 1 <= leverage <= spec.contract.max_leverage:
         raise LeverageOutOfRange(f"{spec.symbol} allows a leverage of 1 to {spec.contract.max_leverage}.")
-    MarginSetting.objects.update_or_create(
-        account_id=account_id, market_id=spec.id, defaults={"leverage": leverage}
-    )
+    with transaction.atomic():
+        Account.objects.select_for_update(no_key=True).get(pk=account_id)  # as whoever places and fills does
+        chosen = MarginSetting.objects.filter(account=account_id, market=spec.id).first()
+        if leverage < (chosen.leverage if chosen else spec.contract.max_leverage):
+            orders_open = Order.objects.filter(account=account_id, market=spec.id, status__in=Order.LIVE)
+            if orders_open.filter(reduce_only=False).exists():
+                raise LeverageInUse(f"Cancel your open orders in {spec.symbol} before you lower the leverage.")
+        MarginSetting.objects.update_or_create(
+            account_id=account_id, market_id=spec.id, defaults={"leverage": leverage}
+        )
     return margin_reading.leverage_rows(account_id, [spec])[0]
 
 
@@ -179,6 +197,7 @@ def check(
             account.sheet(), spec, account_id, command.side,
             matches=matches, rests=resting, price=command.price, taker_rate=spec.taker_rate,
             worst_rate=max(spec.maker_rate, spec.taker_rate),
+            beside=margin_reading.resting_notional(account_id, spec, SIDE_NAMES[command.side]),
         )  # fmt: skip
         refusal = _refusal(command, account, need, bool(matches))
         return _weighed_row(Weighed(spec, account, need, rest, refusal))
