@@ -5,10 +5,12 @@ when, is copied to its account (see accounts.entry_terms), so that the matcher c
 round that is over is closed: open orders are cancelled (by exchange.closing), then every entry's final equity is kept.
 
 Locks: the competition's row, then accounts; no market is locked here, so the order of accounts.ledger holds.
-Equity is all that an entry's account holds, at the last prices, in the starting asset; what nobody can price is not
-in it and is named. Equal equity shares a rank, and the next rank counts those above: 1, 2, 2, 4.
-Known limits: between the end and its closing (a few seconds) resting orders of entries can still trade; self-trade
-prevention looks at accounts, so a user's main account and entry can trade with each other within the price band.
+Equity is all that an entry's account holds, at the last prices, and the unrealised profit of its open positions at
+their marks, in the starting asset; what nobody can price is not in it and is named. Equal equity shares a rank, and the
+next rank counts those above: 1, 2, 2, 4.
+Known limits: between the end and its closing (a few seconds) resting orders of entries can still trade, and positions
+can be reduced; what is open then stays open, for its owner to close. Self-trade prevention looks at accounts, so a
+user's main account and entry can trade with each other within the price band.
 """
 
 from collections import defaultdict
@@ -16,16 +18,32 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from accounts import transfers
-from accounts.models import Account, Balance, Competition, CompetitionEntry, User
+from accounts.models import Account, Competition, CompetitionEntry, User
 from accounts.valuation import Valuation, load_pairs
-from marketdata import clock
+from marketdata import bulk, clock
 from marketdata.refusals import Malformed, NotFound, Refusal
 from marketdata.units import plain
+
+#: What accounts hold, and the unrealised profit of their positions by quote asset. In one statement: a closing moves
+#: money from here to there, and must be in neither twice nor not at all.
+WORTH = """
+SELECT b.account_id, b.asset_id, a.symbol, b.available + b.reserved
+FROM accounts_balance b JOIN marketdata_asset a ON a.id = b.asset_id
+WHERE b.account_id = ANY(%(accounts)s::bigint[])
+UNION ALL
+SELECT p.account_id, a.id, a.symbol, sum(p.quantity * c.contract_size * k.price - p.cost)
+FROM accounts_position p JOIN marketdata_market m ON m.id = p.market_id
+JOIN marketdata_contract c ON c.market_id = m.id JOIN marketdata_mark k ON k.market_id = m.id
+JOIN marketdata_asset a ON a.id = m.quote_id
+WHERE p.account_id = ANY(%(accounts)s::bigint[]) AND p.closed_at IS NULL
+GROUP BY p.account_id, a.id
+"""
 
 
 class RoundOver(Refusal):
@@ -48,6 +66,14 @@ class Standing:
     entry: CompetitionEntry
     equity: Decimal
     unpriced: tuple[str, ...]
+
+
+class Amount(NamedTuple):
+    """Some of an asset that an account has, or stands to gain or lose."""
+
+    asset: int
+    symbol: str
+    quantity: Decimal
 
 
 # Who sees what
@@ -189,7 +215,7 @@ def close(competition: Competition) -> bool:
 
 
 def leaderboard(competition: Competition, round_: int | None = None) -> list[Standing]:
-    """Everybody in a round (the present one unless named), best first; three queries and the prices.
+    """Everybody in a round (the present one unless named), best first; two queries and the prices.
 
     A closed round is told as it was closed. Within a rank, who joined first stands first.
     """
@@ -198,16 +224,24 @@ def leaderboard(competition: Competition, round_: int | None = None) -> list[Sta
     if round_ <= competition.closed_round:
         return ranked((entry, entry.final_equity, ()) for entry in entries)
     valuation = Valuation(competition.starting_asset, load_pairs())
-    balances = defaultdict(list)
-    for balance in Balance.objects.filter(account__competition_entry__in=entries).select_related("asset"):
-        balances[balance.account_id].append(balance)
-    return ranked((entry, *_equity(balances[entry.account_id], valuation)) for entry in entries)
+    amounts = _amounts([entry.account_id for entry in entries])
+    return ranked((entry, *_equity(amounts[entry.account_id], valuation)) for entry in entries)
 
 
-def _equity(balances: list[Balance], valuation: Valuation) -> tuple[Decimal, tuple[str, ...]]:
-    values = [(balance, valuation.value(balance.asset_id, balance.total)) for balance in balances]
+def _amounts(accounts: list[int]) -> dict[int, list[Amount]]:
+    """What makes each account's equity."""
+    found = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(WORTH, {"accounts": bulk.array(accounts, "bigint")})
+        for account, *amount in cursor.fetchall():
+            found[account].append(Amount(*amount))
+    return found
+
+
+def _equity(amounts: list[Amount], valuation: Valuation) -> tuple[Decimal, tuple[str, ...]]:
+    values = [(one.symbol, valuation.value(one.asset, one.quantity)) for one in amounts]
     priced = sum((value for _, value in values if value is not None), Decimal(0))
-    return priced, tuple(sorted(balance.asset.symbol for balance, value in values if value is None))
+    return priced, tuple(sorted({symbol for symbol, value in values if value is None}))
 
 
 def ranked(rows: Iterable[tuple[CompetitionEntry, Decimal, tuple[str, ...]]]) -> list[Standing]:

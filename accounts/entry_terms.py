@@ -1,5 +1,8 @@
 """What the account of a competition entry may do: trade some markets for some time, and nothing else with its money.
 
+An order that can only reduce a position is always let through: what is open when the round ends, or in a market that
+the competition no longer has, would else stay open until it is liquidated.
+
 Pure. The terms stand on the account's row, so that whoever holds its lock has them; `accounts.competitions` keeps
 them up.
 """
@@ -32,8 +35,10 @@ class EntryTerms:
     closes_at: datetime
     market_ids: frozenset[int]
 
-    def check(self, market_id: int, symbol: str, moment: datetime) -> None:
-        """CompetitionClosed unless the account may trade the market at that moment."""
+    def check(self, market_id: int, symbol: str, moment: datetime, *, only_reduces: bool) -> None:
+        """CompetitionClosed unless the account may trade the market at that moment, or only leaves it."""
+        if only_reduces:
+            return
         if moment < self.opens_at:
             raise CompetitionClosed(f"The competition begins at {clock.text(self.opens_at)}.")
         if moment >= self.closes_at:

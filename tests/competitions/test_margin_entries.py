@@ -1,0 +1,162 @@
+"""Entries with margin positions: what is open counts where entries are ranked, and can be closed after the end."""
+
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts import competitions
+from accounts.models import Account, CompetitionEntry
+from exchange import closing
+from exchange.models import Order
+from marketdata import clock
+from marketdata.models import Market
+from tests.margin import conftest as margin
+
+V1 = "/api/v1/"
+ORDERS, CLOSE = V1 + "orders/", V1 + "positions/close/"
+venue = margin.venue
+
+
+@pytest.fixture
+def fx_contest(contest):
+    """A competition with dollars on all margin markets that runs for a minute; seconds as `contest` takes them."""
+
+    def make(**fields):
+        competition = contest(**{"ends": 60, **fields})
+        competition.markets.set(Market.objects.filter(kind=Market.Kind.MARGIN))
+        return competition
+
+    return make
+
+
+def join(api, competition, name: str = "ann") -> dict:
+    """The headers that choose the trader's new entry."""
+    entry = api("POST", f"{V1}competitions/{competition.pk}/join/", token=api.tokens[name]).json
+    api.venue.accounts[f"{name}'s entry"] = Account.objects.get(pk=entry["account"])
+    return {"X-Account": str(entry["account"])}
+
+
+def open_position(api, entry: dict, name: str, side: str, symbol: str, price: str, quantity: str = "1") -> dict:
+    """The trader's entry trades that with a rich trader, who rests."""
+    if "rich" not in api.venue.accounts:
+        api.venue.trader("rich", USD=10_000_000)
+    api.venue.order(f"rich {'SELL' if side == 'BUY' else 'BUY'} {quantity} {symbol} @ {price}")
+    body = {"symbol": symbol, "side": side, "price": price, "quantity": quantity}
+    placed = api("POST", ORDERS, body, headers=entry, token=api.tokens[name])
+    assert (placed.status, placed.json["status"]) == (201, "FILLED"), placed.json
+    return placed.json
+
+
+def board(api, competition) -> list[tuple]:
+    rows = api("GET", f"{V1}competitions/{competition.pk}/leaderboard/").json["results"]
+    return [(row["rank"], row["username"], row["equity"]) for row in rows]
+
+
+def total(api, entry: dict, name: str) -> str:
+    """What the portfolio says that the entry is worth."""
+    path = f"{V1}portfolio/summary/?quote=USD"
+    return api("GET", path, headers=entry, token=api.tokens[name]).json["total_value"]
+
+
+# Who leads
+
+
+def test_what_is_open_counts(api, fx_contest):
+    spring = fx_contest()
+    ann, bob = join(api, spring), join(api, spring, "bob")
+    assert board(api, spring) == [(1, "ann", "10000"), (1, "bob", "10000")]
+    open_position(api, ann, "ann", "BUY", "EURUSD", "1.10000")
+    api.venue.mark("EURUSD", "1.09783")
+    assert board(api, spring) == [(1, "bob", "10000"), (2, "ann", "9783")]
+    open_position(api, bob, "bob", "SELL", "USDJPY", "150.000", "0.5")
+    api.venue.mark("USDJPY", "151.000")  # 50,000 yen lost, 333.33 dollars
+    told = board(api, spring)
+    assert [username for _, username, _ in told] == ["ann", "bob"] and Decimal(told[1][2]).quantize(1) == 9667
+    assert {username: equity for _, username, equity in told} == {
+        "ann": total(api, ann, "ann"), "bob": total(api, bob, "bob"),
+    }  # fmt: skip
+    clock.shift(61)
+    assert closing.close_due() == [spring]
+    api.venue.mark("EURUSD", "1.20000")
+    assert board(api, spring) == told
+    assert {entry.final_equity for entry in CompetitionEntry.objects.all()} == {Decimal(row[2]) for row in told}
+
+
+def test_a_profit_that_nobody_can_price_is_named(api, fx_contest):
+    spring = fx_contest()
+    open_position(api, join(api, spring), "ann", "BUY", "EURGBP", "0.88000")
+    api.venue.mark("EURGBP", "0.89000")
+    Market.objects.filter(symbol="GBPUSD").update(is_active=False)
+    (row,) = api("GET", f"{V1}competitions/{spring.pk}/leaderboard/").json["results"]
+    assert (row["equity"], row["unpriced"]) == ("10000", ["GBP"])
+
+
+def test_all_accounts_are_read_at_one_moment(api, fx_contest):
+    """What a closing moves from positions to balances is in neither twice nor not at all."""
+    spring = fx_contest()
+    for name in ("ann", "bob"):
+        open_position(api, join(api, spring, name), name, "BUY", "EURUSD", "1.10000")
+    with CaptureQueriesContext(connection) as queries:
+        competitions.leaderboard(spring)
+    reads = [query["sql"] for query in queries if "accounts_balance" in query["sql"] or "_position" in query["sql"]]
+    assert len(reads) == 1
+
+
+# After the end
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_positions_are_closed_after_the_end(api, fx_contest, is_closed):
+    spring = fx_contest()
+    entry = join(api, spring)
+    open_position(api, entry, "ann", "BUY", "EURUSD", "1.10000")
+    open_position(api, entry, "ann", "SELL", "GBPUSD", "1.25000", "0.2")
+    clock.shift(61)
+    assert not is_closed or closing.close_due() == [spring]
+    api.venue.order("rich BUY 1 EURUSD @ 1.09900")
+    api.venue.order("rich SELL 1 GBPUSD @ 1.25000")
+    part = api("POST", CLOSE, {"symbol": "EURUSD", "quantity": "0.4"}, headers=entry)
+    assert (part.status, part.json["order"]["status"], part.json["position"]["quantity"]) == (201, "FILLED", "0.6")
+    exited = api("POST", f"{V1}positions/{part.json['position']['id']}/exit/", {}, headers=entry)
+    assert (exited.status, exited.json["position"]) == (201, None)
+    body = {"symbol": "GBPUSD", "side": "BUY", "price": "1.20000", "quantity": "0.2", "reduce_only": True}
+    resting = api("POST", ORDERS, body, headers=entry)
+    assert (resting.status, resting.json["status"]) == (201, "OPEN")
+    amended = api("PUT", f"{ORDERS}{resting.json['id']}/", {"price": "1.25000"}, headers=entry)
+    assert (amended.status, amended.json["status"]) == (200, "FILLED")
+    assert [api.venue.position("ann's entry", symbol) for symbol in ("EURUSD", "GBPUSD")] == ["flat", "flat"]
+    assert closing.close_due() == ([] if is_closed else [spring])
+    assert board(api, spring) == [(1, "ann", "10000" if is_closed else "9900")]
+    assert api.venue.is_sound()
+
+
+def test_nothing_else_is_placed_after_the_end(api, fx_contest):
+    entry = join(api, fx_contest())
+    open_position(api, entry, "ann", "BUY", "EURUSD", "1.10000")
+    api.venue.order("rich BUY 5 EURUSD @ 1.10000")
+    clock.shift(61)
+    sell = {"symbol": "EURUSD", "side": "SELL", "price": "1.10000", "quantity": "1"}
+    refused = [
+        (sell, "competition_closed"),
+        ({**sell, "side": "BUY"}, "competition_closed"),
+        ({**sell, "quantity": "1.01", "reduce_only": True}, "reduce_only"),
+        ({**sell, "side": "BUY", "reduce_only": True}, "reduce_only"),
+        ({**sell, "symbol": "GBPUSD", "price": "1.25000", "reduce_only": True}, "reduce_only"),
+    ]
+    count = Order.objects.count()
+    for body, code in refused:
+        reply = api("POST", ORDERS, body, headers=entry)
+        assert (reply.status, reply.code) == (422, code), body
+    assert Order.objects.count() == count
+
+
+def test_what_is_open_in_a_market_that_was_taken_out_can_be_closed(api, fx_contest):
+    spring = fx_contest()
+    entry = join(api, spring)
+    open_position(api, entry, "ann", "BUY", "EURUSD", "1.10000")
+    api.venue.order("rich BUY 1 EURUSD @ 1.10000")
+    spring.markets.set(Market.objects.filter(symbol="GBPUSD"))
+    competitions.apply_terms(spring)
+    assert api("POST", CLOSE, {"symbol": "EURUSD"}, headers=entry).json["position"] is None
