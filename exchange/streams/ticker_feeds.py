@@ -82,6 +82,7 @@ class TickerFeed(MarketFeed):
         super().__init__(spec)
         self._recent = deque(maxlen=KEPT_TRADES)
         self.listeners: set[Callable[[TickerFeed], None]] = set()
+        #: What every follower heard last, those of the book its levels; None when they differ in that.
         self._told_figures: dict | None = None
         self._told_ticker = -1
         self._told_levels: tuple | None = None
@@ -141,7 +142,7 @@ class TickerFeed(MarketFeed):
 
     def _changed_ticker(self) -> list[dict]:
         ticker = self.ticker()
-        figures = {**ticker, "sequence": None}
+        figures = _figures(ticker)
         if figures == self._told_figures or ticker["sequence"] < self._told_ticker:
             return []
         self._told_figures, self._told_ticker = figures, ticker["sequence"]
@@ -151,7 +152,7 @@ class TickerFeed(MarketFeed):
         if not any(member.wants_book for member in self.followers):
             return []
         book = self.shown.snapshot(BOOK_LEVELS)
-        levels = (book["bids"], book["asks"])
+        levels = _levels(book)
         if levels == self._told_levels:
             return []
         self._told_levels = levels
@@ -172,9 +173,16 @@ class TickerFeed(MarketFeed):
 
     def _admit_to_book(self, member: Subscription) -> None:
         """Where the market stands, and the last trades that it lacks."""
-        messages = [Frame({"type": "market_data", **self.ticker()})]
+        ticker = self.ticker()
+        messages = [Frame({"type": "market_data", **ticker})]
+        # What the others heard last is news to whoever hears something else now, should the market return to it.
+        if _figures(ticker) != self._told_figures:
+            self._told_figures = None
         if member.wants_book:
-            messages.append(Frame({"type": "order_book", **self.shown.snapshot(BOOK_LEVELS)}))
+            book = self.shown.snapshot(BOOK_LEVELS)
+            messages.append(Frame({"type": "order_book", **book}))
+            if _levels(book) != self._told_levels:
+                self._told_levels = None
         missed = [trade for trade in self._recent if trade["trade_id"] > member.told_trade]
         if missed:
             messages.append(self._tape(missed))
@@ -184,6 +192,14 @@ class TickerFeed(MarketFeed):
             member.socket.admitted(member)
         else:
             member.socket.fall_behind()
+
+
+def _figures(ticker: dict) -> dict:
+    return {**ticker, "sequence": None}
+
+
+def _levels(book: dict) -> tuple:
+    return book["bids"], book["asks"]
 
 
 def _offer(member: Subscription, messages: Iterable[dict]) -> bool:

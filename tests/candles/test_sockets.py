@@ -170,6 +170,52 @@ def test_unsubscribed_markets_are_silent_and_snapshots_come_when_asked_for(venue
         assert client.next()["type"] == "pong"
 
 
+def test_who_joins_is_told_when_the_market_returns_to_what_others_were_told(venue, server):
+    """What counts as told is what those heard who are there, not who has left."""
+    fund(venue)
+    follow = {"type": "subscribe", "symbols": ["AAPL"], "order_book": True}
+    venue.order("ann BUY 1 AAPL @ 99")
+    with server.client("/ws/prices/") as quotes:  # keeps the feed alive
+
+        def shown(bid: str) -> None:
+            quotes.until(lambda message: message["prices"].get("AAPL", {}).get("bid") == bid)
+
+        with server.client("/ws/market/") as first:
+            first.send(follow)
+            first.take(3)
+            venue.order("ann BUY 1 AAPL @ 100")
+            assert [first.next()["bid"], first.next()["bids"][0][0]] == ["100", "100"]
+        wait_until(lambda: not any(feed.followers for feed in ticker_feeds.by_market.values()), "the socket to go")
+        shown("100")
+        better = venue.order("ann BUY 1 AAPL @ 101")
+        shown("101")
+        with server.client("/ws/market/") as second:
+            second.send(follow)
+            assert [message.get("bid") for message in second.take(3)[1:]] == ["101", None]
+            venue.cancel("ann", better)
+            ticker, book = second.take(2)
+            assert (ticker["bid"], book["bids"][0][0]) == ("100", "100")
+
+
+def test_who_subscribes_again_is_told_when_the_market_returns_to_what_it_heard_before(venue, server):
+    fund(venue)
+    venue.order("ann BUY 1 AAPL @ 99")
+    with server.client("/ws/prices/") as quotes, server.client("/ws/market/") as client:
+        client.send({"type": "subscribe", "symbols": ["AAPL"], "order_book": True})
+        client.take(3)
+        venue.order("ann BUY 1 AAPL @ 100")
+        assert [client.next()["bid"], client.next()["bids"][0][0]] == ["100", "100"]
+        client.send({"type": "unsubscribe", "symbols": ["AAPL"]})
+        assert client.next()["type"] == "unsubscribed"
+        better = venue.order("ann BUY 1 AAPL @ 101")
+        quotes.until(lambda message: message["prices"].get("AAPL", {}).get("bid") == "101")
+        client.send({"type": "subscribe", "symbols": ["AAPL"], "order_book": True})
+        assert client.take(3)[1]["bid"] == "101"
+        venue.cancel("ann", better)
+        ticker, book = client.take(2)
+        assert (ticker["bid"], book["bids"][0][0]) == ("100", "100")
+
+
 class Follower:
     """What a socket says of many markets; anything out of sequence is an error."""
 
