@@ -223,11 +223,15 @@ def _filled(
     until = min(until or now, now)
     if first is None:
         first = interval.after(until, -limit) if interval.after(EPOCH, limit) <= until else EPOCH
-    until = min(until, interval.after(first, limit)) if first < until else first
-    traded = {row.open_time: row for row in _read(market_id, interval, first, until, limit)}
     close = _close_before(market_id, interval, first)
     if close is None:
-        first = min(traded, default=until)
+        opening = _read(market_id, interval, first, until, 1)
+        if not opening:
+            return []
+        first = opening[0].open_time
+    # Only now: candles before the first trade do not count.
+    until = min(until, interval.after(first, limit)) if first < until else first
+    traded = {row.open_time: row for row in _read(market_id, interval, first, until, limit)}
     return list(_without_gaps(traded, interval, first, until, close))
 
 

@@ -178,7 +178,12 @@ PAGES = [
     ({"fill": True, "limit": 3}, "10:07 10:08 10:09"),
     ({"fill": True, "start": "10:02", "limit": 2}, "10:02 10:03"),
     ({"fill": True, "start": "09:58", "end": "10:01"}, "10:00 10:01"),
+    ({"fill": True, "start": "09:58", "limit": 2}, "10:00 10:01"),
+    ({"fill": True, "start": "00:00", "limit": 3}, "10:00 10:01 10:02"),
+    ({"fill": True, "start": "09:00", "end": "10:02", "limit": 9}, "10:00 10:01 10:02"),
+    ({"fill": True, "start": "09:00", "end": "09:59"}, ""),
     ({"fill": True, "start": "10:05", "end": "10:04"}, ""),
+    ({"fill": True, "interval": "3m", "start": "00:00", "limit": 2}, "10:00 10:03"),
     ({"fill": True, "interval": "3m"}, "10:00 10:03 10:06 10:09"),
     ({"fill": True, "interval": "1M", "start": "10:00"}, ""),
     ({"fill": True, "interval": "1M"}, "00:00"),
@@ -202,7 +207,8 @@ def test_pages(spread):
         for wanted in ({"start": at(moment)}, {"end": at(moment)}, {"start": at(moment), "end": at(moment)}):
             for fill in (False, True):
                 assert len(read(interval=interval, fill=fill, limit=5, **wanted)) <= 5
-
+    # nor do they cut the page short
+    assert len(read(fill=True, start=at("1969-12-31"), limit=5)) == 5
 
 
 # Rebuilding
