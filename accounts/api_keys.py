@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from threading import Lock
 
 from django.db import transaction
@@ -28,6 +28,8 @@ MAX_KEYS_KNOWN = 20_000
 MAX_KEYS_PER_USER = 20
 TOUCH_SECONDS = 60.0
 DEFAULT_WINDOW_MS, MAX_WINDOW_MS, AHEAD_MS = 5_000, 60_000, 1_000
+#: IPv4 addresses as IPv6 writes them; a caller's address is read as the IPv4 address (see _is_within).
+MAPPED = ip_network("::ffff:0:0/96")
 
 
 class ApiKeyInvalid(Refusal):
@@ -152,9 +154,16 @@ def alive(key_ids: set[int]) -> set[int]:
 
 def _network(text: str):
     try:
-        return ip_network(text.strip(), strict=False)
+        return _unmapped(ip_network(text.strip(), strict=False))
     except ValueError:
         raise _malformed("allowed_ips", f"{text!r} is neither an address nor a network.") from None
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """A network of mapped addresses as the IPv4 network that it stands for; any other as it is."""
+    if network.version == 6 and network.subnet_of(MAPPED):
+        return IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - MAPPED.prefixlen))
+    return network
 
 
 def _malformed(field: str, detail: str) -> Malformed:
@@ -230,7 +239,7 @@ def _load(key: str) -> KeyRecord:
     except sealing.Unsealable:
         raise ApiKeyInvalid("The key was made under another secret of the server; make a new one.") from None
     user, granted = row.account.user, frozenset(row.permissions)
-    networks = tuple(ip_network(text) for text in row.allowed_ips)
+    networks = tuple(_unmapped(ip_network(text)) for text in row.allowed_ips)
     expires_at = float("inf") if row.expires_at is None else row.expires_at.timestamp()
     return KeyRecord(row.pk, user.pk, row.account_id, user.is_staff, secret.encode(), granted, networks, expires_at)
 

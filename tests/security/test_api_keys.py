@@ -1,6 +1,7 @@
 """Keys for bots: made, shown once, signed with, limited, revoked; the same on the lean way and the stock way."""
 
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 
@@ -159,6 +160,28 @@ def test_addresses(bot, settings):
     answers = [listed("GET", WALLET, headers={"X-Forwarded-For": address}) for address in tried]
     assert [reply.status for reply in answers] == [200, 403, 200, 403, 200, 403]
     assert answers[1].code == "ip_not_allowed"
+
+
+#: What was asked for, what it stands for, a caller within it and one outside.
+MAPPED = [
+    ("::ffff:127.0.0.1", "127.0.0.1/32", "127.0.0.1", "127.0.0.2"),
+    ("::ffff:10.1.2.3/112", "10.1.0.0/16", "::ffff:10.1.0.9", "10.2.0.9"),
+    ("::ffff:0:0/96", "0.0.0.0/0", "10.1.0.9", "2001:db8::1"),
+    ("::fffe:0:0/95", "::fffe:0:0/95", "::fffe:10.1.0.9", "2001:db8::1"),
+]
+
+
+@pytest.mark.parametrize(("asked", "meant", "inside", "outside"), MAPPED)
+@pytest.mark.parametrize("is_stored_as_asked", [False, True])
+def test_a_mapped_network_is_the_ipv4_network(bot, settings, asked, meant, inside, outside, is_stored_as_asked):
+    """Also in keys that were stored before that held."""
+    settings.TRUSTED_PROXIES = 1
+    trader = bot("READ", allowed_ips=[asked])
+    assert trader.made["allowed_ips"] == [meant]
+    if is_stored_as_asked:
+        ApiKey.objects.update(allowed_ips=[str(ip_network(asked, strict=False))])
+    answers = [trader("GET", WALLET, headers={"X-Forwarded-For": address}) for address in (inside, outside)]
+    assert [reply.status for reply in answers] == [200, 403]
 
 
 @pytest.mark.parametrize("lean", [True, False])
