@@ -61,7 +61,8 @@ class PermissionDenied(Refusal):
 class Principal:
     """A verified caller: the user, the account that is meant, and until when (Unix seconds) this may be believed.
 
-    `permissions` is None for a person, who may do everything that is theirs.
+    `permissions` is None for a person, who may do everything that is theirs. `claim` is the token's hash of the
+    password's hash, None for a key: only tokens end when the password is changed.
     """
 
     user_id: int
@@ -70,6 +71,7 @@ class Principal:
     expires_at: float
     key_id: int | None = None
     permissions: frozenset[str] | None = None
+    claim: str | None = None
 
     @property
     def limited_as(self) -> object:
@@ -120,13 +122,13 @@ def principal_for_token(token: str) -> Principal:
     principal = _verified_tokens.get(token)
     if principal is None:
         revocations, read_at = _verified_tokens.revocations, time.monotonic()
-        principal, claim = _verified(token)
-        _verified_tokens.put(token, principal, claim, read_at=read_at, revocations=revocations)
+        principal = _verified(token)
+        _verified_tokens.put(token, principal, read_at=read_at, revocations=revocations)
     return principal
 
 
-def _verified(token: str) -> tuple[Principal, str]:
-    """What the token says, and its claim about the password."""
+def _verified(token: str) -> Principal:
+    """What the token says, of a user who may log in by the password that it was issued for."""
     try:
         claims = AccessToken(token)
     except ExpiredTokenError:
@@ -140,7 +142,7 @@ def _verified(token: str) -> tuple[Principal, str]:
     claim = get_md5_hash_password(user.password)
     if claims.get(api_settings.REVOKE_TOKEN_CLAIM) != claim:
         raise TokenInvalid("The password was changed since; log in again.")
-    return Principal(user.pk, account.pk, user.is_staff, float(claims["exp"])), claim
+    return Principal(user.pk, account.pk, user.is_staff, float(claims["exp"]), claim=claim)
 
 
 def _main_account(claim: object) -> Account | None:

@@ -19,10 +19,9 @@ MAX_TOKENS = 20_000
 
 @dataclass(slots=True)
 class Verified:
-    """What a token was found to say; `claim` is its hash of the password's hash, `read_at` monotonic seconds."""
+    """What a token was found to say; `read_at` is when its user was last read, in monotonic seconds."""
 
     principal: Any
-    claim: str
     read_at: float
     is_used: bool = False
 
@@ -55,13 +54,13 @@ class VerifiedTokens:
             threads.lookups.start(self.renew)
         return found.principal
 
-    def put(self, token: str, principal: Any, claim: str, *, read_at: float, revocations: int) -> None:
+    def put(self, token: str, principal: Any, *, read_at: float, revocations: int) -> None:
         """Remember, unless somebody was revoked while the token was being verified."""
         with self._lock:
             if revocations != self.revocations:
                 return
             self._known.pop(token, None)
-            self._known[token] = Verified(principal, claim, read_at)
+            self._known[token] = Verified(principal, read_at)
             while len(self._known) > MAX_TOKENS:
                 del self._known[next(iter(self._known))]
 
@@ -89,7 +88,7 @@ class VerifiedTokens:
         """One token's turn, under the lock."""
         if self._known.get(token) is not found:
             return
-        if user == (found.principal.is_staff, found.claim):
+        if user == (found.principal.is_staff, found.principal.claim):
             found.read_at, found.is_used = read_at, False
         else:
             del self._known[token]

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import orjson
 
 from accounts import api_keys
+from accounts.authentication import Principal
 from exchange.streams import queries
 from exchange.streams.outbox import Frame, Outbox
 from marketdata.refusals import Refusal
@@ -34,9 +35,9 @@ class BadSequence(Refusal):
 class AccountMember:
     """One socket's place in its account's events. `told` is the last sequence that it was sent."""
 
-    def __init__(self, account_id: int, outbox: Outbox, deactivated: Callable[[], None], key_id: int | None = None):
-        self.account_id, self.outbox, self.deactivated = account_id, outbox, deactivated
-        self.key_id = key_id
+    def __init__(self, principal: Principal, outbox: Outbox, deactivated: Callable[[], None]):
+        self.account_id, self.key_id, self.claim = principal.account_id, principal.key_id, principal.claim
+        self.outbox, self.deactivated = outbox, deactivated
         self.told = -1
         self.known = -1
         self._reading: asyncio.Task | None = None
@@ -151,22 +152,24 @@ class AccountFeeds:
                     member.receive(framed)
 
     async def check(self) -> None:
-        """Compare every member with the database; end those whose user was deactivated or whose key was revoked."""
+        """Compare every member with the database; end those whose user was deactivated, whose password was changed
+        since their token was issued, or whose key was revoked.
+        """
         if not self.by_account:
             return
-        account_ids = list(self.by_account)
-        heads = await in_thread(queries.account_heads, account_ids)
-        members = [member for account_id in account_ids for member in self.by_account.get(account_id, ())]
+        # Those who join from here on are new enough, and what is read now may be older than their password.
+        members = [member for members in self.by_account.values() for member in members]
+        heads = await in_thread(queries.account_heads, list(self.by_account))
         key_ids = {member.key_id for member in members if member.key_id is not None}
-        # Not `members` below: who joined meanwhile is new enough, and its key is not among those asked for.
         dead = key_ids - (await in_thread(api_keys.alive, key_ids)) if key_ids else set()
-        for account_id in account_ids:
-            sequence, is_active = heads.get(account_id, (0, False))
-            for member in list(self.by_account.get(account_id, ())):
-                if is_active and member.key_id not in dead:
-                    member.want(sequence)
-                else:
-                    member.deactivated()
+        for member in members:
+            if member not in self.by_account.get(member.account_id, ()):
+                continue  # it left meanwhile
+            sequence, is_active, claim = heads.get(member.account_id, (0, False, None))
+            if is_active and member.key_id not in dead and member.claim in (None, claim):
+                member.want(sequence)
+            else:
+                member.deactivated()
 
 
 account_feeds = AccountFeeds()

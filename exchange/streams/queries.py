@@ -6,6 +6,7 @@ later exactly as it would have been told then.
 
 import orjson
 from django.db import connection, transaction
+from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from accounts.models import Account, Balance, Position
 from exchange import margin_reading, orders
@@ -26,15 +27,20 @@ def market_heads(market_ids: list[int]) -> dict[int, tuple[int, int]]:
         return {market_id: (sequence, version) for market_id, sequence, version in cursor.fetchall()}
 
 
-def account_heads(account_ids: list[int]) -> dict[int, tuple[int, bool]]:
-    """(event sequence, whether the user may still log in) by account id."""
+def account_heads(account_ids: list[int]) -> dict[int, tuple[int, bool, str]]:
+    """(event sequence, whether the user may still log in, what a token must claim of the password) by account id."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT a.id, a.event_sequence, COALESCE(u.is_active, FALSE) FROM accounts_account a"
+            "SELECT a.id, a.event_sequence, COALESCE(u.is_active, FALSE), COALESCE(u.password, '')"
+            " FROM accounts_account a"
             " LEFT JOIN accounts_user u ON u.id = a.user_id WHERE a.id = ANY(%s)",
             [account_ids],
         )
-        return {account: (sequence, is_active) for account, sequence, is_active in cursor.fetchall()}
+        rows = cursor.fetchall()
+    return {
+        account: (sequence, is_active, get_md5_hash_password(password))
+        for account, sequence, is_active, password in rows
+    }
 
 
 def account_events(account_id: int, after: int) -> list[dict]:

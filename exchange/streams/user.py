@@ -13,8 +13,9 @@ An order's own type goes by the name order_type here: {"type": "place", "order_t
 Orders, amendments and cancellations go through the same definitions and the same door as over REST, in the
 order they came; up to MAX_IN_FLIGHT of them wait for their commit at the same time, and results come as they
 are ready. They count for the user's rate limit, or the key's. `account` in the authenticate message names another
-of the user's own accounts, as X-Account does. A key signs timestamp + "GET/ws/user/". A socket outlives its token,
-but neither its user nor its key: once that is deactivated or revoked, it is closed with 4401 within about a second.
+of the user's own accounts, as X-Account does. A key signs timestamp + "GET/ws/user/". A socket outlives its token's
+time, but neither its user nor the password that its token was issued for, nor its key: once that is deactivated,
+changed or revoked, it is closed with 4401 within about a second.
 
 Events are `order`, `fill`, `balance`, `position`, `margin_call`, `margin_call_cleared`, `liquidation` and `financing`.
 Who has margin positions hears `margin` besides: live values, without a sequence (see exchange.streams.margin_feed).
@@ -115,7 +116,7 @@ class UserConsumer(StreamConsumer):
             return self.fail(refusal, NOT_AUTHENTICATED)
         self._deadline.cancel()
         self.principal = principal
-        self.member = AccountMember(principal.account_id, self.outbox, self._deactivated, principal.key_id)
+        self.member = AccountMember(principal, self.outbox, self._deactivated)
         account_feeds.join(self.member)
         await self.member.begin()
 
@@ -123,7 +124,8 @@ class UserConsumer(StreamConsumer):
         self.fail(NotAuthenticated(f"Authenticate within {AUTHENTICATE_SECONDS:.0f} seconds."), NOT_AUTHENTICATED)
 
     def _deactivated(self) -> None:
-        self.fail(TokenInvalid("The user cannot log in any more, or the API key was revoked."), NOT_AUTHENTICATED)
+        detail = "The user cannot log in any more or has a new password, or the API key was revoked."
+        self.fail(TokenInvalid(detail), NOT_AUTHENTICATED)
 
     def _take_last_wish(self, message: dict) -> None:
         self.principal.require(TRADE)

@@ -1,19 +1,22 @@
 """API keys and chosen accounts at the private socket: who gets in, what it may do, when it is closed."""
 
+import threading
 import time
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.contrib.auth.hashers import make_password
 
 from accounts import api_keys, competitions
 from accounts.models import Account, Competition, User
-from exchange.streams import account_feeds
+from exchange.streams import account_feeds, queries
 from marketdata import clock
 from marketdata.models import Market
 from tests.api.conftest import token_of as access_token
 from tests.security.bots import signature
 from tests.streams.conftest import server
+from tests.streams.support import WAIT_SECONDS
 
 __all__ = ["server"]
 
@@ -101,6 +104,57 @@ def test_a_revoked_keys_socket_is_closed(venue, server, key_of):
         other.send({"type": "ping"})
         assert other.next()["type"] == "pong"
         assert sum(len(members) for members in account_feeds.account_feeds.by_account.values()) == 1
+
+
+def change_password() -> str:
+    """Ann's, as another process does it; the token of a login with the new one."""
+    ann = User.objects.get(username="ann")
+    User.objects.filter(pk=ann.pk).update(password=make_password("a-new-password-of-anns"))
+    return access_token(Account.objects.get(user=ann))
+
+
+def test_a_changed_password_closes_sockets_of_older_tokens(venue, server, key_of):
+    """Keys are their own: they outlive it, as over REST."""
+    made, old = key_of("READ"), access_token(venue.accounts["ann"])
+    hellos = [{"type": "authenticate", "token": old}, hello(made)]
+    with server.client("/ws/user/") as client, server.client("/ws/user/") as bot, server.client("/ws/user/") as fresh:
+        for socket, message in zip((client, bot), hellos, strict=True):
+            socket.send(message)
+            assert socket.next()["type"] == "snapshot"
+        fresh.send({"type": "authenticate", "token": change_password()})
+        messages, code = client.rest()
+        assert (messages[-1]["code"], code) == ("token_invalid", 4401)
+        for socket in (bot, fresh):
+            socket.send({"type": "ping", "id": 1})
+            assert socket.until(lambda message: message["type"] != "snapshot") == {"type": "pong", "id": 1}
+        assert sum(len(members) for members in account_feeds.account_feeds.by_account.values()) == 2
+
+
+def test_who_joins_while_the_users_are_read_is_not_judged_by_that(venue, server, key_of, monkeypatch):
+    """The password was read before it was changed, and compared after a socket came with the new one."""
+    made, read = key_of("READ"), queries.account_heads
+    has_read, may_go_on, has_gone_on = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(account_ids):
+        if has_read.is_set():
+            has_gone_on.set()
+            return read(account_ids)
+        heads = read(account_ids)
+        has_read.set()
+        may_go_on.wait(WAIT_SECONDS)
+        return heads
+
+    with server.client("/ws/user/") as bot, server.client("/ws/user/") as fresh:
+        bot.send(hello(made))
+        assert bot.next()["type"] == "snapshot"
+        monkeypatch.setattr(queries, "account_heads", slow)
+        assert has_read.wait(WAIT_SECONDS)
+        fresh.send({"type": "authenticate", "token": change_password()})
+        assert fresh.next()["type"] == "snapshot"
+        may_go_on.set()
+        assert has_gone_on.wait(WAIT_SECONDS)
+        fresh.send({"type": "ping", "id": 1})
+        assert fresh.next() == {"type": "pong", "id": 1}
 
 
 def test_an_account_is_chosen_by_its_id(venue, server, contest):
