@@ -105,7 +105,7 @@ def live(row: Position) -> LivePosition:
 
 
 def _reserved_by_orders(account_id: int, scales: dict[int, AssetScale]) -> dict[int, int]:
-    rows = Order.objects.filter(account=account_id, status__in=Order.ACTIVE, market__contract__isnull=False)
+    rows = Order.objects.filter(account=account_id, status__in=Order.LIVE, market__contract__isnull=False)
     sums: dict[int, int] = {}
     for asset, amount in rows.values_list("market__contract__settlement_id", "reserved"):
         sums[asset] = sums.get(asset, 0) + units.to_units(amount, scales[asset].decimals)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import lists, orders
+from exchange import lists, margin_reading, orders, risk_reading
 from exchange.audit import replay
 from exchange.models import ListKind
 from exchange.sequencer import sequencer
@@ -50,6 +50,17 @@ class TestStops:
         assert fx.position("ann", "EURUSD") == "flat"
         assert fx.last("ann", "EURUSD").realized == -610  # at 1.09390
         assert is_sound_and_replays(fx)
+
+    def test_what_it_holds_is_still_the_accounts(self, fx):
+        account = fx.accounts["ann"].id
+        with margin_reading.snapshot():
+            before = margin_reading.read(account).state(fx.assets["USD"].id)
+        held = int(Decimal(stop(fx, "ann", "BUY", "1", "1.11000")["reserved"]) * 10**8)
+        with margin_reading.snapshot():
+            after = margin_reading.read(account).state(fx.assets["USD"].id)
+        assert held and (after.orders, after.equity, after.free) == (held, before.equity, before.free - held)
+        (purse,) = risk_reading.purses([account])
+        assert purse.state() == after, "what it is liquidated by"
 
     def test_one_that_may_open_holds_margin_at_its_worst_price(self, fx):
         order = stop(fx, "bob", "BUY", "1", "1.11000")
