@@ -8,6 +8,7 @@ committed, the live books are ahead of the database: if anything fails, the call
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from accounts import ledger
 from exchange import (
@@ -18,6 +19,7 @@ from exchange import (
     limits,
     margin,
     paying,
+    planning,
     reach,
     spot,
     store,
@@ -33,6 +35,7 @@ from exchange.engine.book import Plan
 from exchange.ids import ORDER
 from exchange.journal import Kind, amend_row, place_row
 from exchange.live import LiveOrder, new_order
+from exchange.planning import Unlocked
 from exchange.records import Records
 from exchange.registry import Registry
 from marketdata import bulk
@@ -41,13 +44,6 @@ from marketdata.refusals import Refusal
 
 #: What a command came to: an order object, a list of them, a Replay, or the Refusal.
 Outcome = dict | list | Replay | Refusal
-
-
-class Unlocked(Exception):
-    """The plan of a command meets accounts that this batch has not locked."""
-
-    def __init__(self, accounts: set[int]):
-        self.accounts = accounts
 
 
 @dataclass(slots=True)
@@ -211,14 +207,16 @@ class Batch:
     def admit(self, cmd: Place, live: LiveBook) -> tuple[LiveOrder, Plan | None]:
         """The order with its funds set aside, and its plan (None if it is to wait), or a Refusal and no change."""
         order = self.check(cmd, live)
+        return order, self.fund(live, order)
+
+    def fund(self, live: LiveBook, order: LiveOrder) -> Plan | None:
+        """The same for an order that is checked: its plan."""
+        desk = self.desk(live)
         if order.stop is not None:
-            self.desk(live).hold(self.sheet, live.spec, order)
-            return order, None
-        plan = self._plan(live, order, live.plan, order)
-        if order.budget is not None and not plan.filled and not plan.expired_makers:
-            raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
-        self.desk(live).reserve(self.sheet, live.spec, order, plan)
-        return order, plan
+            desk.hold(self.sheet, live.spec, order)
+            return None
+        reserve = partial(desk.reserve, self.sheet, live.spec, order)
+        return planning.prepare(self, live, order, partial(live.plan, order), reserve)
 
     def desk(self, live: LiveBook):
         """Who reserves, settles and releases there."""
@@ -301,9 +299,9 @@ class Batch:
         remaining = quantity - order.filled
         if order.reduce_only:
             self.margin_desk.check_reduce_only(live, order, remaining)
-        terms = order.id, price, quantity, order.prevention, order.post_only
-        plan = self._plan(live, order, live.plan_amend, *terms)
-        self.desk(live).change_reserve(self.sheet, live.spec, order, plan, price=price, remaining=remaining)
+        look = partial(live.plan_amend, order.id, price, quantity, order.prevention, order.post_only)
+        change = partial(self.desk(live).change_reserve, self.sheet, live.spec, order, price=price, remaining=remaining)
+        plan = planning.prepare(self, live, order, look, change)
         sequence = self.records.command(live, Kind.AMEND, order.id, amend_row(price, quantity, order))
         matches = live.amend(plan, sequence, self.records.moment)
         answer = self.settle(live, order, plan, matches)
@@ -370,26 +368,6 @@ class Batch:
     def _check_not_halted(self, live: LiveBook) -> None:
         if self.status[live.spec.id] == Market.Status.HALTED:
             self._check_market(live)
-
-    def _plan(self, live: LiveBook, order: LiveOrder, look: Callable[..., Plan], *terms) -> Plan:
-        """The plan that `look` gives for the terms, guarded and checked. Reduce-only orders that it would fill beyond
-        their positions are taken out before.
-        """
-        plan = limits.guard(self, live, order, look(*terms))
-        self._check_plan(live, plan)
-        while live.reducing and self.margin_desk.take_out_over_reducing(self, live, plan):
-            plan = look(*terms)
-            self._check_plan(live, plan)
-        return plan
-
-    def _check_plan(self, live: LiveBook, plan) -> None:
-        if plan.refusal:
-            raise c.engine_refusal(plan.refusal)
-        reached = {maker.account for maker, _ in plan.matches}
-        if reached and live.waiting.triggers.waiting:
-            reached |= following.accounts_of(live, plan)
-        if not reached <= self.sheet.holders.keys():
-            raise Unlocked(reached)
 
     # Writing
 

@@ -7,6 +7,7 @@ the journal are the same three functions: `enter`, `amend`, `cancel`.
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -82,7 +83,8 @@ class LiveBook:
 
     # Commands, live and again
 
-    def plan(self, order: LiveOrder) -> Plan:
+    def plan(self, order: LiveOrder, without: Collection[int] = ()) -> Plan:
+        """What would happen if this order came in now, the orders `without` taken out before."""
         if self.collecting:
             return auction.plan_entry(self.book, order)
         budget = None if order.budget is None else order.budget // self.spec.notional_units
@@ -92,6 +94,7 @@ class LiveBook:
             post_only=order.post_only,
             prevention=order.prevention,
             budget=budget,
+            without=without,
         )
 
     def enter(self, order: LiveOrder, plan: Plan, sequence: int, moment: datetime) -> list[Match]:
@@ -269,11 +272,19 @@ class LiveBook:
             return None
         return {"phase": self.session.phase, "until": self.session.until, "reference": self.reference()}
 
-    def plan_amend(self, order_id: int, price: int, quantity: int, prevention: str, post_only: bool = False) -> Plan:
-        """What would happen if a resting order got these terms now."""
+    def plan_amend(
+        self,
+        order_id: int,
+        price: int,
+        quantity: int,
+        prevention: str,
+        post_only: bool = False,
+        without: Collection[int] = (),
+    ) -> Plan:
+        """What would happen if a resting order got these terms now, the orders `without` taken out before."""
         if self.collecting:
             return auction.plan_amendment(self.book, order_id, price, quantity)
-        return self.book.plan_amend(order_id, price, quantity, post_only, prevention)
+        return self.book.plan_amend(order_id, price, quantity, post_only, prevention, without)
 
     def uncross(self, plan: Uncross, sequence: int, moment: datetime) -> list[Match]:
         """Hold the auction. The later order of each match counts as the taker."""

@@ -2,7 +2,8 @@
 
 The order that would have jumped does not trade. If it can rest it joins the auction with its limit, else it is
 refused; either way the market is in the phase AUCTION from its command on, for the seconds that its rules name, and
-exchange.upkeep ends that with an auction at whatever price trades most.
+exchange.upkeep ends that with an auction at whatever price trades most. An order that its account could not carry
+does not begin one (exchange.planning).
 
 Halt by rule: the interruption that is one too many for a day (UTC) halts the market until an operator reopens it; its
 auction is held then. exchange.halts halts the venue when too many of its markets stand still that way.
@@ -46,17 +47,21 @@ def is_outside(live: LiveBook, plan) -> bool:
     return abs(worst - ticks) * RATE_ONE > ticks * width
 
 
-def begin(batch, live: LiveBook, order: LiveOrder, *, is_new: bool = True):
-    """Begin the auction. The new order's plan in it; VolatilityInterruption if it cannot rest there, or was amended."""
+def can_join(order: LiveOrder, plan) -> bool:
+    """Whether the order of this plan can rest in the auction; an amendment cannot."""
+    return plan.quantity is None and order.price is not None and order.time_in_force not in ("IOC", "FOK")
+
+
+def begin(batch, live: LiveBook, order: LiveOrder, plan) -> None:
+    """Begin the auction in place of the plan; VolatilityInterruption if its order cannot join."""
     pause(batch, live)
     if batch.status[live.spec.id] == Market.Status.HALTED:
         raise c.MarketHalted(f"{live.spec.symbol} is halted after {live.session.interruptions} interruptions in a day.")
-    if not is_new or order.price is None or order.time_in_force in ("IOC", "FOK"):
+    if not can_join(order, plan):
         raise VolatilityInterruption(
             f"The order would trade too far from the last price: {live.spec.symbol} collects limit orders for an "
             f"auction until {live.session.until}."
         )
-    return live.plan(order)
 
 
 def pause(batch, live: LiveBook) -> None:

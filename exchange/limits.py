@@ -1,7 +1,7 @@
 """What a market's rules say to an order under the lock, beyond its filters: phase, typing errors, flooding, jumps.
 
-`check` comes before the order is planned, `guard` after: a plan that would trade too far from the last price is not
-executed; it begins an auction instead (exchange.interruption).
+`check` comes before the order is planned, `check_plan` after (exchange.planning). A plan that would trade too far from
+the last price is not executed; it begins an auction instead (exchange.interruption).
 
 Known limit: the order-to-trade ratio is counted by each process for itself and by day in UTC, from when it started: it
 holds off floods, it is no statistic.
@@ -11,7 +11,7 @@ from collections import Counter
 from datetime import date
 
 from exchange import commands as c
-from exchange import expiry, interruption, sessions
+from exchange import expiry, sessions
 from exchange.books import LiveBook
 from exchange.live import LiveOrder
 from exchange.phases import ALWAYS_OPEN
@@ -103,16 +103,15 @@ def check_notional(live: LiveBook, notional: int) -> None:
         )
 
 
-def guard(batch, live: LiveBook, order: LiveOrder, plan):
-    """The plan of an order or an amendment, or another one if the first would have jumped."""
-    if live.spec.rules is NO_RULES or plan.refusal:
-        return plan
+def check_plan(live: LiveBook, order: LiveOrder, plan) -> None:
+    """What only the plan of an order or an amendment tells: its worth."""
     if plan.quantity is not None:
         check_terms(live, plan.price, plan.quantity, None)
     elif order.price is None:
         check_notional(live, live.spec.notional_units * plan.notional)
-    if interruption.is_outside(live, plan):
-        return interruption.begin(batch, live, order, is_new=plan.quantity is None)
+
+
+def traded(live: LiveBook, order: LiveOrder, plan) -> None:
+    """A plan that is executed now: its trades count."""
     if live.spec.rules.max_order_ratio is not None and plan.matches:
         ratios.traded(live, {order.account, *(maker.account for maker, _ in plan.matches)})
-    return plan

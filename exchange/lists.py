@@ -128,14 +128,11 @@ def _oco(batch, cmd: PlaceList, live: LiveBook) -> list[dict]:
 
 def _bracket(batch, cmd: PlaceList, live: LiveBook) -> list[dict]:
     profit_cmd, stop_cmd = cmd.exits
-    entry, plan = batch.admit(_named(cmd, cmd.kind, ListRole.ENTRY), live)
-    try:
-        profit = batch.check(_named(profit_cmd, cmd.kind, ListRole.TAKE_PROFIT), live)
-        stop = batch.check(_named(stop_cmd, cmd.kind, ListRole.STOP_LOSS), live)
-        _check_prices(live, profit, stop, entry.price or market_price(live))
-    except Refusal:
-        spot.release_rest(batch.sheet, live.spec, entry)
-        raise
+    entry = batch.check(_named(cmd, cmd.kind, ListRole.ENTRY), live)
+    profit = batch.check(_named(profit_cmd, cmd.kind, ListRole.TAKE_PROFIT), live)
+    stop = batch.check(_named(stop_cmd, cmd.kind, ListRole.STOP_LOSS), live)
+    _check_prices(live, profit, stop, entry.price or market_price(live))
+    plan = batch.fund(live, entry)
     entry.list_id = profit.list_id = stop.list_id = profit.waits_for = stop.waits_for = entry.id
     # The exits first: an entry that fills at once finds them.
     waiting = [batch.wait(profit_cmd, live, profit), batch.wait(stop_cmd, live, stop)]

@@ -330,7 +330,7 @@ class Desk:
                 position = self.positions.of(maker.account, live.spec)
                 left[maker.account] = position.quantity if position else 0
             left[maker.account] += maker.side * lots
-            if maker.reduce_only and left[maker.account] * maker.side > 0:
+            if maker.reduce_only and left[maker.account] * maker.side > 0 and maker not in found:
                 found.append(maker)
         return found
 

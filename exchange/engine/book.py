@@ -34,7 +34,7 @@ thread.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 
 from exchange.engine.digest import hash_rows, rows_of
@@ -90,8 +90,9 @@ class Book:
         post_only: bool = False,
         prevention: str = EXPIRE_TAKER,
         budget: int | None = None,
+        without: Collection[int] = (),
     ) -> Plan:
-        """What would happen if this order came in now.
+        """What would happen if this order came in now, the orders `without` taken out before.
 
         `budget` (ticks × lots) is for market orders only, in place of a quantity, which is then 0.
         """
@@ -110,7 +111,7 @@ class Book:
             return plan.refuse(WOULD_TAKE)
         if price is None and time_in_force == GTC:
             time_in_force = IOC
-        end = self._match(plan, price, order.remaining, prevention, budget)
+        end = self._match(plan, price, order.remaining, prevention, budget, without)
         _conclude(plan, order.remaining, end, time_in_force, prevention)
         return plan
 
@@ -121,8 +122,9 @@ class Book:
         quantity: int,
         post_only: bool = False,
         prevention: str = EXPIRE_TAKER,
+        without: Collection[int] = (),
     ) -> Plan:
-        """What would happen if a resting order got these terms now.
+        """What would happen if a resting order got these terms now, the orders `without` taken out before.
 
         `quantity` is the new total, with what is filled already, and must be above that (ValueError).
         KeyError when the order does not rest here.
@@ -142,7 +144,7 @@ class Book:
             return plan
         if post_only:
             return plan.refuse(WOULD_TAKE)
-        _conclude(plan, lots, self._match(plan, price, lots, prevention, None), GTC, prevention)
+        _conclude(plan, lots, self._match(plan, price, lots, prevention, None, without), GTC, prevention)
         return plan
 
     def execute(self, plan: Plan) -> None:
@@ -266,8 +268,9 @@ class Book:
         )
 
     def _match(
-        self, plan: FullPlan, price: int | None, lots: int, prevention: str, budget: int | None
-    ) -> str:
+        self, plan: FullPlan, price: int | None, lots: int, prevention: str, budget: int | None,
+        without: Collection[int],
+    ) -> str:  # fmt: skip
         """Walk the other side (not empty), note in the plan whom the order meets, tell why the walk ended."""
         order = plan.order
         account, limit = order.account, None if price is None else order.side * price
@@ -291,7 +294,7 @@ class Book:
                     if prevention != EXPIRE_MAKER:
                         end = STOPPED
                         break
-                else:
+                elif maker.id not in without:
                     traded = available if available < wanted else wanted
                     matches.append((maker, traded))
                     filled += traded
@@ -303,7 +306,7 @@ class Book:
                 maker = maker.next
             else:
                 if self._icebergs:
-                    filled, notional, end = self._match_hidden(plan, level, lots, budget, filled, notional)
+                    filled, notional, end = self._match_hidden(plan, level, lots, budget, filled, notional, without)
                     if end is not None:
                         break
                 if further is None:
@@ -316,11 +319,12 @@ class Book:
         return end
 
     def _match_hidden(
-        self, plan: FullPlan, level: Level, lots: int, budget: int | None, filled: int, notional: int
-    ) -> tuple[int, int, str | None]:
+        self, plan: FullPlan, level: Level, lots: int, budget: int | None, filled: int, notional: int,
+        without: Collection[int],
+    ) -> tuple[int, int, str | None]:  # fmt: skip
         """What is shown at this level is taken: go on with what its icebergs bring up, each at the back in its turn."""
         account, price = plan.order.account, level.price
-        queue = deque((maker, maker.hidden) for maker in level if maker.hidden and maker.account != account)
+        queue = deque((o, o.hidden) for o in level if o.hidden and o.account != account and o.id not in without)
         while queue:
             maker, hidden = queue.popleft()
             wanted = lots - filled if budget is None else (budget - notional) // price

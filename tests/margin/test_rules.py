@@ -8,6 +8,7 @@ import pytest
 
 from accounts import house, margin, transfers
 from accounts.models import Shortfall
+from exchange import commands as c
 from exchange import orders
 from exchange.audit import replay
 from exchange.sequencer import sequencer
@@ -190,6 +191,36 @@ class TestReduceOnly:
         long.order("cat BUY 4 EURUSD @ 1.10300 IOC")
         assert long.position("ann", "EURUSD") == "flat"
         assert long.stored(resting)["status"] == "CANCELLED"
+        assert long.is_sound()
+
+    @pytest.mark.parametrize(
+        ("sentence", "code"),
+        [
+            ("dan BUY 4 EURUSD @ 1.10300 IOC", "insufficient_margin"),
+            ("eve BUY 3 EURUSD @ 1.10300", "insufficient_margin"),  # she could carry the plan that takes out nobody
+            ("cat BUY 4 EURUSD @ 1.10200 FOK", "cannot_fill"),
+        ],
+    )
+    def test_an_order_that_is_refused_takes_nobody_out(self, long, sentence, code):
+        resting = long.order("ann SELL 2 EURUSD @ 1.10200", reduce_only=True)
+        long.trader("ann", USD=50_000)
+        long.trader("eve", USD=7_050)
+        long.trader("dan", USD=1)
+        long.order("ann SELL 2 EURUSD @ 1.10100")
+        long.order("bob SELL 1 EURUSD @ 1.10300")
+        assert long.refused(sentence) == code
+        assert long.stored(resting)["status"] == "OPEN"
+        assert long.is_sound()
+
+    def test_an_amendment_that_is_refused_does_not_either(self, long):
+        resting = long.order("ann SELL 2 EURUSD @ 1.10200", reduce_only=True)
+        long.trader("ann", USD=50_000)
+        long.trader("dan", USD=5_000)
+        order = long.order("dan BUY 1 EURUSD @ 1.10000")
+        long.order("ann SELL 2 EURUSD @ 1.10100")
+        with pytest.raises(c.InsufficientMargin):
+            long.amend("dan", order, price="1.10300", quantity="4")
+        assert [long.stored(one)["status"] for one in (resting, order)] == ["OPEN", "OPEN"]
         assert long.is_sound()
 
 

@@ -148,12 +148,59 @@ class TestInterruptions:
         assert jumpy.phase() == "AUCTION"
         assert jumpy.venue.funds("ann", "USD").endswith("+0")
 
+    @pytest.mark.parametrize(
+        ("sentence", "terms"),
+        [
+            ("dan BUY 1 AAPL @ 103", {}),
+            ("dan BUY 10 AAPL @ 103 FOK", {}),
+            ("dan BUY 25 AAPL MARKET", {}),
+            ("dan BUY 0 AAPL MARKET", {"quote_quantity": Decimal(2_500)}),
+        ],
+    )
+    def test_one_that_cannot_be_paid_begins_no_auction(self, jumpy, sentence, terms):
+        jumpy.venue.trader("dan", USD=10)
+        jumpy.venue.change("AAPL", max_interruptions=1)
+        jumpy.venue.order("ann BUY 20 AAPL @ 102")
+        jumpy.venue.order("ann SELL 1 AAPL @ 101")
+        jumpy.venue.order("bob BUY 1 AAPL @ 101")
+        jumpy.venue.change("AAPL", volatility_band=Decimal("0.01"))
+        assert jumpy.refused(sentence, **terms) == "insufficient_funds"
+        assert (jumpy.phase(), jumpy.venue.funds("dan", "USD")) == ("CONTINUOUS", "10+0")
+        assert Market.objects.get(symbol="AAPL").status == "OPEN"
+
+    def test_nor_does_an_amendment_that_cannot_be_paid(self, jumpy):
+        jumpy.venue.trader("dan", USD=100)
+        order = jumpy.venue.order("dan BUY 1 AAPL @ 99")
+        with pytest.raises(Refusal) as caught:
+            jumpy.venue.amend("dan", order, price=103, quantity=25)
+        assert (caught.value.code, jumpy.phase()) == ("insufficient_funds", "CONTINUOUS")
+        assert jumpy.venue.funds("dan", "USD") == "0.901+99.099"
+
+    def test_nor_one_that_would_meet_its_own_in_the_auction(self, jumpy):
+        jumpy.venue.order("ann SELL 1 AAPL @ 103")
+        assert jumpy.refused("ann BUY 25 AAPL @ 103") == "self_trade"
+        assert (jumpy.phase(), jumpy.venue.funds("ann", "AAPL")) == ("CONTINUOUS", "10000+1")
+
+    def test_nor_a_list_with_prices_that_do_not_fit(self, jumpy):
+        before = jumpy.venue.funds("ann", "USD")
+        with pytest.raises(Refusal) as caught:
+            jumpy.venue.bracket("ann BUY 25 AAPL @ 103", profit=102, stop=95)
+        assert (caught.value.code, jumpy.phase()) == ("bad_list_prices", "CONTINUOUS")
+        assert jumpy.venue.funds("ann", "USD") == before
+
+    def test_one_that_halts_the_market_holds_nothing(self, jumpy):
+        jumpy.venue.change("AAPL", max_interruptions=1)
+        before = jumpy.venue.funds("ann", "USD")
+        assert jumpy.refused("ann BUY 25 AAPL @ 103") == "market_halted"
+        assert jumpy.venue.funds("ann", "USD") == before
+
     def test_so_is_an_amendment(self, jumpy):
         order = jumpy.venue.order("ann BUY 25 AAPL @ 99")
         with pytest.raises(Refusal) as caught:
             jumpy.venue.amend("ann", order, price=103)
         assert caught.value.code == "volatility_interruption"
         assert jumpy.phase() == "AUCTION"
+        assert jumpy.venue.stored(order)["reserved"] == "2477.475"
 
     def test_the_auction_ends_it(self, jumpy):
         order = jumpy.venue.order("ann BUY 25 AAPL @ 103")

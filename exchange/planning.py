@@ -1,0 +1,83 @@
+"""What a command would do to its book, and whether its account can carry that; only then does anything change.
+
+A refusal leaves no trace, so what a plan asks of others comes last, when nothing can refuse it any more: reduce-only
+orders that it would fill beyond their positions are taken out (exchange.margin), and a market where it would jump
+pauses for an auction (exchange.interruption). Until then they are only thought away.
+
+One refusal does change the market, and is meant to: that of an order which its account could carry, but which would
+jump and cannot rest.
+"""
+
+from collections.abc import Callable
+
+from exchange import commands as c
+from exchange import following, interruption, limits, spot
+from exchange.books import LiveBook
+from exchange.engine import auction
+from exchange.engine.book import Plan
+from exchange.live import LiveOrder
+
+
+class Unlocked(Exception):
+    """The plan of a command meets accounts that this batch has not locked."""
+
+    def __init__(self, accounts: set[int]):
+        self.accounts = accounts
+
+
+def prepare(
+    batch, live: LiveBook, order: LiveOrder, look: Callable[..., Plan], reserve: Callable[[Plan], None]
+) -> Plan:
+    """The plan that `look` gives, checked, what it needs set aside by `reserve`, and the book ready for it; a Refusal
+    or Unlocked, and no change, otherwise.
+    """
+    passed: dict[int, LiveOrder] = {}
+    while True:
+        plan = look(without=passed)
+        _check(live, order, plan)
+        if interruption.is_outside(live, plan):
+            return _interrupt(batch, live, order, plan, reserve)
+        _check_reach(batch, live, plan)
+        if not live.reducing or not (found := batch.margin_desk.over_reducing(live, plan)):
+            break
+        passed |= {maker.id: maker for maker in found}
+    reserve(plan)
+    for maker in passed.values():
+        batch.cancel_order(live, maker)
+    limits.traded(live, order, plan)
+    return plan
+
+
+def _check(live: LiveBook, order: LiveOrder, plan: Plan) -> None:
+    if plan.refusal:
+        raise c.engine_refusal(plan.refusal)
+    limits.check_plan(live, order, plan)
+    if order.budget is not None and not plan.filled and not plan.expired_makers:
+        raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
+
+
+def _check_reach(batch, live: LiveBook, plan: Plan) -> None:
+    reached = {maker.account for maker, _ in plan.matches}
+    if reached and live.waiting.triggers.waiting:
+        reached |= following.accounts_of(live, plan)
+    if not reached <= batch.sheet.holders.keys():
+        raise Unlocked(reached)
+
+
+def _interrupt(batch, live: LiveBook, order: LiveOrder, plan: Plan, reserve: Callable[[Plan], None]) -> Plan:
+    """The order's plan in the auction that begins in the place of the plan; a Refusal if it has none."""
+    instead = auction.plan_entry(live.book, order) if interruption.can_join(order, plan) else plan
+    _check(live, order, instead)
+    _try(batch, live, order, instead, reserve)
+    interruption.begin(batch, live, order, plan)
+    reserve(instead)
+    return instead
+
+
+def _try(batch, live: LiveBook, order: LiveOrder, plan: Plan, reserve: Callable[[Plan], None]) -> None:
+    """A Refusal if the account cannot carry the plan; nothing changes either way."""
+    asset, per_lot = spot.reserve_asset(live.spec, order.side), order.margin_per_lot
+    before = batch.sheet.available(order.account, asset)
+    reserve(plan)
+    batch.sheet.release(order.account, asset, before - batch.sheet.available(order.account, asset))
+    order.margin_per_lot = per_lot
