@@ -11,10 +11,15 @@ from marketdata.models import Market
 
 def replay(cmd: Place, order_id: int, fingerprint: str | None) -> Replay:
     if fingerprint != cmd.fingerprint:
-        raise c.ClientOrderIdReused(
-            f"client_order_id {cmd.client_order_id!r} belongs to order {order_id}, which has other terms; use a new id."
-        )
+        raise reused(cmd.client_order_id, order_id)
     return Replay(order_id)
+
+
+def reused(client_order_id: str, order_id: int) -> c.ClientOrderIdReused:
+    """The refusal, with the order that has the id."""
+    return c.ClientOrderIdReused(
+        f"client_order_id {client_order_id!r} belongs to order {order_id}, which has other terms; use a new id."
+    )
 
 
 def check_status(live: LiveBook, status: str) -> None:

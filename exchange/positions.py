@@ -2,11 +2,13 @@
 and on a demonstration filling at the feed's price.
 
 Closing and filling are orders like any other, through the one door. The venue sets their prices: whatever price a
-client sends along is not looked at.
+client sends along is not looked at. So the same request made again may come to another order: a client_order_id is
+held against what was asked for, not against the order that came of it.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
+from hashlib import blake2b
 from math import ceil, floor
 
 from django.conf import settings
@@ -14,7 +16,7 @@ from django.db import transaction
 
 from accounts.models import Account, MarginSetting, Position
 from accounts.positions import LivePosition, average_text
-from exchange import barrier, house_quotes, margin, margin_reading, orders, validation
+from exchange import admission, barrier, house_quotes, margin, margin_reading, orders, validation
 from exchange.books import SIDE_NAMES, SIDES
 from exchange.commands import NoLiquidity, OrderRefusal, Place, ReduceOnly
 from exchange.margin import Need
@@ -98,55 +100,102 @@ def set_leverage(*, account_id: int, symbol: str, leverage: int) -> dict:
     return margin_reading.leverage_rows(account_id, [spec])[0]
 
 
+# What was asked for before
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asks for what: `client_order_id` is the client's name for it, `fingerprint` what must be equal for the same
+    name to mean the same request.
+    """
+
+    account_id: int
+    spec: MarketSpec
+    client_order_id: str | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The order that did what was asked for, and the position that is left now. `replayed`: it was done before."""
+
+    order: dict
+    position: dict | None
+    replayed: bool = False
+
+
+def _asked(account_id: int, spec: MarketSpec, client_order_id: str | None, *terms: object) -> Asked:
+    fingerprint = blake2b(repr((spec.id, *terms)).encode(), digest_size=16).hexdigest()
+    return Asked(account_id, spec, client_order_id, fingerprint)
+
+
+def _replayed(asked: Asked) -> Done | None:
+    """The answer to what was done before under this name; ClientOrderIdReused if that was something else."""
+    if asked.client_order_id is None:
+        return None
+    order = Order.objects.filter(account=asked.account_id, client_order_id=asked.client_order_id).first()
+    if order is None:
+        return None
+    if order.fingerprint != asked.fingerprint:
+        raise admission.reused(asked.client_order_id, order.pk)
+    return Done(orders.stored(order.pk), _shown(asked.account_id, asked.spec), replayed=True)
+
+
+def _command(asked: Asked, **terms) -> Place:
+    """The order that does it. Under the lock the sequencer looks for the name once more."""
+    name = asked.client_order_id
+    command = validation.place_command(
+        account_id=asked.account_id, symbol=asked.spec.symbol, client_order_id=name, **terms
+    )
+    if name is not None:
+        command.fingerprint = asked.fingerprint
+    return command
+
+
+def _size(quantity: Decimal | None) -> str:
+    return "all" if quantity is None else units.plain(quantity)
+
+
 # Closing
 
 
-def close(*, account_id: int, symbol: str, quantity: Decimal | None, client_order_id: str | None) -> dict:
+def close(*, account_id: int, symbol: str, quantity: Decimal | None, client_order_id: str | None) -> Done:
     """Close all or part of the account's position in a market, at the market. NoPosition when there is none."""
     spec = margin_market(symbol)
+    asked = _asked(account_id, spec, client_order_id, "close", _size(quantity))
+    # The position first: what the same request closes meanwhile, the look for the name then finds.
     row = Position.objects.filter(account=account_id, market=spec.id, closed_at__isnull=True).first()
-    if replayed := _replayed(account_id, spec, client_order_id):
+    if replayed := _replayed(asked):
         return replayed
     if row is None:
         raise NoPosition(f"You have no open position in {spec.symbol}.")
-    return _close(row, spec, quantity, client_order_id)
+    return _close(row, asked, quantity)
 
 
-def exit_position(*, account_id: int, position_id: int, quantity: Decimal | None, client_order_id: str | None) -> dict:
+def exit_position(*, account_id: int, position_id: int, quantity: Decimal | None, client_order_id: str | None) -> Done:
     """Close all or part of one position by its id. UnknownPosition, or PositionClosed when it is over."""
     row = Position.objects.filter(account=account_id, pk=position_id).first()
     if row is None:
         raise UnknownPosition(f"You have no position {position_id}.")
-    if replayed := _replayed(account_id, markets.by_id(row.market_id), client_order_id):
+    asked = _asked(account_id, markets.by_id(row.market_id), client_order_id, "exit", row.pk, _size(quantity))
+    if replayed := _replayed(asked):
         return replayed
     if row.closed_at is not None:
         raise PositionClosed(f"Position {position_id} was closed at {clock.text(row.closed_at)}.")
-    return _close(row, markets.by_id(row.market_id), quantity, client_order_id)
+    return _close(row, asked, quantity)
 
 
-def _replayed(account_id: int, spec: MarketSpec, client_order_id: str | None) -> dict | None:
-    """The answer to a closing that was asked for before: its size may have been "all that is open" then."""
-    if client_order_id is None:
-        return None
-    order = Order.objects.filter(account=account_id, client_order_id=client_order_id, market=spec.id).first()
-    if order is None or not order.reduce_only:
-        return None
-    return {"order": orders.stored(order.pk), "position": _shown(account_id, spec)}
-
-
-def _close(row: Position, spec: MarketSpec, quantity: Decimal | None, client_order_id: str | None) -> dict:
-    command = validation.place_command(
-        account_id=row.account_id,
-        symbol=spec.symbol,
+def _close(row: Position, asked: Asked, quantity: Decimal | None) -> Done:
+    command = _command(
+        asked,
         side="SELL" if row.quantity > 0 else "BUY",
         type="MARKET",
         quantity=abs(row.quantity) if quantity is None else quantity,
         reduce_only=True,
         self_trade_prevention="EXPIRE_MAKER",
-        client_order_id=client_order_id,
     )
-    order = orders.place(command).order
-    return {"order": order, "position": _shown(row.account_id, spec)}
+    placed = orders.place(command)
+    return Done(placed.order, _shown(row.account_id, asked.spec), placed.replayed)
 
 
 def _shown(account_id: int, spec: MarketSpec) -> dict | None:
@@ -281,28 +330,30 @@ def _preview(account: MarginAccount, spec: MarketSpec, need: Need) -> LivePositi
 # The demonstration's fills
 
 
-def sim_fill(*, account_id: int, symbol: str, side: str, quantity: Decimal, client_order_id: str | None) -> dict:
+def sim_fill(*, account_id: int, symbol: str, side: str, quantity: Decimal, client_order_id: str | None) -> Done:
     """Trade with the house at the feed's bid or ask, or better where somebody else offers it."""
     if not settings.FAUCET:
         raise DemoOnly("This venue fills nothing at the feed's price; place an order.")
     spec = margin_market(symbol)
+    asked = _asked(account_id, spec, client_order_id, "sim_fill", side, _size(quantity))
+    if replayed := _replayed(asked):
+        return replayed
     mark = marks.fresh(spec.id, spec.symbol)
     is_buy = SIDES[side] > 0
     ticks = ceil(mark.ask / spec.tick_size) if is_buy else floor(mark.bid / spec.tick_size)
     price = spec.price(max(ticks, 1))
-    terms = {"symbol": spec.symbol, "price": price, "quantity": quantity, "self_trade_prevention": "EXPIRE_MAKER"}
-    wanted = validation.place_command(
-        account_id=account_id, side=side, time_in_force="IOC", client_order_id=client_order_id, **terms
-    )
+    terms = {"price": price, "quantity": quantity, "self_trade_prevention": "EXPIRE_MAKER"}
+    wanted = _command(asked, side=side, time_in_force="IOC", **terms)
     house = house_quotes.house_account(spec.id)
     _check_exposure(house, spec, SIDES[side] * wanted.quantity)
-    offered = validation.place_command(account_id=house.pk, side="SELL" if is_buy else "BUY", **terms)
+    other = "SELL" if is_buy else "BUY"
+    offered = validation.place_command(account_id=house.pk, symbol=spec.symbol, side=other, **terms)
     offer, placed = orders.place_many([offered, wanted])
     if isinstance(offer, orders.Placed) and offer.order["status"] in ("OPEN", "PARTIALLY_FILLED"):
         _withdraw(house.pk, offer.order["id"])
     if isinstance(placed, Exception):
         raise placed
-    return {"order": placed.order, "position": _shown(account_id, spec)}
+    return Done(placed.order, _shown(account_id, spec), placed.replayed)
 
 
 def _check_exposure(house: Account, spec: MarketSpec, lots: int) -> None:

@@ -1,6 +1,6 @@
 """Margin and positions over REST."""
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.generics import ListAPIView
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,6 +17,10 @@ from marketdata.api.fields import MAX_ID
 NOTHING_LIVE = dict.fromkeys(
     shapes.PositionShape().fields.keys() - shapes.BasicPositionShape().fields.keys() - {"closed_at"}
 )
+DONE = {
+    201: shapes.ClosedShape,
+    200: OpenApiResponse(shapes.ClosedShape, "Done before under this client_order_id."),
+}
 
 
 class MarginView(APIView):
@@ -133,7 +137,7 @@ class PositionCloseView(APIView):
         summary="Close a position, all or part",
         description="By a reduce-only market order. More than is open is refused with `reduce_only`.",
         request=shapes.CloseRequest,
-        responses={201: shapes.ClosedShape},
+        responses=DONE,
     )
     def post(self, request):
         wanted = _terms(shapes.CloseRequest, request.data, "symbol", "quantity", "client_order_id")
@@ -150,7 +154,7 @@ class PositionExitView(APIView):
         summary="Close one position",
         description="The same by id. The venue sets the price.",
         request=shapes.ExitRequest,
-        responses={201: shapes.ClosedShape},
+        responses=DONE,
     )
     def post(self, request, position_id: int):
         if position_id > MAX_ID:
@@ -170,7 +174,7 @@ class SimFillView(APIView):
         summary="Trade with the house at the feed's price",
         description="Demonstrations only, margin markets only: at the feed's ask or bid, or better.",
         request=shapes.SimFillRequest,
-        responses={201: shapes.ClosedShape},
+        responses=DONE,
     )
     def post(self, request):
         wanted = _terms(shapes.SimFillRequest, request.data, "symbol", "side", "quantity", "client_order_id")
@@ -183,9 +187,11 @@ def _terms(serializer: type, body: object, *names: str) -> dict:
     return {name: wanted.get(name) for name in names}
 
 
-def _done(done: dict) -> Response:
-    position = done["position"]
-    return Response({**done, "position": position and shown(position)}, status=201)
+def _done(done: positions.Done) -> Response:
+    body = {"order": done.order, "position": done.position and shown(done.position)}
+    if done.replayed:
+        return Response(body, status=200, headers={"Idempotent-Replayed": "true"})
+    return Response(body, status=201)
 
 
 def shown(row: dict) -> dict:

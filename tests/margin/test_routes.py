@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from accounts import position_archive
+from exchange import orders
 from exchange.api import margin_shapes as shapes
 from marketdata import clock
 from marketdata.api.shapes import ContractShape, MarketShape
@@ -104,8 +105,52 @@ class TestClosing:
     def test_twice_under_one_name_is_once(self, fx):
         fx.fx.order("bob BUY 1 EURUSD @ 1.10100")
         body = {"symbol": "EURUSD", "client_order_id": "out"}
-        first = fx("POST", V1 + "positions/close/", body).json
-        assert fx("POST", V1 + "positions/close/", body).json == first
+        first = fx("POST", V1 + "positions/close/", body)
+        again = fx("POST", V1 + "positions/close/", body)
+        assert (first.status, again.status) == (201, 200) and again.json == first.json
+        assert [answer.headers.get("idempotent-replayed") for answer in (first, again)] == [None, "true"]
+
+    @pytest.mark.parametrize("path", ["close/", "{position}/exit/"])
+    def test_another_request_under_the_same_name_is_a_conflict(self, fx, path):
+        fx.fx.order("bob BUY 1 EURUSD @ 1.10100")
+        position = fx("GET", V1 + "positions/").json["results"][0]["id"]
+        path = V1 + "positions/" + path.format(position=position)
+        body = {"quantity": "0.30", "client_order_id": "some"} | ({} if "exit" in path else {"symbol": "EURUSD"})
+        first = fx("POST", path, body)
+        again = fx("POST", path, {**body, "quantity": "0.3"})
+        assert (first.status, again.status, again.json) == (201, 200, first.json)
+        for quantity in ("0.4", None):
+            assert fx("POST", path, {**body, "quantity": quantity}).code == "client_order_id_reused"
+        assert fx("GET", V1 + "positions/").json["results"][0]["quantity"] == "0.7"
+
+    def test_another_orders_name_closes_nothing_and_says_so(self, fx):
+        fx.fx.order("bob BUY 1 EURUSD @ 1.10100")
+        resting = fx.fx.order("ann SELL 0.1 EURUSD @ 1.15000", reduce_only=True, client_order_id="resting")
+        for body in ({}, {"quantity": "0.1"}):
+            answer = fx("POST", V1 + "positions/close/", {"symbol": "EURUSD", "client_order_id": "resting", **body})
+            assert (answer.status, answer.code) == (409, "client_order_id_reused")
+        assert fx.fx.stored(resting)["status"] == "OPEN"
+        fx("POST", V1 + "positions/close/", {"symbol": "EURUSD", "quantity": "0.2", "client_order_id": "closing"})
+        order = {"symbol": "EURUSD", "side": "sell", "type": "market", "quantity": "0.2", "client_order_id": "closing"}
+        assert fx("POST", V1 + "orders/", {**order, "reduce_only": True}).code == "client_order_id_reused"
+
+    def test_the_same_at_the_same_time_is_once(self, fx, monkeypatch):
+        """Both have looked for the name before either is done; what is open has changed in between."""
+        fx.fx.order("bob BUY 2 EURUSD @ 1.10100")
+        body = {"symbol": "EURUSD", "client_order_id": "out"}
+        seen, place = [], orders.place
+
+        def other_first(command):
+            if not seen:
+                seen.append(None)
+                trade(fx.fx, "ann", "BUY", "bob", "1", "EURUSD", "1.10200")
+                seen[0] = fx("POST", V1 + "positions/close/", body)
+            return place(command)
+
+        monkeypatch.setattr(orders, "place", other_first)
+        answer = fx("POST", V1 + "positions/close/", body)
+        assert (seen[0].status, answer.status) == (201, 200)
+        assert (answer.json["order"]["id"], answer.json["position"]) == (seen[0].json["order"]["id"], None)
 
     @pytest.mark.parametrize(
         ("path", "body", "status", "code"),
@@ -192,6 +237,19 @@ class TestSimFill:
         assert (back["order"]["average_price"], back["position"]) == ("1.2499", None)
         assert fx.fx.book("GBPUSD") == "|"
         assert fx.fx.is_sound()
+
+    def test_twice_under_one_name_is_once_wherever_the_price_is_by_then(self, fx):
+        body = {"symbol": "GBPUSD", "side": "buy", "quantity": "0.5", "client_order_id": "mine"}
+        first = fx("POST", V1 + "sim/fill", body)
+        for max_age in (3600, 0):
+            fx.fx.mark("GBPUSD", "1.26000", max_age_seconds=max_age)
+            again = fx("POST", V1 + "sim/fill", body)
+            assert (first.status, again.status, again.json["order"]) == (201, 200, first.json["order"])
+            assert again.headers["idempotent-replayed"] == "true"
+        for other in ({"quantity": "0.6"}, {"side": "sell"}, {"symbol": "EURUSD"}):
+            assert fx("POST", V1 + "sim/fill", {**body, **other}).code == "client_order_id_reused"
+        assert fx.fx.position("ann", "GBPUSD").startswith("0.5 ")
+        assert fx.fx.book("GBPUSD") == "|"
 
     @pytest.mark.parametrize(
         ("terms", "code"),
