@@ -108,7 +108,7 @@ def state(*, available: int, reserved_for_positions: int, orders: int, exposures
 
 
 def price_at_equity(
-    *, target: int, others: int, base: int, cost: int, rate: Fraction, is_inverse: bool
+    *, target: int | Fraction, others: int, base: Fraction, cost: Fraction, rate: Fraction, is_inverse: bool
 ) -> Fraction | None:
     """The price at which the account's equity is `target`, all else standing still; None where no price does it.
 
@@ -126,3 +126,28 @@ def price_at_equity(
     else:
         price = (Fraction(target - others) / rate + cost) / base
     return price if price is not None and price > 0 else None
+
+
+def price_at_maintenance(
+    tiers: Sequence[Tier], *, kept: int, others: int, base: Fraction, cost: Fraction, rate: Fraction
+) -> Fraction | None:
+    """The price at which the account's equity is the maintenance that the account needs at that price, all else
+    standing still; None where no price does it.
+
+    `kept` is the maintenance of its other positions, the rest as for `price_at_equity`. The position's own moves with
+    the price, along a straight line within each tier. Not for inverse markets: there its notional in the settlement
+    asset is the same at every price.
+    """
+    size, below, held = abs(base), 0, Fraction(0)
+    for end, _, of_one in tiers:
+        share = Fraction(of_one, RATE_ONE)
+        # others + rate x (base x price - cost) = kept + held + share x (rate x size x price - below)
+        price = price_at_equity(
+            target=kept + held - share * below, others=others, base=base - share * size, cost=cost, rate=rate,
+            is_inverse=False,
+        )  # fmt: skip
+        if price is not None and below <= rate * size * price and (end is None or rate * size * price <= end):
+            return price
+        if end is not None:
+            held, below = held + share * (end - below), end
+    return None

@@ -188,21 +188,26 @@ def liquidation_price(account: MarginAccount, spec: MarketSpec, position: LivePo
     asset = spec.contract.settlement_id
     state = account.state(asset)
     stop = units.to_units(Decimal(settings.STOP_OUT_LEVEL), RATE_DECIMALS)
-    target = max(-(-state.used * stop // RATE_ONE), state.maintenance)
-    own = positions.exposure(spec, position.net, 0).unrealized
+    own = positions.exposure(spec, position.net, 0)
     inverse = spec.base_id == asset
     scale = 10**spec.contract.settlement_decimals
-    price = margin.price_at_equity(
-        target=target,
-        others=state.equity - own,
-        base=Fraction(spec.quantity(position.quantity)) * Fraction(spec.contract.size),
-        cost=Fraction(units.from_units(position.cost, spec.quote_decimals)),
-        rate=Fraction(scale) if inverse else conversion.fraction_of(spec) * scale,
-        is_inverse=inverse,
-    )
-    if price is None:
+    terms = {
+        "others": state.equity - own.unrealized,
+        "base": Fraction(spec.quantity(position.quantity)) * Fraction(spec.contract.size),
+        "cost": Fraction(units.from_units(position.cost, spec.quote_decimals)),
+        "rate": Fraction(scale) if inverse else conversion.fraction_of(spec) * scale,
+    }
+    at_level = margin.price_at_equity(target=-(-state.used * stop // RATE_ONE), is_inverse=inverse, **terms)
+    if inverse:
+        at_least = margin.price_at_equity(target=state.maintenance, is_inverse=True, **terms)
+    else:
+        kept = state.maintenance - own.maintenance
+        at_least = margin.price_at_maintenance(spec.contract.tiers, kept=kept, **terms)
+    prices = [price for price in (at_level, at_least) if price is not None]
+    if not prices:
         return None
-    ticks = round(price / Fraction(spec.tick_size))
+    first = max(prices) if position.quantity > 0 else min(prices)  # a long meets the higher one on its way down
+    ticks = round(first / Fraction(spec.tick_size))
     return spec.price_text(ticks) if ticks > 0 else None
 
 

@@ -41,8 +41,9 @@ class TestReading:
         assert shapes.PositionShape().fields.keys() == row.keys()
         assert (row["side"], row["quantity"], row["entry_price"]) == ("LONG", "1", "1.1")
         assert (row["mark_price"], row["unrealized_pnl"], row["notional"]) == ("1.102", "200", "110200")
-        # Of 110,000 dollars 108,898 may be lost before maintenance is reached: 1.08898 a euro.
-        assert row["liquidation_price"] == "0.01102"
+        # Of 110,000 dollars 108,900 may be lost before half of the used margin is reached: 1.089 a euro. Maintenance is
+        # at 11 dollars there.
+        assert row["liquidation_price"] == "0.011"
         (other,) = fx("GET", V1 + "positions/", token=fx.tokens["bob"]).json["results"]
         assert (other["side"], other["quantity"], other["unrealized_pnl"]) == ("SHORT", "-1", "-200")
 
