@@ -297,8 +297,8 @@ class Batch:
         limits.check_amendment(self, live, order.account)
         price, quantity = admission.new_terms(live, order, cmd)
         remaining = quantity - order.filled
-        if order.reduce_only:
-            self.margin_desk.check_reduce_only(live, order, remaining)
+        if live.spec.contract is not None:
+            self.margin_desk.check_amendment(self.sheet, live, order, price, quantity)
         look = partial(live.plan_amend, order.id, price, quantity, order.prevention, order.post_only)
         change = partial(self.desk(live).change_reserve, self.sheet, live.spec, order, price=price, remaining=remaining)
         plan = planning.prepare(self, live, order, look, change)

@@ -5,7 +5,8 @@ sequence of its own; what it trades may make further orders due, behind those th
 triggered once, so this ends. A batch does at most FOLLOWERS of them; the rest are the first thing that the market's
 next batch does, before any command. So are orders that would meet an account which this batch could not know to lock.
 
-A market that is not open triggers nothing: what is due stays so until it reopens.
+A market that is not open, or outside its trading hours, triggers nothing: what is due stays so until it reopens. Where
+a margin market takes no new risk (see exchange.margin), an order that is triggered and may open some ends instead.
 
 `accounts` is the estimate before the lock: everybody whom a cascade could reach if trades happened anywhere between
 two prices.
@@ -16,6 +17,7 @@ from exchange.books import LiveBook
 from exchange.live import SpecialOrder, held
 from exchange.models import BookCommand, ListRole, Order
 from exchange.phases import CONTINUOUS
+from marketdata import hours
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -28,6 +30,8 @@ def follow(batch, live: LiveBook) -> bool:
     """Do what is due in this market; False when the batch must end here, with something left for the next."""
     waiting = live.waiting
     trades = batch.status[live.spec.id] == Market.Status.OPEN and live.session.phase == CONTINUOUS
+    if live.spec.contract is not None:
+        trades = trades and hours.is_open(live.spec.contract.schedule, batch.records.moment)
     while (order_id := _next(waiting.due, trades)) is not None:
         if batch.followed >= FOLLOWERS:
             return False
@@ -71,7 +75,7 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
     if interruption.is_outside(live, plan):
         interruption.pause(batch, live)
         return False
-    if not (_may_reduce(batch, live, order) and _fund(batch, live, order)):
+    if not (_may_trade(batch, live, order) and _fund(batch, live, order)):
         return True
     if live.reducing and batch.margin_desk.take_out_over_reducing(batch, live, plan):
         plan = live.plan_waiting(order)
@@ -81,12 +85,15 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
     return True
 
 
-def _may_reduce(batch, live: LiveBook, order: SpecialOrder) -> bool:
-    """Whether a reduce-only order still has something to reduce; it ends EXPIRED otherwise."""
-    if not order.reduce_only:
+def _may_trade(batch, live: LiveBook, order: SpecialOrder) -> bool:
+    """Whether the market takes the order now, and a reduce-only one has something to reduce; it ends EXPIRED otherwise.
+    """
+    if live.spec.contract is None:
         return True
     try:
-        batch.margin_desk.check_reduce_only(live, order, order.remaining)
+        batch.margin_desk.check_risk(batch.sheet, live, order)
+        if order.reduce_only:
+            batch.margin_desk.check_reduce_only(live, order, order.remaining)
     except Refusal as refusal:
         end(batch, live, order, Order.Status.EXPIRED, refusal.code)
         return False

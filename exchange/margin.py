@@ -35,16 +35,16 @@ from marketdata import hours, marks, units
 from marketdata.markets import MarketSpec
 
 
-def check_placing(cmd: c.Place, spec: MarketSpec, moment: datetime, *, is_house: bool = False) -> None:
+def check_placing(
+    order: c.Place | LiveOrder, spec: MarketSpec, moment: datetime, *, is_house: bool = False
+) -> None:
     """What a margin market asks of an order before it is planned; liquidations are decided elsewhere. The house may
     quote where new risk is stopped, or nobody could close.
     """
-    if cmd.is_liquidation:
-        return
     contract = spec.contract
     if not hours.is_open(contract.schedule, moment):
         raise c.MarketClosed(f"{spec.symbol} is outside its trading hours.")
-    if cmd.reduce_only:
+    if order.reduce_only:
         return
     if contract.is_reduce_only and not is_house:
         raise c.ReduceOnly(f"{spec.symbol} takes only reduce-only orders now.")
@@ -85,14 +85,25 @@ class Desk:
 
     def check(self, sheet: Sheet, live: LiveBook, order: LiveOrder, cmd: c.Place) -> None:
         """What the market asks of a new order, and what each of its lots would reserve; a Refusal otherwise."""
-        is_house = not sheet.holders[order.account].is_heard
-        check_placing(cmd, live.spec, self.moment, is_house=is_house)
+        if not cmd.is_liquidation:
+            self.check_risk(sheet, live, order)
         is_exit = order.list_kind == ListKind.BRACKET and order.list_role != ListRole.ENTRY
         if is_exit:
             order.reduce_only = True  # of a position that the entry is yet to open; looked at when its turn comes
         elif order.reduce_only:
             self.check_reduce_only(live, order, order.quantity)
         order.margin_per_lot = self._per_lot(sheet, live.spec, order)
+
+    def check_risk(self, sheet: Sheet, live: LiveBook, order: LiveOrder) -> None:
+        """What the market asks of an order whenever it may come to open more: new, amended, or triggered."""
+        check_placing(order, live.spec, self.moment, is_house=not sheet.holders[order.account].is_heard)
+
+    def check_amendment(self, sheet: Sheet, live: LiveBook, order: LiveOrder, price: int, quantity: int) -> None:
+        """What the market asks of new terms; lots may always be taken off a resting order where it is."""
+        if price != order.price or quantity > order.quantity:
+            self.check_risk(sheet, live, order)
+        if order.reduce_only:
+            self.check_reduce_only(live, order, quantity - order.filled)
 
     def _per_lot(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> int:
         if order.reduce_only or order.price is None or not sheet.holders[order.account].is_heard:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from accounts import house, margin, transfers
-from accounts.models import Shortfall
+from accounts.models import Account, Shortfall
 from exchange import commands as c
 from exchange import orders
 from exchange.audit import replay
@@ -16,6 +16,7 @@ from marketdata import clock
 from marketdata.contracts import Tier, read_tiers
 from marketdata.hours import Schedule, is_open
 from marketdata.models import Market
+from marketdata.refusals import Refusal
 from tests.margin.test_settlement import trade
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -111,7 +112,7 @@ class TestRefusals:
         assert venue.order("ann BUY 0.1 GBPJPY @ 190.000")["status"] == "OPEN"
 
     def test_outside_its_hours(self, venue):
-        venue.terms("EURUSD", holidays=[f"{year}-{month:02}-{day:02}" for year, month, day in _around_today()])
+        venue.terms("EURUSD", holidays=holidays())
         assert venue.refused("ann BUY 1 EURUSD @ 1.10000") == "market_closed"
 
     def test_new_risk_can_be_stopped(self, venue):
@@ -138,6 +139,64 @@ class TestRefusals:
         sentence = "ann BUY 0 EURUSD MARKET" if terms else "ann BUY 1 BTC_USDT @ 5"
         terms = terms or {"reduce_only": True}
         assert venue.refused(sentence, **terms) == "invalid"
+
+
+STOPS = {
+    "reduce_only": lambda venue: venue.terms("EURUSD", is_reduce_only=True),
+    "market_closed": lambda venue: venue.terms("EURUSD", holidays=holidays()),
+    "stale_price": lambda venue: venue.mark("EURUSD", "1.10000", max_age_seconds=0),
+}
+
+
+class TestAmendments:
+    """New terms are new risk like a new order."""
+
+    @pytest.fixture
+    def resting(self, venue):
+        """bob offers what ann's resting bid does not reach."""
+        venue.order("bob SELL 2 EURUSD @ 1.10000")
+        venue.bid = venue.order("ann BUY 1 EURUSD @ 1.09000")
+        return venue
+
+    def refused(self, venue, order: dict, **terms) -> str:
+        with pytest.raises(Refusal) as caught:
+            venue.amend("ann", order, **terms)
+        return caught.value.code
+
+    @pytest.mark.parametrize("code", STOPS)
+    @pytest.mark.parametrize("terms", [{"price": "1.10000"}, {"quantity": "1.01"}, {"price": "1.08000"}])
+    def test_where_new_risk_is_stopped_no_order_gets_closer_or_larger(self, resting, code, terms):
+        STOPS[code](resting)
+        assert self.refused(resting, resting.bid, **terms) == code
+        assert resting.stored(resting.bid)["quantity"] == "1"
+        assert resting.position("ann", "EURUSD") == "flat"
+
+    @pytest.mark.parametrize("code", STOPS)
+    def test_taking_lots_off_in_place_is_always_possible(self, resting, code):
+        STOPS[code](resting)
+        assert resting.amend("ann", resting.bid, quantity="0.5")["reserved"] == "1090"
+        assert resting.is_sound()
+
+    @pytest.mark.parametrize("code", STOPS)
+    def test_a_reduce_only_order_may_move_while_the_market_is_open(self, resting, code):
+        trade(resting, "ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+        order = resting.order("ann SELL 1 EURUSD @ 1.10500", reduce_only=True)
+        STOPS[code](resting)
+        if code == "market_closed":
+            assert self.refused(resting, order, price="1.10400") == code
+        else:
+            assert resting.amend("ann", order, price="1.10400")["status"] == "OPEN"
+
+    def test_the_house_may_quote_on_where_new_risk_is_stopped(self, resting):
+        quoter = Account.objects.create(kind=Account.Kind.MARKET_MAKER, market=Market.objects.get(symbol="EURUSD"))
+        resting.accounts["house"] = quoter
+        quote = resting.order("house SELL 1 EURUSD @ 1.10100")
+        STOPS["reduce_only"](resting)
+        assert resting.amend("house", quote, price="1.10200", quantity="2")["status"] == "OPEN"
+
+
+def holidays() -> list[str]:
+    return [f"{year}-{month:02}-{day:02}" for year, month, day in _around_today()]
 
 
 def _around_today():
