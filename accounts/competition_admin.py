@@ -11,8 +11,7 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
 from accounts import competitions
-from accounts.models import Competition, CompetitionEntry
-from accounts.tokens import find_user
+from accounts.models import Competition, CompetitionEntry, User
 from marketdata import operators
 
 
@@ -29,7 +28,7 @@ class EnterForm(operators.ReasonForm):
     username = forms.CharField(max_length=150, widget=UnfoldAdminTextInputWidget())
 
     def clean_username(self):
-        user = find_user(self.cleaned_data["username"])
+        user = User.objects.named(self.cleaned_data["username"])
         if user is None:
             raise forms.ValidationError("There is no such user.")
         return user

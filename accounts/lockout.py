@@ -2,10 +2,12 @@
 django-axes in the database, so for all processes, for logging in over the API and in the admin alike.
 
 One address that guesses at many names is stopped too, at ADDRESS_FACTOR times as many failures; that is counted by
-each process for itself. Names count in any case. Nothing is counted while RATE_LIMITS is off.
+each process for itself. A name counts however it is written, by the key that it is looked up by at login. Nothing is
+counted while RATE_LIMITS is off.
 """
 
 from datetime import timedelta
+from hashlib import sha256
 
 from axes.handlers.proxy import AxesProxyHandler
 from axes.helpers import get_cool_off
@@ -19,6 +21,7 @@ from marketdata import clock
 from marketdata.throttling import Rate, Throttled, address_of_request, rate, windows
 
 ADDRESS_FACTOR = 10
+ATTEMPT_NAME_LENGTH = AccessAttempt._meta.get_field("username").max_length
 
 
 def check(request: HttpRequest, username: str) -> None:
@@ -74,6 +77,10 @@ def client_address(request: HttpRequest) -> str:
 
 
 def client_name(request: HttpRequest, credentials: dict | None) -> str:
-    """In lower case; text that PostgreSQL cannot keep is no name of anybody's."""
+    """The name's key; text that PostgreSQL cannot keep, and more than the doors let in, is no name of anybody's.
+
+    A key that has no place in the table of failures is counted by its digest: cut short, it could be another's.
+    """
     name = (credentials or {}).get("username") or request.POST.get("username") or ""
-    return name.lower().replace("\x00", "")[:150]
+    key = User.objects.key_of(name.replace("\x00", "")[:150])
+    return key if len(key) <= ATTEMPT_NAME_LENGTH else sha256(key.encode()).hexdigest()

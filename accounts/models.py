@@ -9,9 +9,11 @@ targets are never deleted (PROTECT), and the audit looks for orphans.
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 
+from accounts.names import NameKey, Users, fold
 from marketdata import units
 from marketdata.models import Asset, Market, MoneyField, WrittenJSONField
 
@@ -20,11 +22,22 @@ class User(AbstractUser):
     """A person or a bot that logs in. Money hangs on accounts, never on the user."""
 
     email = models.EmailField(blank=True)
+    name_key = NameKey()
+
+    objects = Users()
 
     class Meta(AbstractUser.Meta):
         constraints = [
-            models.UniqueConstraint(models.functions.Lower("username"), name="user_username_unique_in_any_case"),
+            models.UniqueConstraint(fields=["name_key"], name="user_name_key_once"),
         ]
+
+    def validate_unique(self, exclude=None) -> None:
+        """Forms leave out the key, because nobody edits it; whether it is taken is said of the name."""
+        super().validate_unique(exclude)
+        if "username" in (exclude or ()) or self.name_key == self.username:
+            return
+        if User.objects.filter(name_key=fold(self.username)).exclude(pk=self.pk).exists():
+            raise ValidationError({"username": self.unique_error_message(User, ["username"])})
 
 
 class Account(models.Model):

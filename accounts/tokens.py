@@ -2,8 +2,6 @@
 
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
-from django.db.models import Value
-from django.db.models.functions import Lower
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
@@ -21,14 +19,9 @@ class InvalidCredentials(Refusal):
     code, status, title = "invalid_credentials", 401, "Wrong username or password"
 
 
-def find_user(username: str) -> User | None:
-    """The user of that name in any case."""
-    return User.objects.alias(name=Lower("username")).filter(name=Lower(Value(username))).first()
-
-
 def log_in(*, username: str, password: str) -> tuple[dict[str, str], User]:
     """{access, refresh} and whose they are; InvalidCredentials, which takes as long for a name that nobody has."""
-    user = find_user(username)
+    user = User.objects.named(username)
     if user is None:
         make_password(password)
     if user is None or not user.check_password(password) or not user.is_active:

@@ -9,7 +9,7 @@ from marketdata.refusals import Malformed, Refusal
 
 
 class UsernameTaken(Refusal):
-    """Somebody has that name, in whatever case."""
+    """Somebody has that name, however it is written: see accounts.names."""
 
     code, status, title = "username_taken", 409, "Username is taken"
 

@@ -157,7 +157,7 @@ def _provide_house(market: Market) -> None:
 
 
 def _make_user(username: str) -> bool:
-    user = User.objects.filter(username__iexact=username).first()
+    user = User.objects.named(username)
     is_new = user is None
     if is_new:
         user = User(username=username)
@@ -178,7 +178,7 @@ def _fund_once(account: Account, asset: Asset, amount: Decimal) -> None:
 
 def _make_operator(reset: bool) -> str | None:
     """The new password, if there is one: a new operator's, or a reset one."""
-    user = User.objects.filter(username__iexact=OPERATOR).first()
+    user = User.objects.named(OPERATOR)
     if user is not None and not reset:
         return None
     if user is not None and not user.is_superuser:

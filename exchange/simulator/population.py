@@ -68,7 +68,7 @@ def _house_account(market_id: int) -> Account:
 
 def _trader_account(username: str) -> Account | None:
     """None when a person has that name: nobody's account is traded from behind their back."""
-    user = User.objects.filter(username__iexact=username).first()
+    user = User.objects.named(username)
     if user is None:
         user = User(username=username)
         user.set_unusable_password()

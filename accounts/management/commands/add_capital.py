@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="add_capital")
 
     def handle(self, *, user, asset, amount, reason, **options):
-        owner = User.objects.filter(username__iexact=user).first()
+        owner = User.objects.named(user)
         if owner is None:
             raise CommandError(f"There is no user {user!r}; register one, or see the admin for names.")
         try:
