@@ -1,12 +1,14 @@
 """Carries a scenario's market status out, as an operator would: halts, cancel-only, reopenings.
 
 A status is set once, when the schedule changes its mind, so an operator has the last word in between; a CLOSED market
-is left closed. Whoever ends a run opens again what it had halted; what a killed process left halted, the next run opens
-before it begins. The market's row tells a schedule's halt from an operator's.
+is left closed, and what an operator or a rule has halted is left as it is. Whoever ends a run opens again what it had
+halted; what a killed process left halted, the next run opens before it begins. The market's row tells a schedule's
+halt from an operator's.
 """
 
 from collections.abc import Iterable
 
+from django.db import transaction
 from django.db.models import F
 
 from exchange.simulator.scenario import ORDINARY, Conditions, Scenario
@@ -56,9 +58,13 @@ class Conductor:
 
 
 def _change(symbol: str, status: str) -> None:
-    market = Market.objects.filter(symbol=symbol).first()
-    if market is None or market.status in (status, Market.Status.CLOSED):
-        return
-    market.status = market.scheduled_status = status
-    market.save(update_fields=["status", "scheduled_status"])
+    with transaction.atomic():
+        # Under the row's lock: an operator may be halting it at this moment.
+        market = Market.objects.select_for_update(no_key=True).filter(symbol=symbol).first()
+        if market is None or market.status in (status, Market.Status.CLOSED):
+            return
+        if market.status in CLOSED_TO_TRADING and market.status != market.scheduled_status:
+            return
+        market.status = market.scheduled_status = status
+        market.save(update_fields=["status", "scheduled_status"])
     markets.forget()

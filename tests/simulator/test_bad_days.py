@@ -1,6 +1,7 @@
 """Scenarios played on a venue, and simulated time: halts on schedule, crashes and outages, the same day twice."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -8,7 +9,7 @@ from io import StringIO
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Max, Min
 
 from exchange import audit, demo
@@ -21,6 +22,7 @@ from marketdata import clock, feed, quotes
 from marketdata.leadership import Leadership
 from marketdata.models import Candle, Market, PriceSource
 from tests.simulator.places import demo_venue, seed_anew, simulate
+from tests.streams.support import wait_until
 
 __all__ = ["demo_venue"]
 
@@ -147,6 +149,39 @@ def test_an_operator_has_the_last_word(demo_venue, ruling):
 
     asyncio.run(run())
     assert status() == ruling
+
+
+def rule(status: str, symbol: str = "AAPL") -> None:
+    """What an operator does."""
+    market = Market.objects.get(symbol=symbol)
+    market.status = status
+    market.save(update_fields=["status"])
+
+
+@pytest.mark.parametrize("ruling", ["HALTED", "CANCEL_ONLY"])
+def test_a_schedule_leaves_what_an_operator_has_halted(demo_venue, ruling):
+    """Before the schedule's own halt begins, and after it is over."""
+    rule(ruling)
+    assert [seen[0] for seen in stages(HALTED_MINUTE, 9, 3, 125)] == [ruling] * 3
+    assert status() == ruling
+
+
+def test_an_operators_halt_that_comes_at_the_same_moment_stands(demo_venue):
+    conductor._change("AAPL", "HALTED")
+    reopening = threading.Thread(target=in_thread, args=[lambda: conductor._change("AAPL", "OPEN")])
+    with transaction.atomic():
+        rule("HALTED")
+        reopening.start()
+        with connection.cursor() as cursor:
+            wait_until(lambda: is_waited_for(cursor), "the schedule to wait")
+    reopening.join()
+    assert status() == "HALTED"
+
+
+def is_waited_for(cursor) -> bool:
+    """Whether another connection waits for a lock of this one."""
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+    return cursor.fetchone()[0] > 0
 
 
 def test_a_closed_market_is_not_reopened_by_a_schedule(demo_venue):
