@@ -17,7 +17,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from marketdata import bulk, clock
-from marketdata.candle_intervals import EPOCH, STORED_SECONDS, Interval
+from marketdata.candle_intervals import EPOCH, MINUTE, STORED_SECONDS, Interval
 from marketdata.markets import MarketSpec
 
 DEFAULT_LIMIT = 500
@@ -170,6 +170,7 @@ sum(trades)::bigint AS trades
 BEGINNING = EPOCH
 #: The last moment that still has a month after it.
 END = datetime(9999, 1, 1, tzinfo=UTC)
+MAX_ID = 2**63 - 1
 
 
 def page(
@@ -223,12 +224,7 @@ def _filled(
     until = min(until or now, now)
     if first is None:
         first = interval.after(until, -limit) if interval.after(EPOCH, limit) <= until else EPOCH
-    close = _close_before(market_id, interval, first)
-    if close is None:
-        opening = _read(market_id, interval, first, until, 1)
-        if not opening:
-            return []
-        first = opening[0].open_time
+    first, close = _beginning(market_id, interval, first)
     # Only now: candles before the first trade do not count.
     until = min(until, interval.after(first, limit)) if first < until else first
     traded = {row.open_time: row for row in _read(market_id, interval, first, until, limit)}
@@ -246,15 +242,31 @@ def _without_gaps(
         opened = interval.after(opened)
 
 
-def _close_before(market_id: int, interval: Interval, moment: datetime) -> str | None:
-    """The close of the last stored candle before the moment; None when nothing had been traded."""
+NEAREST = f"SELECT open_time, trim_scale(close)::text, first_trade_id {RANGE}"
+
+
+def _beginning(market_id: int, interval: Interval, first: datetime) -> tuple[datetime, str | None]:
+    """Where a page that is filled from `first` on begins, and the close before it; None when it begins with a trade.
+
+    That is the first trade if there was none before. 1s candles are not kept for ever: where those before are gone,
+    it begins after the last minute whose seconds are not known, with that minute's close.
+    """
+    length = interval.base_seconds
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT trim_scale(close)::text {RANGE} ORDER BY open_time DESC LIMIT 1",
-            [market_id, interval.base_seconds, BEGINNING, moment],
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None
+        cursor.execute(f"{NEAREST} ORDER BY open_time DESC LIMIT 1", [market_id, length, BEGINNING, first])
+        if before := cursor.fetchone():
+            return first, before[1]
+        cursor.execute(f"{NEAREST} ORDER BY open_time LIMIT 1", [market_id, length, first, END])
+        opened, _, trade_id = cursor.fetchone() or (END, None, MAX_ID)
+        if length != 1:
+            return interval.floor(opened), None
+        # Its own minute counts if it has older trades than this second.
+        older = f"{NEAREST} AND first_trade_id < %s ORDER BY open_time DESC LIMIT 1"
+        cursor.execute(older, [market_id, MINUTE, BEGINNING, opened + SECOND, trade_id])
+        gone = cursor.fetchone()
+    if gone is None:
+        return opened, None
+    return max(first, min(gone[0] + MINUTE * SECOND, opened)), gone[1]
 
 
 def shown(row: Row) -> dict:

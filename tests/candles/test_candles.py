@@ -14,7 +14,7 @@ from exchange import candle_proof
 from marketdata import candles
 from marketdata.candle_intervals import INTERVALS
 from marketdata.markets import by_symbol
-from marketdata.models import Market
+from marketdata.models import Candle, Market
 from tests.candles import plain
 from tests.candles.sessions import Clock, fund, random_session, tape, trade
 from tests.streams.support import OtherProcess
@@ -209,6 +209,41 @@ def test_pages(spread):
                 assert len(read(interval=interval, fill=fill, limit=5, **wanted)) <= 5
     # nor do they cut the page short
     assert len(read(fill=True, start=at("1969-12-31"), limit=5)) == 5
+
+
+def test_seconds_are_filled_where_the_1s_candles_before_them_are_no_longer_kept(venue, monkeypatch):
+    """From the last minute on whose seconds are not known; never as if nothing had been traded in them."""
+    fund(venue)
+    hands = Clock(monkeypatch, at("2030-05-01T10:00:10"))
+    for seconds, price in ((0, 100), (10, 101), (170, 102), (5, 103)):
+        hands.move(seconds=seconds)  # 10:00:10 10:00:20 10:03:10 10:03:15
+        trade(venue, price)
+    hands.move(seconds=3)
+
+    def filled(**wanted) -> list[str]:
+        moments = {name: at(f"2030-05-01T{wanted[name]}") for name in ("start", "end") if name in wanted}
+        rows = read(interval="1s", fill=True, **(wanted | moments))
+        return [f"{row['open_time'][11:19]} {row['close']} {row['trades']}" for row in rows]
+
+    seconds = Candle.objects.filter(interval_seconds=1)
+    seconds.filter(open_time__lt=at("2030-05-01T10:03")).delete()
+    assert filled(limit=9) == filled(start="10:03:10")
+    assert filled(start="10:00:15", limit=2) == ["10:01:00 101 0", "10:01:01 101 0"]
+    assert filled(start="10:03:09", limit=3) == ["10:03:09 101 0", "10:03:10 102 1", "10:03:11 102 0"]
+    seconds.filter(open_time__lt=at("2030-05-01T10:03:12")).delete()
+    kept = ["10:03:15 103 1", "10:03:16 103 0", "10:03:17 103 0", "10:03:18 103 0"]
+    assert filled() == filled(start="10:00:15") == filled(start="10:03:12") == kept
+    seconds.delete()
+    assert filled() == []
+    hands.move(seconds=50)
+    assert filled(limit=2) == ["10:04:07 103 0", "10:04:08 103 0"]
+    for start in ("09:00:00", "10:03:30", "10:04:00"):
+        assert filled(start=start, limit=2) == ["10:04:00 103 0", "10:04:01 103 0"]
+    assert filled(start="10:04:02", end="10:04:02") == ["10:04:02 103 0"]
+    assert filled(start="10:03:30", end="10:03:59") == []
+    trade(venue, 104)
+    assert filled(limit=2) == ["10:04:07 103 0", "10:04:08 104 1"]
+    assert filled(end="10:04:01", limit=3) == ["10:04:00 103 0", "10:04:01 103 0"]
 
 
 # Rebuilding
