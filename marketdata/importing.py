@@ -37,8 +37,10 @@ TIME_FORMATS = (
     "%d.%m.%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%Y.%m.%d %H:%M:%S", "%Y.%m.%d %H:%M",
     "%Y.%m.%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y%m%d %H%M%S", "%Y%m%d %H:%M:%S",
 )  # fmt: skip
+#: Twelve digits; strptime would divide fewer ones somehow.
+MINUTE_DIGITS, MINUTE_FORMAT = 12, "%Y%m%d%H%M"
 #: Digits of an epoch time in seconds, milliseconds, microseconds, nanoseconds.
-EPOCH_DIGITS = {9: 0, 10: 0, 12: 3, 13: 3, 15: 6, 16: 6, 18: 9, 19: 9}
+EPOCH_DIGITS = {9: 0, 10: 0, 13: 3, 15: 6, 16: 6, 18: 9, 19: 9}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WIDE = Context(prec=80)
 LARGEST_EXPONENT = 19
@@ -207,9 +209,9 @@ class _RowReader:
 def time_of(text: str, zone: tzinfo = UTC) -> datetime | None:
     """A time as files write it, in UTC: ISO 8601, days with dots or slashes, or seconds since 1970 and finer."""
     text = text.removesuffix("UTC").removesuffix("GMT").strip()
-    whole = text.partition(".")[0]
-    if whole.isdecimal() and whole.isascii() and len(whole) in EPOCH_DIGITS:
-        return EPOCH + timedelta(microseconds=int(Decimal(text).scaleb(6 - EPOCH_DIGITS[len(whole)])))
+    digits = re.fullmatch(r"([0-9]+)(\.[0-9]*)?", text)
+    if digits and (places := EPOCH_DIGITS.get(len(digits[1]))) is not None:
+        return EPOCH + timedelta(microseconds=int(Decimal(text).scaleb(6 - places)))
     found = _iso(text) or _formatted(text)
     if found is None:
         return None
@@ -227,7 +229,8 @@ def _iso(text: str) -> datetime | None:
 
 
 def _formatted(text: str) -> datetime | None:
-    for form in TIME_FORMATS:
+    is_minute = len(text) == MINUTE_DIGITS and text.isdecimal()
+    for form in (MINUTE_FORMAT,) if is_minute else TIME_FORMATS:
         try:
             return datetime.strptime(text, form)  # noqa: DTZ007
         except ValueError:

@@ -69,6 +69,30 @@ def test_closes_only_and_a_zone():
     assert bar == Bar(DAY, *[Decimal("1.23457")] * 4)
 
 
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("202401011230", "2024-01-01 12:30"),
+        ("20240101", "2024-01-01 00:00"),
+        ("1704112200", "2024-01-01 12:30"),
+        ("1704112200.25", "2024-01-01 12:30:00.250000"),
+        ("1704112200.", "2024-01-01 12:30"),
+        ("1704112200000", "2024-01-01 12:30"),
+        *((text, None) for text in ("202413011230", "202401011230.5", "20241301", "20240101123200")),
+        *((text, None) for text in ("1700000000.5.5", "1700000000.5e9", "1700000000.5e999999", "1700000000.x")),
+    ],
+)
+def test_times_in_digits(text, time):
+    assert importing.time_of(text) == (time and datetime.fromisoformat(time).replace(tzinfo=UTC))
+
+
+def test_a_malformed_time_is_dropped_and_counted():
+    inspection = Inspection()
+    rows = read("time,close\n1700000000.5.5,1\n1700000060,2\n")
+    assert len(list(inspection.sound(rows, now=START))) == 1
+    assert inspection.dropped == {"unreadable time": 1}
+
+
 @pytest.mark.parametrize("text", ["", "a,b,c\n1,2,3", "date,open\n2026-08-05,1", "<html>\n"])
 def test_what_is_no_table(text):
     with pytest.raises(Unreadable):
@@ -197,12 +221,22 @@ def test_a_dry_run_stores_nothing_and_reports(venue, tmp_path):
         (["TWELVE_DATA", "--market", "AAPL", "--symbol", "AAPL"], "TWELVE_DATA_API_KEY is not set"),
         (["SYNTHETIC", "--market", "AAPL"], "--symbol is needed"),
         (["SYNTHETIC", "--market", "AAPL", "--symbol", "A", "--start", "soon"], "is not a time"),
+        (["SYNTHETIC", "--market", "AAPL", "--symbol", "A", "--start", "1700000000.5.5"], "is not a time"),
+        (["FILE", "--market", "AAPL", "--decimals", "100"], "--decimals must be from 0 to"),
+        (["FILE", "--market", "AAPL", "--decimals", "-1"], "--decimals must be from 0 to"),
     ],
 )
 def test_what_cannot_be_imported_says_why(venue, file, settings, arguments, text):
     settings.TWELVE_DATA_API_KEY = ""
     with pytest.raises(CommandError, match=text):
         run(*[str(file) if argument == "FILE" else argument for argument in arguments])
+
+
+def test_no_decimals_means_whole_prices(venue, tmp_path):
+    path = tmp_path / "fine.csv"
+    path.write_text("date,close\n2026-08-04,11.4\n2026-08-05,12.6\n")
+    run(str(path), "--market", "AAPL", "--decimals", "0")
+    assert [bar["close"] for bar in external.candles(markets.by_symbol("AAPL"), "1d", None, None, 9)] == ["11", "13"]
 
 
 def test_an_import_that_breaks_off_leaves_nothing(venue, tmp_path):

@@ -27,6 +27,9 @@ CHUNK = 5_000
 SAMPLE = 1_000
 BAR_WIDTH = 40
 SOURCE_LENGTH = 32
+DEFAULT_DECIMALS = 8
+#: That a stored price has.
+MOST_DECIMALS = 18
 
 Rows = tuple[Iterator[Bar | str], Callable[[], float]]
 
@@ -48,6 +51,8 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="read and check, store nothing")
 
     def handle(self, *, origin: str, market: str, dry_run: bool, **options) -> None:
+        if options["decimals"] is not None and not 0 <= options["decimals"] <= MOST_DECIMALS:
+            raise CommandError(f"--decimals must be from 0 to {MOST_DECIMALS}.", returncode=2)
         try:
             spec = markets.by_symbol(market)
             with self._rows(origin, spec, options) as (rows, progress), transaction.atomic():
@@ -71,8 +76,10 @@ class Command(BaseCommand):
             if dataset is datasets.DATASETS[datasets.ECB]:
                 yield datasets.cross_rates(lines, base=spec.base, quote=spec.quote), progress
             else:
-                decimals = options["decimals"] if options["decimals"] is not None else dataset and dataset.decimals
-                yield importing.bars(lines, zone=_zone(options["timezone"]), decimals=decimals or 8), progress
+                decimals = options["decimals"]
+                if decimals is None:
+                    decimals = dataset.decimals if dataset else DEFAULT_DECIMALS
+                yield importing.bars(lines, zone=_zone(options["timezone"]), decimals=decimals), progress
 
     def _fetch(self, name: str, spec: markets.MarketSpec, options: dict) -> list[Bar]:
         symbol = options["symbol"] or self._provider_symbol(name, spec)
