@@ -1,7 +1,8 @@
 """Once per Idempotency-Key: the first answer is kept in the transaction that made it true, and given again.
 
-A refusal keeps nothing: its transaction is rolled back, so the same key may be tried again. Two requests under one
-key at the same time: one does it, the other is told that it is in progress.
+A refusal keeps no answer, so the same key may be tried again; its transaction is rolled back, but for what `admit`
+returned (a wrong one-time code counts). Two requests under one key at the same time: one does it, the other is told
+that it is in progress.
 """
 
 import re
@@ -14,6 +15,8 @@ from accounts.models import Account, IdempotentRequest
 from marketdata.refusals import Malformed, Refusal
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+#: What must be passed first: None, or the refusal.
+Admission = Callable[[], Refusal | None]
 
 
 class KeyReused(Refusal):
@@ -29,38 +32,45 @@ class KeyInProgress(Refusal):
 
 
 def once(
-    *, account: Account, key: str | None, request: str, perform: Callable[[], tuple[int, dict]]
+    *,
+    account: Account,
+    key: str | None,
+    request: str,
+    perform: Callable[[], tuple[int, dict]],
+    admit: Admission | None = None,
 ) -> tuple[int, dict, bool]:
     """Do it unless it was done under this key: (status, body, whether that is the first answer given again).
 
     `request` is what must be equal for the same key to mean the same: route and canonical body. Without a key it is
-    simply done.
+    simply done. `admit` is asked before it is done, not before it is told again; what it returns is raised after its
+    own writes are committed.
     """
-    if key is None:
-        return *perform(), False
-    if not KEY.fullmatch(key):
+    if key is not None and not KEY.fullmatch(key):
         raise Malformed("An Idempotency-Key is 1 to 255 printable ASCII characters without spaces.")
+    fingerprint = blake2b(request.encode(), digest_size=32).hexdigest()
     with transaction.atomic():
-        _claim(account.pk, key)
+        if key is not None:
+            _claim(account.pk, key)
+        # Without a key too: what `admit` locks comes after the account, in whatever way the request was sent.
         Account.objects.select_for_update(no_key=True).get(pk=account.pk)
-        fingerprint = blake2b(request.encode(), digest_size=32).hexdigest()
-        first = IdempotentRequest.objects.filter(account=account, key=key).first()
-        if first is None:
+        first = key and IdempotentRequest.objects.filter(account=account, key=key).first()
+        if first:
+            return *_again(first, fingerprint), True
+        refusal = admit and admit()
+        if refusal is None:
             status, body = perform()
-            IdempotentRequest.objects.create(
-                account=account, key=key, fingerprint=fingerprint, status=status, body=body
-            )
+            if key is not None:
+                IdempotentRequest.objects.create(
+                    account=account, key=key, fingerprint=fingerprint, status=status, body=body
+                )
             return status, body, False
-        if first.fingerprint != fingerprint:
-            raise KeyReused("This Idempotency-Key belongs to a request with another body; use a new key.")
-        return first.status, first.body, True
+    raise refusal
 
 
-def was_done(*, account_id: int, key: str | None) -> bool:
-    """Whether there is a first answer under this key; if so, there always will be."""
-    if key is None or not KEY.fullmatch(key):
-        return False
-    return IdempotentRequest.objects.filter(account_id=account_id, key=key).exists()
+def _again(first: IdempotentRequest, fingerprint: str) -> tuple[int, dict]:
+    if first.fingerprint != fingerprint:
+        raise KeyReused("This Idempotency-Key belongs to a request with another body; use a new key.")
+    return first.status, first.body
 
 
 def _claim(account_id: int, key: str) -> None:

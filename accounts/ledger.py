@@ -6,8 +6,8 @@ verbs move money between its two columns and its accounts: `reserve` (available 
 executed, so a refusal leaves no trace.
 
 Lock order of the whole system: market rows by id, then account rows by id (`open_sheet` takes the latter), then
-nothing else. Balances are written as deltas under those locks, and the database checks once more that none gets
-below zero.
+at most a second factor's row. Balances are written as deltas under those locks, and the database checks once more
+that none gets below zero.
 """
 
 from collections import defaultdict

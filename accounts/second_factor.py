@@ -1,9 +1,11 @@
 """TOTP (RFC 6238) as a second factor: for withdrawals, and for operators who log in to the admin.
 
 A user enables it in two steps: `begin` makes a secret, `confirm` proves that it is in the user's app. From then on
-`require` wants a code with each withdrawal, by API key too. django-otp keeps the devices: a code is taken once only,
-of two requests with one code at the same time one passes (row lock), and each failure doubles the wait for the next
-try. Failures are counted in a transaction of their own: call these outside of any.
+each withdrawal wants a code, by API key too. django-otp keeps the devices: a code is taken once only, of two requests
+with one code at the same time one passes (row lock), and each failure doubles the wait for the next try.
+
+Failures are counted in a transaction of their own, so call these outside of any; all but `take`, which makes the code
+and what it is for one transaction. There the device is locked after the account (the lock order is in accounts.ledger).
 """
 
 import re
@@ -73,24 +75,43 @@ def remove(user: User, code: str | None) -> None:
 
 def require(user_id: int, code: str | None) -> Device | None:
     """The device that took the code; None for users without a second factor. CodeRequired, CodeInvalid, Throttled."""
+    device = _device(user_id, code)
+    if device is not None:
+        _verify(device, code)
+    return device
+
+
+def take(user_id: int, code: str | None) -> Refusal | None:
+    """The same in the running transaction: rolled back, the code may be used again. A refusal is returned, to be raised
+    when the failure that it counted is committed; CodeRequired, which counts nothing, is raised.
+    """
+    device = _device(user_id, code)
+    return None if device is None else _take(device, code)
+
+
+def _device(user_id: int, code: str | None) -> TOTPDevice | None:
+    """The user's second factor, which wants a code; None for users without one."""
     device = TOTPDevice.objects.filter(user_id=user_id, confirmed=True).first()
-    if device is None:
-        return None
-    if not code:
+    if device is not None and not code:
         raise CodeRequired("Send the code of your authenticator in the header X-OTP.")
-    _verify(device, code)
     return device
 
 
 def _verify(device: TOTPDevice, code: str) -> None:
     """Take the code, or count a failure; both are committed before anything is raised."""
     with transaction.atomic():
-        locked = TOTPDevice.objects.select_for_update().filter(pk=device.pk).first()
-        if locked is None:
-            raise CodeInvalid("The second factor has just been removed.")
-        allowed, why = locked.verify_is_allowed()
-        is_right = allowed and locked.verify_token(code if CODE.fullmatch(code) else "")
+        refusal = _take(device, code)
+    if refusal is not None:
+        raise refusal
+
+
+def _take(device: TOTPDevice, code: str) -> Refusal | None:
+    locked = TOTPDevice.objects.select_for_update().filter(pk=device.pk).first()
+    if locked is None:
+        return CodeInvalid("The second factor has just been removed.")
+    allowed, why = locked.verify_is_allowed()
     if not allowed:
-        raise Throttled(max(1, int((why["locked_until"] - timezone.now()).total_seconds()) + 1))
-    if not is_right:
-        raise CodeInvalid("Wait for the next code of your authenticator and send that; each is taken once.")
+        return Throttled(max(1, int((why["locked_until"] - timezone.now()).total_seconds()) + 1))
+    if not locked.verify_token(code if CODE.fullmatch(code) else ""):
+        return CodeInvalid("Wait for the next code of your authenticator and send that; each is taken once.")
+    return None

@@ -142,9 +142,14 @@ def _renamed(wanted: dict) -> dict:
     return {"sequence": wanted["after"], "limit": wanted["limit"]}
 
 
-def move_money(request, kind: str, perform: Callable[[Account, Asset, Decimal], dict]) -> Response:
+def move_money(
+    request,
+    kind: str,
+    perform: Callable[[Account, Asset, Decimal], dict],
+    admit: idempotency.Admission | None = None,
+) -> Response:
     """Answer a request to move money by what `perform` says and the balances after it: 201, once per
-    Idempotency-Key.
+    Idempotency-Key. `admit` as in idempotency.once.
     """
     wanted = validated(MoneyRequest, request.data)
     account = Account.objects.get(pk=request.auth.account_id)
@@ -158,6 +163,7 @@ def move_money(request, kind: str, perform: Callable[[Account, Asset, Decimal], 
         key=request.headers.get("Idempotency-Key"),
         request=json.dumps([kind, asset.symbol, plain(amount)]),
         perform=answer,
+        admit=admit,
     )
     return Response(body, status=status, headers={"Idempotent-Replayed": "true"} if replayed else None)
 

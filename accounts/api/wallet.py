@@ -1,12 +1,14 @@
 """Withdrawals over REST: asking, watching, changing one's mind. What operators decide is in the admin."""
 
+from functools import partial
+
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import idempotency, second_factor, withdrawals
+from accounts import second_factor, withdrawals
 from accounts.api.second_factor import OTP
 from accounts.api.serializers import MoneyRequest
 from accounts.api.shapes import WalletShape
@@ -55,18 +57,17 @@ class WithdrawView(APIView):
         description=(
             "The amount is reserved at once and paid out when an operator approves it; see GET wallet/withdrawals/. "
             "Where the venue pays at once, it comes back APPROVED. Users with a second factor send a code in X-OTP, "
-            "with an API key too: 403 `otp_required`, `otp_invalid`."
+            "with an API key too: 403 `otp_required`, `otp_invalid`. A code is used up by a withdrawal that is taken, "
+            "not by one that is refused; sent again under its Idempotency-Key, a withdrawal needs none."
         ),
         parameters=[IDEMPOTENCY_KEY, OTP],
         request=MoneyRequest,
         responses={201: OpenApiResponse(RequestedShape, "Reserved, or paid out already.")},
     )
     def post(self, request):
-        key = request.headers.get("Idempotency-Key")
-        # What was done before under the key is only told again, which needs no second code.
-        if not idempotency.was_done(account_id=request.auth.account_id, key=key):
-            second_factor.require(request.auth.user_id, request.headers.get("X-OTP"))
-        return move_money(request, "withdrawal", _request)
+        # One transaction with the withdrawal, and not asked for what was done before and is only told again.
+        code = partial(second_factor.take, request.auth.user_id, request.headers.get("X-OTP"))
+        return move_money(request, "withdrawal", _request, admit=code)
 
 
 class WithdrawalListView(ListAPIView):

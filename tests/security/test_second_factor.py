@@ -1,17 +1,18 @@
 """TOTP: set up in two steps, wanted for withdrawals and by the admin, each code once, guesses slowed down."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client as Browser
 from django_otp.oath import totp
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import second_factor
+from accounts import idempotency, second_factor
 from accounts.models import User, Withdrawal
 from marketdata.refusals import Refusal
 from tests.venue import PASSWORD
@@ -47,9 +48,28 @@ def protected(api, phone):
     return phone
 
 
-def withdraw(api, code=None, key=None, **terms):
+def withdraw(api, code=None, key=None, amount="1", asset="USD", **terms):
     headers = {name: value for name, value in (("X-OTP", code), ("Idempotency-Key", key)) if value}
-    return api("POST", WITHDRAW, {"amount": "1"}, headers=headers, **terms)
+    return api("POST", WITHDRAW, {"amount": amount, "asset": asset}, headers=headers, **terms)
+
+
+def at_once(*requests) -> list:
+    """What they answer, each in a thread of its own."""
+    ready = threading.Barrier(len(requests))
+
+    def one(request):
+        ready.wait()
+        try:
+            return request()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(one, requests))
+
+
+def counted_failures() -> int:
+    return TOTPDevice.objects.get().throttling_failure_count
 
 
 def test_setting_up(api, phone):
@@ -87,6 +107,65 @@ def test_the_first_answer_is_told_again_without_a_code(api, protected):
     again = withdraw(api, None, "k1")
     assert (again.status, again.json["id"], again.headers["idempotent-replayed"]) == (201, first.json["id"], "true")
     assert withdraw(api, None, "k2").code == "otp_required"
+
+
+KEYS = pytest.mark.parametrize("key", [None, "k1"])
+
+
+@KEYS
+def test_a_refused_withdrawal_spends_no_code(api, protected, key):
+    code = protected.code()
+    assert withdraw(api, code, key, amount="999999999").code == "insufficient_funds"
+    assert withdraw(api, code, key, amount="0.0000000000001").status == 400
+    assert withdraw(api, code, key).status == 201
+    assert withdraw(api, code, "k2").code == "otp_invalid"
+
+
+@pytest.mark.parametrize("code", [None, "000000"])
+@pytest.mark.parametrize(
+    ("terms", "status"), [({"amount": "abc"}, 400), ({"asset": "NONE"}, 404), ({"key": "a b"}, 400)]
+)
+def test_what_is_no_withdrawal_needs_no_code(api, protected, code, terms, status):
+    assert withdraw(api, code, **terms).status == status
+    assert counted_failures() == 0
+
+
+def test_a_repeat_in_progress_leaves_the_code_alone(api, protected):
+    """The first holds its claim and has not committed."""
+    account_id, code = api.venue.accounts["ann"].pk, protected.code()
+    with transaction.atomic():
+        idempotency._claim(account_id, "k1")
+        repeats = [withdraw(api, code, "k1"), withdraw(api, "000000", "k1"), withdraw(api, None, "k1")]
+    assert {(reply.status, reply.code) for reply in repeats} == {(409, "idempotency_key_in_progress")}
+    assert counted_failures() == 0
+    assert withdraw(api, code, "k1").status == 201
+
+
+def test_repeats_at_the_same_time_with_one_code_withdraw_once(api, protected):
+    for number in range(5):
+        code = protected.code(later=60)
+        replies = at_once(*[lambda: withdraw(api, code, f"k{number}")] * 6)  # noqa: B023
+        assert {reply.status for reply in replies} <= {201, 409}
+        assert {reply.code for reply in replies if reply.status == 409} <= {"idempotency_key_in_progress"}
+        assert len({reply.json["id"] for reply in replies if reply.status == 201}) == 1
+        assert withdraw(api, code, f"k{number}").headers["idempotent-replayed"] == "true"
+    assert Withdrawal.objects.count() == 5 and counted_failures() == 0
+
+
+def test_one_code_is_for_one_withdrawal_whatever_its_key(api, protected):
+    code = protected.code()
+    replies = at_once(*(lambda key=key: withdraw(api, code, key) for key in ("k1", None, "k2", None, "k3", None)))
+    assert sorted(reply.status for reply in replies)[0] == 201 and Withdrawal.objects.count() == 1
+    assert {reply.code for reply in replies if reply.status != 201} <= {"otp_invalid", "throttled"}
+
+
+def test_guesses_at_the_same_time_are_slowed_down(api, protected):
+    """Each counts before the next is looked at, under whatever key it comes."""
+    protected.code()
+    replies = at_once(*(lambda key=key: withdraw(api, "000000", key) for key in ("k1", None, "k2", None, "k3", None)))
+    assert sorted(reply.code for reply in replies) == ["otp_invalid"] + ["throttled"] * 5
+    assert counted_failures() == 1
+    assert withdraw(api, protected.code(later=30), "k1").status == 201
 
 
 @pytest.mark.parametrize("code", ["000000", "12345", "١٢٣٤٥٦", "abcdef", "1234567"])
