@@ -29,14 +29,7 @@ def complete(cmd: Place, spec: MarketSpec, moment: datetime) -> None:
     """Give a DAY order its end, and refuse what would have ended."""
     if cmd.time_in_force == "DAY":
         cmd.more = {**(cmd.more or {}), "expires_at": clock.text(day_end(spec, moment))}
-    elif cmd.more and (end := cmd.more.get("expires_at")):
-        check(end, moment)
-
-
-def check(end: str, moment: datetime) -> None:
-    """A moment's text that must lie ahead."""
-    now = clock.text(moment)
-    if end <= now:
+    elif cmd.more and (end := cmd.more.get("expires_at")) and end <= (now := clock.text(moment)):
         raise ExpiryInPast(f"expires_at is {end}, and it is {now} now: name a later moment.")
 
 

@@ -7,7 +7,7 @@ the lock, in exchange.conditions.
 from datetime import datetime
 from decimal import Decimal
 
-from exchange import expiry, validation
+from exchange import validation
 from exchange.commands import BadTrail, Place
 from exchange.loading import direction_of
 from marketdata import clock, units
@@ -51,7 +51,8 @@ def add(
     if displayed_quantity is not None:
         more["display"] = _display(command, displayed_quantity)
     if expires_at is not None:
-        more["expires_at"] = _end(expires_at)
+        # Whether it lies ahead is asked under the lock (exchange.expiry): an order sent again is a replay first.
+        more["expires_at"] = clock.text(expires_at)
     command.more = more or None
 
 
@@ -101,8 +102,3 @@ def _display(command: Place, displayed_quantity: Decimal) -> int:
     require(fits, "displayed_quantity", "Only a LIMIT order that rests can be an iceberg.")
     require(display < command.quantity, "displayed_quantity", "It must be less than quantity.")
     return display
-
-
-def _end(expires_at: datetime) -> str:
-    expiry.check(clock.text(expires_at), clock.now())
-    return clock.text(expires_at)

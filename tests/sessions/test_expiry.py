@@ -4,7 +4,8 @@ from datetime import time
 
 import pytest
 
-from exchange import clockwork
+from exchange import clockwork, lists, orders
+from exchange.expiry import ExpiryInPast
 from exchange.models import BookCommand
 from exchange.sequencer import sequencer
 from marketdata import clock
@@ -74,6 +75,28 @@ class TestGoodTillDate:
         assert day.venue.order("ann BUY 1 AAPL @ 99")["status"] == "OPEN"
         assert day.venue.book() == "1@99 |"
 
+    def test_sent_again_after_its_end_it_is_the_first_one(self, day):
+        terms = {"expires_at": day.moment("2026-11-23 12:30"), "client_order_id": "a"}
+        first = day.venue.order("ann BUY 10 AAPL @ 100 GTD", **terms)
+        day.at("2026-11-23 12:31")
+        again = orders.place(day.venue.command("ann BUY 10 AAPL @ 100 GTD", **terms))
+        assert (again.replayed, again.order["id"], again.order["status"]) == (True, first["id"], "EXPIRED")
+        assert day.refused("ann BUY 11 AAPL @ 100 GTD", **terms) == "client_order_id_reused"
+
+    def test_so_is_a_list_and_an_order_in_the_place_of_another(self, day):
+        until = {"time_in_force": "GTD", "expires_at": day.moment("2026-11-23 12:30")}
+        entry = {"profit": 104, "stop": 96, **until, "client_order_id": "list"}
+        members = day.venue.bracket("ann BUY 10 AAPL @ 100", **entry)
+        old = day.venue.order("bob SELL 10 AAPL @ 105")
+        new = day.venue.command("bob SELL 10 AAPL @ 104", **until, client_order_id="new")
+        placed = orders.place(lists.replacing(new, old["id"])).order
+        day.at("2026-11-23 12:31")
+        assert [one["id"] for one in day.venue.bracket("ann BUY 10 AAPL @ 100", **entry)] == [
+            one["id"] for one in members
+        ]
+        again = day.venue.command("bob SELL 10 AAPL @ 104", **until, client_order_id="new")
+        assert orders.place(lists.replacing(again, old["id"])).order["id"] == placed["id"]
+
 
 class TestDay:
     def test_without_a_calendar_it_ends_with_the_day_in_utc(self, day):
@@ -111,6 +134,15 @@ class TestBadInput:
     def test_each_has_its_code(self, day, sentence, terms, code):
         terms = {name: day.moment(text) for name, text in terms.items()}
         assert day.refused(sentence, **terms) == code
+
+    def test_the_entry_of_a_list_too_and_an_order_in_the_place_of_another(self, day):
+        past = {"time_in_force": "GTD", "expires_at": day.moment("2026-11-23 12:00")}
+        with pytest.raises(ExpiryInPast):
+            day.venue.bracket("ann BUY 10 AAPL @ 100", profit=104, stop=96, **past)
+        old = day.venue.order("bob SELL 10 AAPL @ 105")
+        with pytest.raises(ExpiryInPast):
+            orders.place(lists.replacing(day.venue.command("bob SELL 10 AAPL @ 104", **past), old["id"]))
+        assert day.status(old) == "OPEN 0/10"
 
     def test_what_ends_between_door_and_lock_is_refused(self, day):
         command = day.venue.command("ann BUY 10 AAPL @ 100 GTD", expires_at=day.moment("2026-11-23 12:30"))
