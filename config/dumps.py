@@ -37,7 +37,10 @@ def dump(file: Path) -> None:
 
 
 def restore(file: Path) -> None:
-    """Read the file into the database, all or nothing. DumpError when there is something in it already."""
+    """Read the file into the database, all or nothing. DumpError when there is something in it already.
+
+    A dump holds no statistics, and without them the audit that comes next is planned badly: they are taken at once.
+    """
     if not file.is_file():
         raise DumpError(f"there is no file {file}")
     with connection.cursor() as cursor:
@@ -46,6 +49,8 @@ def restore(file: Path) -> None:
             raise DumpError("the database is not empty: restore into a new DATA_DIR, or name an empty DATABASE_URL")
     connection.close()
     _run("pg_restore", "--no-owner", "--no-privileges", "--single-transaction", f"--dbname={_target()}", str(file))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
 
 
 def _target() -> str:
