@@ -8,6 +8,7 @@ import subprocess
 import pytest
 import yaml
 
+from config.embedded_places import packaged_install
 from tests.tooling.support import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -51,6 +52,12 @@ def test_compose_is_two_processes_behind_one_port_on_healthy_stores():
     }
     assert all("healthcheck" in service for service in services.values())
     assert set(COMPOSE["volumes"]) == {"postgres", "data"}
+
+
+def test_the_programs_in_the_image_can_back_up_the_server_of_compose():
+    image, version = COMPOSE["services"]["postgres"]["image"].split(":")
+    said = subprocess.run([packaged_install() / "bin" / "pg_dump", "--version"], capture_output=True, text=True)
+    assert image == "postgres" and int(version) <= int(re.search(r"\d+", said.stdout).group())
 
 
 def test_no_secret_has_a_default():
