@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.core.exceptions import SynchronousOnlyOperation
+from django.db.models import Q, QuerySet
 
 from marketdata import contracts, threads, units
 from marketdata.contracts import RATE_DECIMALS, ContractSpec
@@ -18,7 +19,7 @@ from marketdata.models import Contract, Market
 from marketdata.refusals import UnknownMarket
 from marketdata.rules import NO_RULES, Rules, rules_of
 
-__all__ = ["RATE_DECIMALS", "MarketSpec", "active", "by_id", "by_symbol", "cached", "forget", "load_spec", "spec_of"]
+__all__ = ["RATE_DECIMALS", "MarketSpec", "active", "by_id", "by_symbol", "cached", "complete", "forget", "load_spec", "spec_of"]
 
 #: What `spec_of` reads besides the row.
 SPEC_RELATIONS = ("base", "quote", "contract__settlement")
@@ -136,6 +137,11 @@ def spec_of(market: Market) -> MarketSpec:
         rules=rules_of(market),
         contract=contract,
     )
+
+
+def complete() -> QuerySet[Market]:
+    """The markets of which `spec_of` can be made: a margin market has no terms, and no orders, before its contract."""
+    return Market.objects.filter(Q(kind=Market.Kind.SPOT) | Q(contract__isnull=False))
 
 
 def contract_ratio(market: Market) -> tuple[int, int]:

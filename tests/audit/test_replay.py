@@ -47,6 +47,18 @@ def test_an_empty_market_replays(venue):
     assert (result.commands, result.difference, result.state_hash == result.stored_hash) == (0, None, True)
 
 
+def test_a_margin_market_without_its_contract_has_no_book(venue, capsys):
+    """Each one made in the admin is such a one until its contract is made."""
+    venue.market("NEW_PERP", base="BTC", quote="USDT", kind="MARGIN")
+    call_command("replay")
+    printed = capsys.readouterr().out
+    assert "AAPL" in printed and "NEW_PERP" not in printed
+    with pytest.raises(CommandError, match="NEW_PERP has no contract"):
+        call_command("replay", "new_perp")
+    with pytest.raises(CommandError, match="without a contract.*NEW_PERP"):
+        call_command("market_report", "--market", "NEW_PERP")
+
+
 #: what is done behind the venue's back | first sequence that differs | words of the text
 TAMPERED = [
     ("UPDATE exchange_bookcommand SET command = jsonb_set(command::jsonb, '{price}', '9800')::json WHERE sequence = 1",

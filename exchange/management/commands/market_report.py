@@ -14,7 +14,7 @@ from exchange.simulator.observation import Observation, observe
 from exchange.simulator.plots import NoPlotting, draw
 from exchange.simulator.report import Fact, Real, measure, real_tape
 from exchange.simulator.scenario import duration
-from marketdata import clock
+from marketdata import clock, markets
 from marketdata.models import Market
 
 VERDICTS = {True: "holds", False: "does not", None: "too little"}
@@ -73,11 +73,13 @@ def _summary(seen: Observation) -> dict[str, int]:
 
 def _symbols(wanted: list[str] | None) -> list[str]:
     if not wanted:
-        return list(Market.objects.filter(sequence__gt=0).order_by("symbol").values_list("symbol", flat=True))
+        return list(markets.complete().filter(sequence__gt=0).order_by("symbol").values_list("symbol", flat=True))
     symbols = [symbol.upper() for symbol in wanted]
     known = set(Market.objects.filter(symbol__in=symbols).values_list("symbol", flat=True))
     if absent := sorted(set(symbols) - known):
         raise CommandError(f"No such market: {', '.join(absent)}.", returncode=2)
+    if bare := sorted(known - set(markets.complete().values_list("symbol", flat=True))):
+        raise CommandError(f"Margin market without a contract, so without a book: {', '.join(bare)}.", returncode=2)
     return symbols
 
 

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from exchange.audit import replay
 from exchange.checkpoints import NotKept
+from marketdata import markets
 from marketdata.models import Market
 
 
@@ -25,8 +26,10 @@ class Command(BaseCommand):
     def handle(self, *, market: str | None, until: int | None, **options) -> None:
         if until is not None and (market is None or until < 0):
             raise CommandError("--until needs a market, and a sequence of 0 or more.", returncode=2)
-        rows = Market.objects.order_by("symbol").values_list("id", "symbol")
+        rows = list(markets.complete().order_by("symbol").values_list("id", "symbol"))
         chosen = [row for row in rows if market is None or row[1] == market.upper()]
+        if market is not None and not chosen and Market.objects.filter(symbol=market.upper()).exists():
+            raise CommandError(f"the margin market {market.upper()} has no contract, so no book.", returncode=2)
         if market is not None and not chosen:
             names = ", ".join(symbol for _, symbol in rows) or "none"
             raise CommandError(f"there is no market {market!r}; there are: {names}.", returncode=2)
