@@ -1,11 +1,14 @@
 """What a command must pass under the market's lock: replays, the price band, the new terms of an amendment."""
 
+from decimal import Decimal
+
 from exchange import commands as c
 from exchange import validation
 from exchange.books import LiveBook
 from exchange.commands import Amend, Place, Replay
 from exchange.live import LiveOrder
 from marketdata import marks, units
+from marketdata.markets import MarketSpec
 from marketdata.models import Market
 
 
@@ -22,18 +25,18 @@ def reused(client_order_id: str, order_id: int) -> c.ClientOrderIdReused:
     )
 
 
-def check_status(live: LiveBook, status: str) -> None:
+def check_status(spec: MarketSpec, status: str) -> None:
     """Only an open market takes orders."""
     if status == Market.Status.OPEN:
         return
     if status == Market.Status.CLOSED:
-        raise c.MarketClosed(f"{live.spec.symbol} is closed.")
+        raise c.MarketClosed(f"{spec.symbol} is closed.")
     hint = (
         "only cancellations are taken"
         if status == Market.Status.CANCEL_ONLY
         else "nothing moves until the operator reopens it"
     )
-    raise c.MarketHalted(f"{live.spec.symbol} is halted: {hint}.")
+    raise c.MarketHalted(f"{spec.symbol} is halted: {hint}.")
 
 
 def check_room(live: LiveBook, cmd: Place) -> None:
@@ -48,9 +51,13 @@ def check_band(live: LiveBook, price: int | None) -> None:
     mark = marks.mark(live.spec.id) if live.spec.contract is not None else None
     if price is None or (band := live.band(mark and mark.price)) is None:
         return
+    check_within(live.spec, price, band)
+
+
+def check_within(spec: MarketSpec, price: int, band: tuple[Decimal, int, int]) -> None:
+    """PriceOutOfBand unless the price lies in the band: (market price, lowest, highest), as exchange.bands has it."""
     market_price, low, high = band
     if not low <= price <= high:
-        spec = live.spec
         raise c.PriceOutOfBand(
             f"Price {spec.price_text(price)} is out of band: the market price of {spec.symbol} is "
             f"{units.plain(market_price)}, "

@@ -356,7 +356,7 @@ class Batch:
         raise c.OrderNotOpen(f"Order {order_id} is no longer open.")
 
     def _check_market(self, live: LiveBook) -> None:
-        admission.check_status(live, self.status[live.spec.id])
+        admission.check_status(live.spec, self.status[live.spec.id])
 
     def _check_entry(self, account: int, live: LiveBook, only_reduces: bool) -> None:
         """An account that was not stopped trades, a competition entry as its terms say."""

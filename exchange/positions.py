@@ -16,7 +16,7 @@ from django.db import transaction
 
 from accounts.models import Account, MarginSetting, Position
 from accounts.positions import LivePosition, average_text
-from exchange import admission, barrier, house_quotes, margin, margin_reading, orders, validation
+from exchange import admission, bands, barrier, house_quotes, margin, margin_reading, orders, validation
 from exchange.books import SIDE_NAMES, SIDES
 from exchange.commands import NoLiquidity, OrderRefusal, Place, ReduceOnly
 from exchange.margin import Need
@@ -24,6 +24,7 @@ from exchange.margin_reading import MarginAccount
 from exchange.models import Order
 from marketdata import clock, markets, marks, units
 from marketdata.markets import MarketSpec
+from marketdata.models import Market
 from marketdata.refusals import Malformed, NotFound, Refusal
 
 #: How deep a weighed order looks into the book.
@@ -186,16 +187,18 @@ def exit_position(*, account_id: int, position_id: int, quantity: Decimal | None
 
 
 def _close(row: Position, asked: Asked, quantity: Decimal | None) -> Done:
+    """By one order: of a position that is larger than an order may be it closes as much as one takes."""
+    spec = asked.spec
     command = _command(
         asked,
         side="SELL" if row.quantity > 0 else "BUY",
         type="MARKET",
-        quantity=abs(row.quantity) if quantity is None else quantity,
+        quantity=min(abs(row.quantity), spec.quantity(spec.max_quantity)) if quantity is None else quantity,
         reduce_only=True,
         self_trade_prevention="EXPIRE_MAKER",
     )
     placed = orders.place(command)
-    return Done(placed.order, _shown(row.account_id, asked.spec), placed.replayed)
+    return Done(placed.order, _shown(row.account_id, spec), placed.replayed)
 
 
 def _shown(account_id: int, spec: MarketSpec) -> dict | None:
@@ -269,6 +272,7 @@ def _refusal(command: Place, account: MarginAccount, need: Need, meets_anybody: 
     """The first thing for which the venue would refuse the order."""
     spec = command.spec
     try:
+        _check_market(command, spec)
         margin.check_placing(command, spec, clock.now())
     except Refusal as refusal:
         return refusal
@@ -281,6 +285,16 @@ def _refusal(command: Place, account: MarginAccount, need: Need, meets_anybody: 
     if need.total and need.spendable < need.total:
         return margin.insufficient(spec, need.total, need.spendable)
     return None
+
+
+def _check_market(command: Place, spec: MarketSpec) -> None:
+    """The market's status and its price band, as the matcher knows them under the lock."""
+    market = Market.objects.get(pk=spec.id)
+    admission.check_status(spec, market.status if market.is_active else Market.Status.CLOSED)
+    mark = marks.mark(spec.id)
+    band = bands.around(spec, mark.price if mark else market.last_price or spec.reference_price)
+    if command.price is not None and band is not None:
+        admission.check_within(spec, command.price, band)
 
 
 def _weighed_row(weighed: Weighed) -> dict:

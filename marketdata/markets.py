@@ -19,7 +19,10 @@ from marketdata.models import Contract, Market
 from marketdata.refusals import UnknownMarket
 from marketdata.rules import NO_RULES, Rules, rules_of
 
-__all__ = ["RATE_DECIMALS", "MarketSpec", "active", "by_id", "by_symbol", "cached", "complete", "forget", "load_spec", "spec_of"]
+__all__ = [
+    "RATE_DECIMALS", "MarketSpec", "active", "by_id", "by_symbol", "cached", "complete", "forget", "keep_fresh",
+    "load_spec", "settlements", "spec_of",
+]  # fmt: skip
 
 #: What `spec_of` reads besides the row.
 SPEC_RELATIONS = ("base", "quote", "contract__settlement")

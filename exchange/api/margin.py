@@ -135,7 +135,10 @@ class PositionCloseView(APIView):
     @extend_schema(
         operation_id="positions_close",
         summary="Close a position, all or part",
-        description="By a reduce-only market order. More than is open is refused with `reduce_only`.",
+        description=(
+            "By a reduce-only market order. More than is open is refused with `reduce_only`. Of a position above the "
+            "market's `max_quantity` it closes that much; repeat it, under another client_order_id, for the rest."
+        ),
         request=shapes.CloseRequest,
         responses=DONE,
     )

@@ -36,7 +36,7 @@ class CloseRequest(StrictSerializer):
     """A position to close, by its market."""
 
     symbol = Text(max_length=32)
-    quantity = PlainDecimal(required=False, allow_null=True, help_text="How much of it; all if left out.")
+    quantity = PlainDecimal(required=False, allow_null=True, help_text="If left out, all that one order takes.")
     client_order_id = _client_order_id()
     price = Ignored()
     exit_price = Ignored()
@@ -45,7 +45,7 @@ class CloseRequest(StrictSerializer):
 class ExitRequest(StrictSerializer):
     """How much of the position to close."""
 
-    quantity = PlainDecimal(required=False, allow_null=True, help_text="All if left out.")
+    quantity = PlainDecimal(required=False, allow_null=True, help_text="If left out, all that one order takes.")
     client_order_id = _client_order_id()
     price = Ignored()
     exit_price = Ignored()

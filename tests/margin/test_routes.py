@@ -1,6 +1,7 @@
 """Margin and positions over REST."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -9,6 +10,7 @@ from exchange import orders
 from exchange.api import margin_shapes as shapes
 from marketdata import clock
 from marketdata.api.shapes import ContractShape, MarketShape
+from marketdata.models import Market
 from tests.api.conftest import api as plain_api
 from tests.margin.test_settlement import trade
 
@@ -153,6 +155,18 @@ class TestClosing:
         assert (seen[0].status, answer.status) == (201, 200)
         assert (answer.json["order"]["id"], answer.json["position"]) == (seen[0].json["order"]["id"], None)
 
+    def test_one_that_is_larger_than_an_order_may_be(self, fx):
+        trade(fx.fx, "ann", "BUY", "bob", "0.5", "EURUSD", "1.10000")
+        fx.fx.change("EURUSD", max_quantity=Decimal(1))
+        for _ in range(2):
+            fx.fx.order("bob BUY 1 EURUSD @ 1.10100")
+        first = fx("POST", V1 + "positions/close/", {"symbol": "EURUSD"})
+        assert (first.status, first.json["order"]["quantity"], first.json["position"]["quantity"]) == (201, "1", "0.5")
+        answer = fx("POST", V1 + "positions/close/", {"symbol": "EURUSD", "quantity": "1.01"})
+        assert answer.code == "quantity_out_of_range"
+        rest = fx("POST", f"{V1}positions/{first.json['position']['id']}/exit/", {})
+        assert (rest.json["order"]["quantity"], rest.json["position"]) == ("0.5", None)
+
     @pytest.mark.parametrize(
         ("path", "body", "status", "code"),
         [
@@ -208,6 +222,36 @@ class TestChecking:
     def test_whether_it_would_pass(self, fx, terms, code):
         answer = fx("POST", V1 + "margin/check", {"symbol": "EURUSD", "side": "BUY", **terms}).json
         assert (answer["code"], answer["would_pass"]) == (code, code is None)
+
+    @pytest.mark.parametrize(
+        ("change", "price", "code"),
+        [
+            ({"status": Market.Status.HALTED}, "1.1", "market_halted"),
+            ({"status": Market.Status.CANCEL_ONLY}, "1.1", "market_halted"),
+            ({"status": Market.Status.CLOSED}, "1.1", "market_closed"),
+            ({}, "1.22", "price_out_of_band"),
+            ({}, "0.9", "price_out_of_band"),
+            ({"price_band": None}, "1.22", None),
+        ],
+    )
+    def test_what_the_market_refuses_is_said_in_the_same_words(self, fx, change, price, code):
+        fx.fx.change("EURUSD", **change)
+        order = {"symbol": "EURUSD", "side": "buy", "quantity": "1", "price": price}
+        said = fx("POST", V1 + "margin/check", order).json
+        assert (said["would_pass"], said["code"]) == (code is None, code)
+        done = fx("POST", V1 + "orders/", order)
+        if code is None:
+            assert done.status == 201
+        else:
+            assert (done.code, done.json["detail"]) == (code, said["detail"])
+
+    def test_a_market_without_a_mark_has_its_band_around_the_last_price(self, fx):
+        fx.fx.contract("GBPJPY", "GBP", "JPY", "0.001", mark_source="BOOK")
+        order = {"symbol": "GBPJPY", "side": "buy", "quantity": "0.01", "price": "220.000"}
+        assert fx("POST", V1 + "margin/check", order).json["would_pass"], "nothing tells the price yet"
+        trade(fx.fx, "ann", "BUY", "bob", "0.01", "GBPJPY", "190.000")
+        assert fx("POST", V1 + "margin/check", order).json["code"] == "price_out_of_band"
+        assert fx("POST", V1 + "orders/", order).code == "price_out_of_band"
 
     @pytest.mark.parametrize("terms", [{"quantity": "NaN"}, {"quantity": "-1"}, {"quantity": "1", "price": "inf"}, {}])
     def test_nonsense_is_malformed(self, fx, terms):
