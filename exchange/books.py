@@ -167,6 +167,8 @@ class LiveBook:
         else:
             order = self.book.cancel(order_id)
         order.status, order.reason, order.updated_at = Status(status), reason, moment
+        if order.status == Status.EXPIRED and (heir := self.waiting.heir(order)) is not None:
+            heir.shared = 0
         self._closed(order)
         return order
 

@@ -59,6 +59,8 @@ def _next(due: dict[int, tuple[str, str]], trades: bool) -> int | None:
 def end(batch, live: LiveBook, order, status: str, reason: str) -> dict:
     """Take a live order out for a reason of the venue's, and give back what it held; its order object."""
     spot.release_rest(batch.sheet, live.spec, order)
+    if (heir := live.waiting.heir(order)) is not None:
+        _fund(batch, live, heir)
     batch.records.command(live, Kind.EXPIRE, order.id, {"status": str(status), "reason": reason})
     live.end(order.id, status, reason, batch.records.moment)
     batch.stir(live)
@@ -72,11 +74,13 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
     if not makers <= batch.sheet.holders.keys():
         batch.unlocked = makers
         return False
-    if interruption.is_outside(live, plan):
-        interruption.pause(batch, live)
-        return False
+    waits_for, shared = order.waits_for, order.shared
     if not (_may_trade(batch, live, order) and _fund(batch, live, order)):
         return True
+    if interruption.is_outside(live, plan):
+        _unfund(batch, live, order, waits_for, shared)
+        interruption.pause(batch, live)
+        return False
     if live.reducing and batch.margin_desk.take_out_over_reducing(batch, live, plan):
         plan = live.plan_waiting(order)
     sequence = batch.records.command(live, Kind.TRIGGER, order.id, {})
@@ -127,6 +131,14 @@ def _fund(batch, live: LiveBook, order: SpecialOrder) -> bool:
         end(batch, live, order, Order.Status.REJECTED, refusal.code)
         return False
     return True
+
+
+def _unfund(batch, live: LiveBook, order: SpecialOrder, waits_for: int | None, shared: int) -> None:
+    """Give back what `_fund` has just reserved: until the order goes to the book no other process hears of it."""
+    funds = held(live.spec, order)
+    order.waits_for, order.shared = waits_for, shared
+    asset = spot.reserve_asset(live.spec, order.side)
+    batch.sheet.release(order.account, asset, funds - held(live.spec, order))
 
 
 # Before the lock

@@ -7,7 +7,8 @@ does the journal again takes the same orders out of `due`. So the room is a func
 
 Rules of lists
 - The exits of a list exclude each other. The first that is filled in part, triggered or ended ends the other: EXPIRED,
-  with the reason `other_leg`.
+  with the reason `other_leg`. If it was the stop that was triggered, what it shared with the other is its own from the
+  other's end on, however long it then waits for the market to trade.
 - The exits of a bracket wait for the end of its entry: then they come to life for as many lots as it filled, or end
   if it filled none (`entry_unfilled`). The take-profit order goes first; the stop is armed if that filled nothing.
 """
@@ -106,6 +107,13 @@ class WaitingRoom:
             return
         if self.due.get(other.id) != TRIGGER or other.triggered_at is None:
             self.end(other.id)
+
+    def heir(self, order: LiveOrder) -> SpecialOrder | None:
+        """The triggered stop that has to itself what it shared with this order, once that ends."""
+        if order.list_role != ListRole.TAKE_PROFIT:
+            return None
+        stop = self.lists.get(order.list_id, {}).get(ListRole.STOP_LOSS)
+        return stop if stop is not None and stop.triggered_at is not None else None
 
     def end(self, order_id: int) -> None:
         """The order is due to end, before anybody goes to the book: it must not trade any more."""

@@ -3,10 +3,13 @@
 from decimal import Decimal
 
 import pytest
+from django.db import connection, transaction
 
 from accounts.models import Account
 from exchange import kill_switch, orders
+from exchange.books import LiveBook
 from exchange.commands import AccountInactive
+from exchange.sequencer import sequencer
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -223,6 +226,34 @@ class TestInterruptions:
         jumpy.at("2026-11-23 12:02")
         assert (jumpy.phase(), jumpy.status(stop)) == ("CONTINUOUS", "FILLED 8/8")
         assert jumpy.venue.stored(stop)["average_price"] == "98"
+
+    @pytest.fixture
+    def falling(self, jumpy):
+        """The next sale is at 99; further bids are at 95."""
+        for price, quantity in ((99, 5), (95, 100)):
+            jumpy.venue.order(f"cid BUY {quantity} AAPL @ {price}")
+        return jumpy
+
+    def test_a_list_s_stop_that_waits_for_the_auction_has_its_funds(self, falling):
+        lists = [falling.venue.oco(f"ann SELL {lots} AAPL", profit=105, stop=99) for lots in (5000, 4999)]
+        assert falling.venue.funds("ann", "AAPL") == "2+9999"
+        live = sequencer.registry.books[Market.objects.get(symbol="AAPL").id]
+        behind = LiveBook(live.spec, 0)
+        with transaction.atomic(), connection.cursor() as cursor:
+            behind.load(cursor, live.sequence, live.last_price)
+            falling.venue.order("bob SELL 5 AAPL @ 99")
+            assert (falling.phase(), falling.venue.funds("ann", "AAPL")) == ("AUCTION", "2+9999")
+            behind.catch_up(cursor, live.sequence)
+        assert behind.waiting.rows() == live.waiting.rows()
+        assert [falling.status(order) for order in sum(lists, [])] == [
+            "EXPIRED 0/5000", "PENDING 0/5000", "EXPIRED 0/4999", "PENDING 0/4999",
+        ]  # fmt: skip
+        falling.check()
+        sequencer.registry.forget()
+        falling.venue.order("bob BUY 10000 AAPL @ 98")
+        falling.at("2026-11-23 12:02")
+        assert [falling.status(stop) for _, stop in lists] == ["FILLED 5000/5000", "FILLED 4999/4999"]
+        assert falling.venue.funds("ann", "AAPL") == "2+0"
 
     def test_one_too_many_halts_the_market(self, jumpy):
         jumpy.venue.change("AAPL", max_interruptions=2)
