@@ -77,9 +77,9 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
     waits_for, shared = order.waits_for, order.shared
     if not (_may_trade(batch, live, order) and _fund(batch, live, order)):
         return True
-    if interruption.is_outside(live, plan):
+    if interruption.must_wait(live, order, plan):
         _unfund(batch, live, order, waits_for, shared)
-        interruption.pause(batch, live)
+        interruption.pause(batch, live, order)
         return False
     if live.reducing and batch.margin_desk.take_out_over_reducing(batch, live, plan):
         plan = live.plan_waiting(order)

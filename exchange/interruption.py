@@ -8,7 +8,8 @@ does not begin one (exchange.planning).
 Halt by rule: the interruption that is one too many for a day (UTC) halts the market until an operator reopens it; its
 auction is held then. exchange.halts halts the venue when too many of its markets stand still that way.
 
-A stop that is triggered and would jump stays triggered and goes to the book after the auction.
+A stop that is triggered and would jump stays triggered and goes to the book after the auction, wherever that trades: if
+it began another one each time, the market would do nothing else.
 
 Known limit: the auction's price is bound by the orders' limits only, not by a second band.
 """
@@ -64,13 +65,23 @@ def begin(batch, live: LiveBook, order: LiveOrder, plan) -> None:
         )
 
 
-def pause(batch, live: LiveBook) -> None:
-    """Begin the auction, and halt the market if it is one too many."""
+def must_wait(live: LiveBook, order: LiveOrder, plan) -> bool:
+    """Whether a triggered order is to wait for an auction; each does once."""
+    return order.id not in live.session.jumped and is_outside(live, plan)
+
+
+def pause(batch, live: LiveBook, order: LiveOrder | None = None) -> None:
+    """Begin the auction, and halt the market if it is one too many. `order`: the triggered one that is to wait for it.
+    """
     rules, session = live.spec.rules, live.session
     until = clock.text(batch.records.moment + timedelta(seconds=rules.auction_seconds))
     today = batch.records.moment.date().isoformat()
     count = 1 + (session.interruptions if session.interrupted_on == today else 0)
-    sessions.enter(batch, live, session.to(AUCTION, until=until, interruptions=count, interrupted_on=today))
+    jumped = tuple(one for one in session.jumped if one in live.waiting.orders)
+    if order is not None:
+        jumped += (order.id,)
+    terms = {"until": until, "interruptions": count, "interrupted_on": today, "jumped": jumped}
+    sessions.enter(batch, live, session.to(AUCTION, **terms))
     if rules.max_interruptions is not None and count >= rules.max_interruptions:
         halt(batch, live, f"{count} volatility interruptions in a day")
 

@@ -14,7 +14,7 @@ __all__ = ["AUCTION", "CLOSED", "CLOSING", "COLLECTING", "CONTINUOUS", "PRE_OPEN
 @dataclass(frozen=True, slots=True)
 class State:
     """since: the schedule was followed up to then; until: when an AUCTION ends; interruptions: of the UTC day
-    `interrupted_on`.
+    `interrupted_on`; jumped: triggered orders that began an auction instead of trading: they have waited for one.
     """
 
     phase: str = CONTINUOUS
@@ -22,6 +22,7 @@ class State:
     until: str | None = None
     interruptions: int = 0
     interrupted_on: str | None = None
+    jumped: tuple[int, ...] = ()
 
     @property
     def is_collecting(self) -> bool:
@@ -37,7 +38,7 @@ class State:
 
     @classmethod
     def of(cls, row: dict | None) -> "State":
-        return cls(**row) if row else ALWAYS_OPEN
+        return cls(**{**row, "jumped": tuple(row.get("jumped", ()))}) if row else ALWAYS_OPEN
 
 
 ALWAYS_OPEN = State()

@@ -255,6 +255,26 @@ class TestInterruptions:
         assert [falling.status(stop) for _, stop in lists] == ["FILLED 5000/5000", "FILLED 4999/4999"]
         assert falling.venue.funds("ann", "AAPL") == "2+0"
 
+    @pytest.mark.parametrize("forgets", [False, True])
+    def test_a_stop_that_no_auction_fills_goes_to_the_book_after_one(self, falling, forgets):
+        """And the next of the cascade waits for an auction of its own."""
+        terms = {"type": "STOP_LOSS", "stop_price": Decimal(99)}
+        first, second = (falling.venue.order(f"ann SELL {lots} AAPL", **terms) for lots in (100, 8))
+        falling.venue.order("bob SELL 5 AAPL @ 99")
+        falling.venue.order("cid BUY 100 AAPL @ 92")
+        assert (falling.phase(), falling.status(first)) == ("AUCTION", "PENDING 0/100")
+        if forgets:
+            sequencer.registry.forget()
+        falling.at("2026-11-23 12:02")
+        assert falling.phase() == "AUCTION"
+        assert [falling.status(stop) for stop in (first, second)] == ["FILLED 100/100", "PENDING 0/8"]
+        if forgets:
+            sequencer.registry.forget()
+        falling.at("2026-11-23 12:04")
+        assert (falling.phase(), falling.status(second)) == ("CONTINUOUS", "FILLED 8/8")
+        falling.at("2026-11-23 13:00")
+        assert Market.objects.get(symbol="AAPL").session["interruptions"] == 2
+
     def test_one_too_many_halts_the_market(self, jumpy):
         jumpy.venue.change("AAPL", max_interruptions=2)
         jumpy.venue.order("ann BUY 25 AAPL @ 103")
