@@ -185,14 +185,22 @@ class LiveBook:
         self.waiting.enter(order)
         self._note_end(order)
 
-    def plan_waiting(self, order: LiveOrder) -> Plan:
-        """What would happen if a waiting order went to the book now. One without a limit of its own does not rest."""
+    def plan_waiting(self, order: LiveOrder, lots: int) -> Plan:
+        """What would happen if so many lots of a waiting order went to the book now. One without a limit of its own
+        does not rest.
+        """
         force = "IOC" if order.type in MARKET_WHEN_TRIGGERED else RESTING.get(order.time_in_force, order.time_in_force)
-        return self.book.plan(order, time_in_force=force, post_only=order.post_only, prevention=order.prevention)
+        # It may go on waiting, with all that it has.
+        whole, order.remaining = order.remaining, lots
+        try:
+            return self.book.plan(order, time_in_force=force, post_only=order.post_only, prevention=order.prevention)
+        finally:
+            order.remaining = whole
 
-    def trigger(self, order: LiveOrder, plan: Plan, sequence: int, moment: datetime) -> list[Match]:
-        """Execute the plan of an order that waited; one that the book refuses expires."""
+    def trigger(self, order: LiveOrder, plan: Plan, lots: int, sequence: int, moment: datetime) -> list[Match]:
+        """Execute the plan of an order that waited, and is now of so many lots; one that the book refuses expires."""
         self.waiting.leave(order.id)
+        order.quantity = order.remaining = lots
         order.triggered_at, order.waits_for, order.shared = moment, None, 0
         self.open_orders.drop(order)
         if plan.refusal is None:
@@ -343,7 +351,8 @@ class LiveBook:
         """One journal row that only an order with more terms has."""
         if kind == journal.Kind.TRIGGER:
             order = self.waiting.orders[order_id]
-            return self.trigger(order, self.plan_waiting(order), sequence, moment)
+            lots = command.get("quantity", order.remaining)
+            return self.trigger(order, self.plan_waiting(order, lots), lots, sequence, moment)
         if kind == journal.Kind.ARM:
             self.arm(self.waiting.orders[order_id], command["shared"], moment)
         elif kind == journal.Kind.EXPIRE:

@@ -12,6 +12,7 @@ a margin market takes no new risk (see exchange.margin), an order that is trigge
 two prices.
 """
 
+from exchange import commands as c
 from exchange import interruption, spot
 from exchange.books import LiveBook
 from exchange.live import SpecialOrder, held
@@ -69,39 +70,48 @@ def end(batch, live: LiveBook, order, status: str, reason: str) -> dict:
 
 def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
     """Send a waiting order to the matcher."""
-    plan = live.plan_waiting(order)
+    lots = _triggered_lots(batch, live, order)
+    if not lots:
+        return True
+    plan = live.plan_waiting(order, lots)
     makers = {maker.account for maker, _ in plan.matches} | {order.account}
     if not makers <= batch.sheet.holders.keys():
         batch.unlocked = makers
         return False
     waits_for, shared = order.waits_for, order.shared
-    if not (_may_trade(batch, live, order) and _fund(batch, live, order)):
+    if not _fund(batch, live, order):
         return True
     if interruption.must_wait(live, order, plan):
         _unfund(batch, live, order, waits_for, shared)
         interruption.pause(batch, live, order)
         return False
     if live.reducing and batch.margin_desk.take_out_over_reducing(batch, live, plan):
-        plan = live.plan_waiting(order)
-    sequence = batch.records.command(live, Kind.TRIGGER, order.id, {})
-    matches = live.trigger(order, plan, sequence, batch.records.moment)
+        plan = live.plan_waiting(order, lots)
+    if order.reduce_only and plan.rests:
+        # It rests as the newest, but the market has called it: the others make room.
+        batch.margin_desk.take_out_beside(batch, live, order.account, order.side * (plan.filled + plan.rests))
+    row = {} if lots == order.remaining else {"price": order.price, "quantity": lots}
+    sequence = batch.records.command(live, Kind.TRIGGER, order.id, row)
+    matches = live.trigger(order, plan, lots, sequence, batch.records.moment)
     batch.settle(live, order, plan, matches)
     return True
 
 
-def _may_trade(batch, live: LiveBook, order: SpecialOrder) -> bool:
-    """Whether the market takes the order now, and a reduce-only one has something to reduce; it ends EXPIRED otherwise.
+def _triggered_lots(batch, live: LiveBook, order: SpecialOrder) -> int:
+    """How much of the order the market takes now: of a reduce-only one as much as there is to reduce, whatever rests
+    for the same position. 0 if it ended EXPIRED instead.
     """
     if live.spec.contract is None:
-        return True
+        return order.remaining
     try:
         batch.margin_desk.check_risk(batch.sheet, live, order)
-        if order.reduce_only:
-            batch.margin_desk.check_reduce_only(live, order, order.remaining)
+        lots = min(order.remaining, batch.margin_desk.reducible(live, order)) if order.reduce_only else order.remaining
+        if lots <= 0:
+            raise c.ReduceOnly("There is no position to reduce.")
     except Refusal as refusal:
         end(batch, live, order, Order.Status.EXPIRED, refusal.code)
-        return False
-    return True
+        return 0
+    return lots
 
 
 def _arm(batch, live: LiveBook, order: SpecialOrder) -> bool:

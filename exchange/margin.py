@@ -26,7 +26,7 @@ from accounts.models import Journal
 from accounts.netting import Net
 from accounts.positions import LivePosition, Positions, Shortage, exposure
 from exchange import commands as c
-from exchange import spot
+from exchange import reducing, spot
 from exchange.books import LiveBook
 from exchange.engine.book import Plan
 from exchange.live import RATE_ONE, LiveOrder, fee_on, held
@@ -319,16 +319,21 @@ class Desk:
     # Reduce-only
 
     def check_reduce_only(self, live: LiveBook, order: LiveOrder, lots: int) -> None:
-        """ReduceOnly unless the order, with those that rest already, only takes from the position."""
-        position = self.positions.of(order.account, live.spec)
-        left = -order.side * position.quantity if position else 0
-        resting = live.reducing.get(order.account, {}).values()
-        left -= sum(other.remaining for other in resting if other.side == order.side and other is not order)
+        """ReduceOnly unless the order only takes from the position, if it is to rest with those that rest already."""
+        left = self.reducible(live, order)
+        if reducing.competes(order):
+            resting = live.reducing.get(order.account, {}).values()
+            left -= sum(other.remaining for other in resting if other.side == order.side and other is not order)
         if lots > left:
             spec = live.spec
             raise c.ReduceOnly(
                 f"The order would do more than reduce: {spec.quantity_text(max(left, 0))} can be closed that way."
             )
+
+    def reducible(self, live: LiveBook, order: LiveOrder) -> int:
+        """Lots of the position that an order of its side could take; none or less where there is no such position."""
+        position = self.positions.of(order.account, live.spec)
+        return -order.side * position.quantity if position else 0
 
     def over_reducing(self, live: LiveBook, plan: Plan) -> list[LiveOrder]:
         """Resting reduce-only orders that the plan would fill beyond their owner's position."""
@@ -353,24 +358,16 @@ class Desk:
         return bool(found)
 
     def take_out_excess(self, batch, live: LiveBook, accounts: Iterable[int]) -> None:
-        """Reduce-only orders end with what they could reduce."""
+        """Reduce-only orders get smaller, the newest first, and end with what they could reduce."""
         for account in dict.fromkeys(accounts):
-            for order in self.excess(live, account):
-                batch.cancel_order(live, order)
+            self.take_out_beside(batch, live, account)
 
-    def excess(self, live: LiveBook, account: int) -> list[LiveOrder]:
-        """The account's resting reduce-only orders that its position no longer needs, newest first."""
+    def take_out_beside(self, batch, live: LiveBook, account: int, lots: int = 0) -> None:
+        """The same for one account, if its position had these lots more (sells are negative)."""
         position = self.positions.of(account, live.spec)
-        held = position.quantity if position else 0
-        orders = sorted(live.reducing.get(account, {}).values(), key=lambda order: (order.priority, order.id))
-        found = [order for order in orders if order.side * held >= 0]
-        left = abs(held)
-        for order in orders:
-            if order.side * held < 0:
-                left -= order.remaining
-                if left < 0:
-                    found.append(order)
-        return found[::-1]
+        held = lots + (position.quantity if position else 0)
+        for order, needed in reducing.excess(live.reducing.get(account, {}).values(), held):
+            reducing.shrink(batch, live, order, needed)
 
 
 def insufficient(spec: MarketSpec, needed: int, spendable: int) -> c.InsufficientMargin:

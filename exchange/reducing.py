@@ -1,5 +1,8 @@
 """The resting reduce-only orders of a book, by account and id: what exchange.margin looks after as positions shrink."""
 
+from collections.abc import Iterable
+
+from exchange.journal import Kind, amend_row
 from exchange.live import LiveOrder
 
 
@@ -17,3 +20,37 @@ class Reducing(dict[int, dict[int, LiveOrder]]):
             mine.pop(order.id, None)
             if not mine:
                 del self[order.account]
+
+
+def competes(order: LiveOrder) -> bool:
+    """Whether the order is to rest beside those that do. One that waits ends what it leaves no use for."""
+    return order.stop is None
+
+
+def excess(resting: Iterable[LiveOrder], held: int) -> list[tuple[LiveOrder, int]]:
+    """Of an account's resting reduce-only orders those that a position of `held` lots does not need whole, newest
+    first, each with the lots that it does need.
+    """
+    orders = sorted(resting, key=lambda order: (order.priority, order.id))
+    found = [(order, 0) for order in orders if order.side * held >= 0]
+    left = abs(held)
+    for order in orders:
+        if order.side * held < 0:
+            if order.remaining > left:
+                found.append((order, left))
+            left = max(0, left - order.remaining)
+    return found[::-1]
+
+
+def shrink(batch, live, order: LiveOrder, lots: int) -> None:
+    """Leave a resting reduce-only order so many lots, where it is; it has nothing set aside. An iceberg, which cannot
+    be amended, ends, as does one that is left none.
+    """
+    if not lots or order.display:
+        batch.cancel_order(live, order)
+        return
+    price, quantity = order.price, order.filled + lots
+    plan = live.plan_amend(order.id, price, quantity, order.prevention, order.post_only)
+    sequence = batch.records.command(live, Kind.AMEND, order.id, amend_row(price, quantity, order))
+    live.amend(plan, sequence, batch.records.moment)
+    batch.records.touch(live, order)

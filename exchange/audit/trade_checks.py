@@ -160,7 +160,8 @@ TRADE_CHECKS = [
                o.quantity, (last.command->>'quantity')::numeric * m.lot_size AS journal_quantity, last.sequence
         FROM (
             SELECT DISTINCT ON (market_id, order_id) market_id, order_id, command, sequence FROM {JOURNAL}
-            WHERE kind IN ('PLACE', 'AMEND') ORDER BY market_id, order_id, sequence DESC
+            WHERE kind IN ('PLACE', 'AMEND') OR (kind = 'TRIGGER' AND command->>'quantity' IS NOT NULL)
+            ORDER BY market_id, order_id, sequence DESC
         ) last
         JOIN exchange_order o ON o.id = last.order_id JOIN marketdata_market m ON m.id = last.market_id
         WHERE o.market_id <> last.market_id OR o.price IS DISTINCT FROM (last.command->>'price')::numeric * m.tick_size

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from exchange import orders, positions
 from exchange.audit import replay
 from exchange.mark_price import Mark
 from exchange.sequencer import sequencer
@@ -58,3 +59,91 @@ class TestWhereNewRiskIsStopped:
         fx.terms("EURUSD", holidays=[])
         mark_reaches("1.09600")  # whatever comes next: they were reached
         assert [state(fx, each)[0] for each in stops] == ["FILLED", "FILLED"]
+
+
+def close(venue, quantity: str | None = None) -> dict:
+    """ann's position, all or part of it."""
+    terms = {"account_id": venue.accounts["ann"].id, "symbol": "EURUSD", "client_order_id": None}
+    return positions.close(quantity=quantity and Decimal(quantity), **terms)
+
+
+def profit(venue, quantity: str, price: str = "1.10500") -> dict:
+    return venue.order(f"ann SELL {quantity} EURUSD @ {price}", reduce_only=True)
+
+
+@pytest.fixture(params=[False, True], ids=["remembered", "from the journal"])
+def forget(request):
+    """Whether this process knows the book so far, or begins anew."""
+    return sequencer.registry.forget if request.param else lambda: None
+
+
+class TestStopsThatReduce:
+    """They take what there is, whatever else was to take it."""
+
+    @pytest.mark.parametrize("terms", [{}, {"type": "STOP_LIMIT", "price": Decimal("1.09000")}])
+    def test_of_a_position_closed_in_part_one_takes_the_rest(self, fx, terms, forget):
+        order = stop(fx, "ann", "1", reduce_only=True, **terms)
+        close(fx, "0.4")
+        forget()
+        mark_reaches("1.09400")
+        assert (state(fx, order), fx.stored(order)["quantity"]) == (("FILLED", None, "0.6"), "0.6")
+        assert fx.position("ann", "EURUSD") == "flat"
+
+    def test_another_process_learns_how_much_it_took(self, fx):
+        """Its book is at the moment before the stop is reached."""
+        order = stop(fx, "ann", "1", reduce_only=True)
+        close(fx, "0.4")
+        books, sequencer.registry.books = dict(sequencer.registry.books), {}
+        mark_reaches("1.09400")
+        sequencer.registry.books = books
+        fx.order("cat BUY 0.1 EURUSD @ 1.09000")
+        assert state(fx, order) == ("FILLED", None, "0.6")
+        assert fx.position("cat", "EURUSD") == "flat"
+
+    def test_of_a_position_on_the_other_side_it_takes_nothing(self, fx):
+        order = stop(fx, "ann", "1", reduce_only=True)
+        fx.order("ann SELL 2 EURUSD @ 1.09000 IOC")
+        mark_reaches("1.09400")
+        assert state(fx, order) == ("EXPIRED", "reduce_only", "0")
+        assert fx.position("ann", "EURUSD").startswith("-1 ")
+
+    @pytest.mark.parametrize("first", ["stop", "profit"])
+    def test_a_resting_take_profit_order_is_not_in_the_way(self, fx, first, forget):
+        if first == "stop":
+            order, other = stop(fx, "ann", "1", reduce_only=True), profit(fx, "1")
+        else:
+            other, order = profit(fx, "1"), stop(fx, "ann", "1", reduce_only=True)
+        forget()
+        mark_reaches("1.09400")
+        assert (state(fx, order), state(fx, other)[0]) == (("FILLED", None, "1"), "CANCELLED")
+        assert fx.position("ann", "EURUSD") == "flat"
+
+    def test_without_buyers_the_take_profit_order_stays(self, fx):
+        order, other = stop(fx, "ann", "1", reduce_only=True), profit(fx, "1")
+        orders.cancel_all(account_id=fx.accounts["cat"].id)
+        mark_reaches("1.09400")
+        assert (state(fx, order)[:2], state(fx, other)[0]) == (("EXPIRED", "no_liquidity"), "OPEN")
+
+    def test_for_what_rests_of_it_the_others_make_room(self, fx, forget):
+        """Of 1 it sells 0.4 at once and offers 0.4: the take-profit orders may have 0.2."""
+        order = stop(fx, "ann", "0.8", reduce_only=True, type="STOP_LIMIT", price=Decimal("1.09300"))
+        older, newer = profit(fx, "0.3"), profit(fx, "0.7", "1.10600")
+        orders.cancel_all(account_id=fx.accounts["cat"].id)
+        fx.order("cat BUY 0.4 EURUSD @ 1.09390")
+        forget()
+        mark_reaches("1.09400")
+        assert state(fx, order) == ("PARTIALLY_FILLED", None, "0.4")
+        assert [(state(fx, each)[0], fx.stored(each)["quantity"]) for each in (older, newer)] == [
+            ("OPEN", "0.2"), ("CANCELLED", "0.7"),
+        ]  # fmt: skip
+        forget()
+        fx.order("cat BUY 1 EURUSD @ 1.10500")
+        assert [state(fx, each) for each in (order, older)] == [("FILLED", None, "0.8"), ("FILLED", None, "0.2")]
+        assert fx.position("ann", "EURUSD") == "flat"
+
+    def test_several_take_the_position_once(self, fx):
+        placed = [stop(fx, "ann", "0.7", reduce_only=True) for _ in range(3)]
+        mark_reaches("1.09400")
+        assert [state(fx, each) for each in placed] == [
+            ("FILLED", None, "0.7"), ("FILLED", None, "0.3"), ("EXPIRED", "reduce_only", "0"),
+        ]  # fmt: skip
