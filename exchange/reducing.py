@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from exchange.journal import Kind, amend_row
 from exchange.live import LiveOrder
 
+#: Times in force that never rest.
+AT_ONCE = frozenset({"IOC", "FOK"})
+
 
 class Reducing(dict[int, dict[int, LiveOrder]]):
     """Empty for accounts without any, and in most markets altogether."""
@@ -23,8 +26,10 @@ class Reducing(dict[int, dict[int, LiveOrder]]):
 
 
 def competes(order: LiveOrder) -> bool:
-    """Whether the order is to rest beside those that do. One that waits ends what it leaves no use for."""
-    return order.stop is None
+    """Whether the order is to rest beside those that do. One that takes at once, or waits to, ends what it leaves no
+    use for.
+    """
+    return order.price is not None and order.stop is None and order.time_in_force not in AT_ONCE
 
 
 def excess(resting: Iterable[LiveOrder], held: int) -> list[tuple[LiveOrder, int]]:

@@ -9,6 +9,7 @@ from exchange.audit import replay
 from exchange.mark_price import Mark
 from exchange.sequencer import sequencer
 from marketdata.markets import by_symbol
+from marketdata.refusals import Refusal
 from tests.margin.test_rules import STOPS
 from tests.margin.test_settlement import trade
 
@@ -147,3 +148,67 @@ class TestStopsThatReduce:
         assert [state(fx, each) for each in placed] == [
             ("FILLED", None, "0.7"), ("FILLED", None, "0.3"), ("EXPIRED", "reduce_only", "0"),
         ]  # fmt: skip
+
+
+class TestClosing:
+    """A closing at the market comes before what rests to reduce."""
+
+    @pytest.mark.parametrize("quantity", [None, "1"])
+    def test_all_of_it_ends_the_take_profit_orders(self, fx, quantity, forget):
+        other = profit(fx, "1")
+        forget()
+        done = close(fx, quantity)
+        assert (done["order"]["status"], done["position"]) == ("FILLED", None)
+        assert state(fx, other)[0] == "CANCELLED"
+
+    @pytest.mark.parametrize("how", ["IOC", "FOK"])
+    def test_so_does_a_limit_order_that_never_rests(self, fx, how):
+        other = profit(fx, "1")
+        assert fx.order(f"ann SELL 1 EURUSD @ 1.09000 {how}", reduce_only=True)["status"] == "FILLED"
+        assert (state(fx, other)[0], fx.position("ann", "EURUSD")) == ("CANCELLED", "flat")
+
+    def test_part_of_it_leaves_them_what_they_can_still_reduce(self, fx, forget):
+        older, newer, last = profit(fx, "0.5"), profit(fx, "0.3"), profit(fx, "0.2")
+        close(fx, "0.4")
+        assert [(state(fx, each)[0], fx.stored(each)["quantity"]) for each in (older, newer, last)] == [
+            ("OPEN", "0.5"), ("OPEN", "0.1"), ("CANCELLED", "0.2"),
+        ]  # fmt: skip
+        forget()
+        fx.order("cat BUY 1 EURUSD @ 1.10500")
+        assert [state(fx, each)[0] for each in (older, newer)] == ["FILLED", "FILLED"]
+        assert fx.position("ann", "EURUSD") == "flat"
+
+    def test_more_than_is_open_is_refused(self, fx):
+        profit(fx, "1")
+        with pytest.raises(Refusal, match="1 can be closed that way"):
+            close(fx, "1.01")
+
+    def test_orders_that_rest_still_share_the_position(self, fx):
+        profit(fx, "0.6")
+        assert fx.refused("ann SELL 0.5 EURUSD @ 1.10600", reduce_only=True) == "reduce_only"
+
+    def bracket(self, fx) -> list[dict]:
+        placed = fx.bracket("bob BUY 1 EURUSD @ 1.10000", profit="1.10500", stop="1.09500")
+        fx.order("cat SELL 1 EURUSD @ 1.10000")
+        return placed
+
+    def test_all_under_a_bracket_ends_its_exits(self, fx, forget):
+        _, other, order = self.bracket(fx)
+        forget()
+        positions.close(account_id=fx.accounts["bob"].id, symbol="EURUSD", quantity=None, client_order_id=None)
+        assert (state(fx, other)[0], state(fx, order)[:2]) == ("CANCELLED", ("EXPIRED", "other_leg"))
+        assert fx.position("bob", "EURUSD") == "flat"
+
+    @pytest.mark.parametrize("way", ["stop", "profit"])
+    def test_part_under_a_bracket_leaves_both_exits(self, fx, way, forget):
+        _, other, order = self.bracket(fx)
+        positions.close(account_id=fx.accounts["bob"].id, symbol="EURUSD", quantity=Decimal("0.4"), client_order_id="x")
+        assert (state(fx, other)[0], fx.stored(other)["quantity"], state(fx, order)[0]) == ("OPEN", "0.6", "PENDING")
+        forget()
+        if way == "stop":
+            mark_reaches("1.09400")
+            assert (state(fx, order), state(fx, other)[1]) == (("FILLED", None, "0.6"), "other_leg")
+        else:
+            fx.order("cat BUY 1 EURUSD @ 1.10500")
+            assert (state(fx, other), state(fx, order)[1]) == (("FILLED", None, "0.6"), "other_leg")
+        assert fx.position("bob", "EURUSD") == "flat"
