@@ -18,7 +18,7 @@ from exchange.simulator import Simulator, conductor, leader, timekeeping
 from exchange.simulator.scenario import parse
 from exchange.simulator.tape import tape_hash
 from exchange.simulator.timekeeping import SimulatedClock, VenueInUse, refuse_live_venue, start_for
-from marketdata import clock, feed, quotes
+from marketdata import clock, feed, markets, quotes
 from marketdata.leadership import Leadership
 from marketdata.models import Candle, Market, PriceSource
 from tests.simulator.places import demo_venue, seed_anew, simulate
@@ -286,6 +286,21 @@ class TestCommands:
             with pytest.raises(CommandError, match=said):
                 self.run(*arguments.split())
         assert not Trade.objects.exists()
+
+    def test_markets_that_cannot_be_simulated_are_named(self, demo_venue):
+        Market.objects.filter(symbol="MSFT").update(is_active=False)
+        markets.forget()
+        for chosen, named in (("NOPE", "NOPE"), ("aapl EURUSD nope", "EURUSD, nope"), ("MSFT BTCUSDT", "MSFT")):
+            for steps in ([], ["--steps", "1"]):
+                with pytest.raises(CommandError, match=f"not active spot markets: {named}[.]") as refused:
+                    call_command("simulate", "--markets", *chosen.split(), *steps, stdout=StringIO())
+                assert refused.value.returncode == 2
+        assert not Trade.objects.exists()
+
+    def test_a_market_may_be_named_without_its_separator(self, demo_venue):
+        out = StringIO()
+        call_command("simulate", "--markets", "btcusdt", "--steps", "2", "--scenario", "flash_crash", stdout=out)
+        assert "2 steps" in out.getvalue()
 
     def test_a_server_that_simulates_is_left_alone(self, demo_venue):
         with connection.cursor() as cursor:

@@ -18,8 +18,9 @@ from exchange.simulator.tape import tape_hash
 from exchange.simulator.timekeeping import SimulatedClock, refuse_live_venue, start_for
 from marketdata import clock
 from marketdata.leadership import Leadership
+from marketdata.markets import by_symbol
 from marketdata.models import Market
-from marketdata.refusals import Refusal
+from marketdata.refusals import Refusal, UnknownMarket
 
 #: On a terminal the line is rewritten every second; in a log there is one every ten.
 TERMINAL_SECONDS, LOG_SECONDS = 1.0, 10.0
@@ -48,6 +49,8 @@ class Command(BaseCommand):
 
     def handle(self, *, steps: int | None, scenario: str, **options) -> None:
         self._check(steps=steps, **options)
+        if options["markets"] is not None:
+            options["markets"] = _symbols(options["markets"])
         played = self._scenario(scenario, options["markets"])
         simulated = SimulatedClock(start_for(steps * STEP_SECONDS)) if options["clock"] == "simulated" else None
         wishes = (options["seed"], played and played.seed, settings.SIMULATOR_SEED)
@@ -84,7 +87,7 @@ class Command(BaseCommand):
         except ScenarioError as error:
             raise CommandError(str(error), returncode=2) from None
         there = set(Market.objects.filter(is_active=True, kind=Market.Kind.SPOT).values_list("symbol", flat=True))
-        there &= {symbol.upper() for symbol in markets} if markets else there
+        there &= set(markets) if markets else there
         if absent := sorted(scenario.symbols() - there):
             raise CommandError(f"The scenario names markets that do not take part: {', '.join(absent)}.", returncode=2)
         return scenario
@@ -127,6 +130,23 @@ class Command(BaseCommand):
         )
         if simulated is not None:
             self.stdout.write(f"simulated time from {clock.text(simulated.start)}")
+
+
+def _symbols(names: list[str]) -> list[str]:
+    """The symbols of these markets, each of which the simulator must be able to trade in."""
+    found, unfit = [], []
+    for name in names:
+        try:
+            spec = by_symbol(name)
+        except UnknownMarket:
+            spec = None
+        if spec is not None and spec.kind == Market.Kind.SPOT:
+            found.append(spec.symbol)
+        else:
+            unfit.append(name)
+    if unfit:
+        raise CommandError(f"These are not active spot markets: {', '.join(unfit)}.", returncode=2)
+    return found
 
 
 def _line(tally: Tally, rate: float) -> str:
