@@ -62,7 +62,7 @@ class TestWhereNewRiskIsStopped:
         assert [state(fx, each)[0] for each in stops] == ["FILLED", "FILLED"]
 
 
-def close(venue, quantity: str | None = None) -> dict:
+def close(venue, quantity: str | None = None) -> positions.Done:
     """ann's position, all or part of it."""
     terms = {"account_id": venue.accounts["ann"].id, "symbol": "EURUSD", "client_order_id": None}
     return positions.close(quantity=quantity and Decimal(quantity), **terms)
@@ -158,7 +158,7 @@ class TestClosing:
         other = profit(fx, "1")
         forget()
         done = close(fx, quantity)
-        assert (done["order"]["status"], done["position"]) == ("FILLED", None)
+        assert (done.order["status"], done.position) == ("FILLED", None)
         assert state(fx, other)[0] == "CANCELLED"
 
     @pytest.mark.parametrize("how", ["IOC", "FOK"])
