@@ -71,13 +71,15 @@ def _check_triggered(command: Place) -> None:
     require, kind = validation.require, command.type
     require(command.budget is None and command.quantity, "quantity", f"A {kind} order needs a quantity.")
     require((command.price is not None) == (kind in LIMIT_TYPES), "price", _hint("A price", LIMIT_TYPES, kind))
+    # It may be triggered long after the auction that it was given for.
+    require(command.time_in_force != "AUC", "time_in_force", f"A {kind} order cannot be for one auction only.")
     if kind in LIMIT_TYPES:
         rests = command.time_in_force not in ("IOC", "FOK")
         require(not command.post_only or rests, "post_only", "A post-only order cannot be IOC or FOK.")
     else:
         require(not command.post_only, "post_only", f"A {kind} order takes: it cannot be post-only.")
         # It waits until it is triggered; what it then cannot fill expires, so that IOC says the same as GTC.
-        require(command.time_in_force not in ("FOK", "AUC"), "time_in_force", "GTC, DAY or GTD.")
+        require(command.time_in_force != "FOK", "time_in_force", "GTC, DAY or GTD.")
 
 
 def _hint(what: str, types: tuple[str, ...], kind: str) -> str:

@@ -126,6 +126,25 @@ def test_an_order_in_a_call_phase_may_be_amended_and_cancelled(exchange_day):
     assert (prices(day), venue.book()) == ([], "| 10@100")
 
 
+@pytest.mark.parametrize(
+    ("kind", "terms"),
+    [
+        ("STOP_LOSS", {"stop_price": 103}),
+        ("STOP_LIMIT", {"stop_price": 103, "price": 104}),
+        ("TAKE_PROFIT", {"stop_price": 97}),
+        ("TAKE_PROFIT_LIMIT", {"stop_price": 97, "price": 98}),
+        ("TRAILING_STOP", {"trail_amount": 2}),
+    ],
+)
+def test_an_order_for_one_auction_has_no_trigger_that_may_come_after_it(exchange_day, kind, terms):
+    day = exchange_day
+    day.venue.change("AAPL", reference_price=Decimal(100))
+    day.at("2026-11-23 14:10")
+    terms = {name: Decimal(value) for name, value in terms.items()}
+    assert day.refused("ann BUY 1 AAPL AUC", type=kind, **terms) == "invalid"
+    assert day.venue.order("ann BUY 1 AAPL", type=kind, **terms)["status"] == "PENDING"
+
+
 def test_without_a_calendar_again_it_trades_around_the_clock(exchange_day):
     day, venue = exchange_day, exchange_day.venue
     day.at("2026-11-23 14:10")

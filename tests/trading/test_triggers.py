@@ -67,6 +67,8 @@ class TestWaiting:
             ("ann SELL 1 AAPL @ 97", {"type": "STOP_LOSS", "stop_price": 97}, "invalid"),
             ("ann SELL 1 AAPL", {"type": "STOP_LIMIT", "stop_price": 97}, "invalid"),
             ("ann SELL 1 AAPL @ 97", {"stop_price": 97}, "invalid"),
+            ("ann SELL 1 AAPL AUC", {"type": "STOP_LOSS", "stop_price": 97}, "invalid"),
+            ("ann SELL 1 AAPL FOK", {"type": "STOP_LOSS", "stop_price": 97}, "invalid"),
             ("ann SELL 1 AAPL", {"type": "TRAILING_STOP"}, "invalid"),
             ("ann SELL 1 AAPL", {"type": "TRAILING_STOP", "trail_amount": 1, "trail_percent": 1}, "invalid"),
             ("ann SELL 1 AAPL", {"type": "TRAILING_STOP", "trail_amount": 100}, "bad_trail"),
