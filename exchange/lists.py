@@ -9,9 +9,11 @@ A list is named by the id of its first order: the take-profit of an OCO, the ent
 client_order_id makes the list idempotent.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 
+from accounts.ledger import Sheet
 from exchange import commands as c
 from exchange import spot, validation
 from exchange.books import SIDE_NAMES, LiveBook
@@ -165,13 +167,28 @@ def replace(batch, cmd: Replace):
     if live.spec.id != cmd.spec.id or old.side != cmd.side:
         terms = f"a {SIDE_NAMES[old.side]} of {live.spec.symbol}"
         raise c.ReplaceMismatch(f"Order {old.id} is {terms}, and so must be the one in its place.")
-    sheet, asset = batch.sheet, spot.reserve_asset(live.spec, old.side)
-    funds = held(live.spec, old)
-    sheet.release(old.account, asset, funds)
-    try:
+    with _out_of_the_way(batch.sheet, live, old):
         order, plan = batch.admit(cmd, live)
-    except Exception:
-        sheet.reserve(old.account, asset, funds)
-        raise
     batch.take_out(live, old)
     return batch.accept(cmd, live, order, plan)
+
+
+@contextmanager
+def _out_of_the_way(sheet: Sheet, live: LiveBook, order: LiveOrder):
+    """Within it nothing counts an order that is to go against the one in its place. After it the order lives as before,
+    without funds; on a refusal with them.
+    """
+    asset, funds = spot.reserve_asset(live.spec, order.side), held(live.spec, order)
+    reduces = order.id in live.reducing.get(order.account, ())  # one that waits does not, yet
+    sheet.release(order.account, asset, funds)
+    live.open_orders.drop(order)
+    live.reducing.drop(order)
+    try:
+        yield
+    except Exception:
+        sheet.reserve(order.account, asset, funds)
+        raise
+    finally:
+        live.open_orders.add(order)
+        if reduces:
+            live.reducing.note(order)

@@ -6,6 +6,7 @@ import pytest
 
 from exchange import lists, margin_reading, orders, risk_reading
 from exchange.audit import replay
+from exchange.commands import ReduceOnly
 from exchange.models import ListKind
 from exchange.sequencer import sequencer
 from marketdata.markets import by_symbol
@@ -158,3 +159,36 @@ def test_an_order_in_the_place_of_another(fx):
     assert (answer["status"], answer["reserved"]) == ("OPEN", "8816")
     assert fx.stored(old)["status"] == "CANCELLED"
     assert is_sound_and_replays(fx)
+
+
+class TestReplacingOneThatOnlyReduces:
+    def replaced(self, venue, old: dict, sentence: str, **terms) -> dict:
+        new = venue.command(sentence, reduce_only=True, **terms)
+        return orders.place(lists.replacing(new, old["id"])).order
+
+    def test_the_new_one_may_take_what_the_old_one_would_have(self, fx):
+        old = fx.order("ann SELL 1 EURUSD @ 1.10100", reduce_only=True)
+        new = self.replaced(fx, old, "ann SELL 1 EURUSD @ 1.10200")
+        assert states(fx, old, new) == [("CANCELLED", None), ("OPEN", None)]
+        assert fx.refused("ann SELL 0.01 EURUSD @ 1.10300", reduce_only=True) == "reduce_only"
+        assert is_sound_and_replays(fx)
+
+    def test_refused_it_leaves_the_old_one_in_its_place(self, fx):
+        old = fx.order("ann SELL 0.6 EURUSD @ 1.10100", reduce_only=True)
+        fx.order("ann SELL 0.4 EURUSD @ 1.10200", reduce_only=True)
+        with pytest.raises(ReduceOnly):
+            self.replaced(fx, old, "ann SELL 0.61 EURUSD @ 1.10200")
+        assert fx.stored(old)["status"] == "OPEN"
+        assert fx.refused("ann SELL 0.01 EURUSD @ 1.10300", reduce_only=True) == "reduce_only"
+        fx.order("cat BUY 1 EURUSD @ 1.10000")
+        fx.order("ann SELL 1 EURUSD @ 1.10000 IOC")
+        assert fx.stored(old)["status"] == "CANCELLED"  # it could reduce nothing any more
+        assert is_sound_and_replays(fx)
+
+    def test_one_that_waits_does_not_count_before_it_rests(self, fx):
+        old = stop(fx, "ann", "SELL", "1", "1.09500", reduce_only=True)
+        with pytest.raises(ReduceOnly):
+            self.replaced(fx, old, "ann SELL 2 EURUSD @ 1.10100")
+        resting = fx.order("ann SELL 1 EURUSD @ 1.10200", reduce_only=True)
+        assert states(fx, old, resting) == [("PENDING", None), ("OPEN", None)]
+        assert is_sound_and_replays(fx)

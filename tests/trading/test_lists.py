@@ -172,6 +172,18 @@ class TestReplace:
         new = self.replaced(market, "ann", order, "ann SELL 90 AAPL", type="STOP_LOSS", stop_price=Decimal(96))
         assert (new["status"], state(market, order)) == ("PENDING", "CANCELLED 0")
 
+    def test_it_takes_the_room_of_the_old_one(self, market):
+        market.change("AAPL", max_open_orders=2)
+        order, _ = market.order("ann SELL 10 AAPL @ 105"), market.order("ann SELL 10 AAPL @ 104")
+        with pytest.raises(Refusal) as caught:
+            self.replaced(market, "ann", order, "ann SELL 91 AAPL @ 103")
+        assert caught.value.code == "insufficient_funds"
+        assert market.refused("ann SELL 1 AAPL @ 103") == "too_many_open_orders"
+        new = self.replaced(market, "ann", order, "ann SELL 10 AAPL @ 103")
+        assert (new["status"], state(market, order)) == ("OPEN", "CANCELLED 0")
+        assert market.refused("ann SELL 1 AAPL @ 103") == "too_many_open_orders"
+        assert len(orders.cancel_all(account_id=market.accounts["ann"].id)) == 2
+
     @pytest.mark.parametrize(
         ("sentence", "code"), [("ann BUY 1 AAPL @ 99", "replace_mismatch"), ("bob SELL 1 AAPL @ 104", "not_found")]
     )
