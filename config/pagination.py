@@ -9,14 +9,23 @@ if that is at most COUNTED, and null beyond.
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
+from rest_framework import serializers
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from marketdata.api.acceptor import read_query
+from marketdata.api.fields import Whole
 from marketdata.refusals import Malformed
 
 #: So many lines of a long history are counted without being asked to.
 COUNTED = 200
+
+
+class SizeQuery(serializers.Serializer):
+    """How long a page is to be."""
+
+    page_size = Whole(least=1, required=False)
 
 
 class PagePagination(PageNumberPagination):
@@ -47,6 +56,11 @@ class PagePagination(PageNumberPagination):
             self.count = len(rows) if self.last_id is None else queryset.count_up_to(COUNTED)
         return rows[:size]
 
+    def get_page_size(self, request):
+        """What was asked for, but never more than the most; a ValidationError for what is no size."""
+        wanted = read_query(SizeQuery, request.query_params)
+        return min(wanted.get("page_size", self.page_size), self.max_page_size)
+
     def get_paginated_response(self, data):
         if not self.walks:
             return super().get_paginated_response(data)
@@ -64,6 +78,10 @@ class PagePagination(PageNumberPagination):
 
     def get_schema_operation_parameters(self, view):
         pages = super().get_schema_operation_parameters(view)
+        for parameter in pages:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"] |= {"minimum": 1, "default": self.page_size}
+                parameter["description"] = f"Lines of a page, at most {self.max_page_size}: more are answered as that."
         if not _has_cursor(view):
             return pages
         cursor = {

@@ -165,6 +165,7 @@ def test_pages_and_cursors_link_on(listed):
         found = [row["id"] for row in page["results"] + last["results"]]
         assert found == [listed.ids[name] for name in "dcba"] and last["next"] is None
     assert listed("GET", ORDERS + "?page_size=9999").json["count"] == 4
+    assert listed("GET", ORDERS + "?page_size=").json["count"] == 4
 
 
 def test_listed_orders_are_the_orders_that_were_answered(listed):
