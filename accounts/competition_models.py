@@ -1,9 +1,11 @@
 """Competitions and who takes part. Part of accounts.models."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import Account, User
+from marketdata import units
 from marketdata.models import Asset, Market, MoneyField
 
 
@@ -35,6 +37,17 @@ class Competition(models.Model):
 
     def __str__(self):
         return self.name
+
+    def clean(self):
+        """Nobody could join with an amount that cannot be paid out."""
+        asset = self.starting_asset if self.starting_asset_id else None
+        if asset is None or self.starting_amount is None:
+            return  # said already
+        try:
+            units.to_units(self.starting_amount, asset.decimals)
+        except units.NotWhole:
+            text = f"Must be whole in {asset}'s smallest unit (10^-{asset.decimals})."
+            raise ValidationError({"starting_amount": text}) from None
 
 
 class CompetitionEntry(models.Model):

@@ -58,6 +58,13 @@ def test_the_switch_of_a_market(venue, operator):
     ]
 
 
+def test_a_market_with_figures_that_are_refused_by_now_can_be_halted(venue, operator):
+    Market.objects.filter(symbol="AAPL").update(volatility_band=Decimal("-0.5"))
+    page = f"/admin/marketdata/market/{market().pk}/halt/"
+    assert operator.post(page, {"reason": "nothing trades"}).status_code == 302
+    assert market().status == "HALTED"
+
+
 def test_halting_all_markets(venue, operator):
     assert operator.get("/admin/marketdata/market/halt-all/").status_code == 200
     assert set(Market.objects.values_list("status", flat=True)) == {"OPEN"}
@@ -93,6 +100,13 @@ def test_editing_filters(venue, operator):
         ({"price_band": "2"}, "price_band_is_a_fraction"),
         ({"taker_fee": "NaN"}, "Enter a number"),
         ({"maker_fee": ""}, "required"),
+        # Figures with which nothing would trade.
+        ({"max_notional": "-1"}, "Must be above 0"),
+        ({"max_notional": "0"}, "Must be above 0"),
+        ({"reference_price": "-1"}, "Must be above 0"),
+        ({"reference_price": "0"}, "Must be above 0"),
+        ({"volatility_band": "-0.5"}, "Must be above 0"),
+        ({"volatility_band": "1"}, "must be below 1"),
     ]:
         answer = operator.post(page, {**sent, "min_quantity": "5", **wrong})
         assert answer.status_code == 200 and words in text(answer), wrong

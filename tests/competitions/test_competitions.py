@@ -345,5 +345,20 @@ def test_operators_run_it(api, contest):
     assert boss.get("/admin/accounts/competitionentry/").status_code == 200
 
 
+@pytest.mark.parametrize(("amount", "is_taken"), [("1000", True), ("0.00000001", True), ("1.000000001", False)])
+def test_the_capital_is_one_that_can_be_paid(venue, client, amount, is_taken):
+    client.force_login(
+        User.objects.create_superuser("boss", password=PASSWORD), "django.contrib.auth.backends.ModelBackend"
+    )
+    form = {
+        "name": "Spring", "starting_asset": venue.assets["USD"].pk, "starting_amount": amount,
+        "markets": Market.objects.get(symbol="AAPL").pk, "starts_at_0": "2030-01-01", "starts_at_1": "10:00:00",
+        "ends_at_0": "2030-01-02", "ends_at_1": "10:00:00",
+    }  # fmt: skip
+    answer = client.post("/admin/accounts/competition/add/", form)
+    assert (answer.status_code == 302) is is_taken
+    assert is_taken or "Must be whole in USD" in answer.content.decode()
+
+
 def audit_is_clean() -> None:
     assert [finding for finding in audit.run() if finding.violations] == []
