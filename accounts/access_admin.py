@@ -7,7 +7,6 @@ from axes.models import AccessAttempt
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
@@ -48,7 +47,7 @@ class ApiKeyAdmin(operators.HistoryAdmin):
 
     @action(description="Revoke", url_path="revoke", permissions=["revoke"], icon="key_off")
     def revoke_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = get_object_or_404(ApiKey.objects.select_related("account__user"), pk=object_id)
+        row = operators.find(ApiKey.objects.select_related("account__user"), object_id)
 
         def act(data: dict) -> str:
             api_keys.end(row)

@@ -14,7 +14,6 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from unfold.admin import ModelAdmin
@@ -113,7 +112,7 @@ class UserAdmin(DjangoUserAdmin, operators.OperatorAdmin):
 
     @action(description="Remove second factor", url_path="second-factor", permissions=["remove_factor"], icon="key_off")
     def remove_second_factor(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return access_admin.ask_removal(self, request, get_object_or_404(User, pk=object_id))
+        return access_admin.ask_removal(self, request, operators.find(User, object_id))
 
     def get_inlines(self, request: HttpRequest, obj: User | None):
         return self.inlines if obj else ()
@@ -239,7 +238,8 @@ class AccountAdmin(AdjustableAdmin):
 
     def has_adjust_permission(self, request: HttpRequest, obj: str | None = None) -> bool:
         """Everybody's but the outside world's, which is the other side of each adjustment."""
-        is_outside = Account.objects.filter(pk=obj, kind=Account.Kind.OUTSIDE).exists()
+        outside = Account.objects.filter(kind=Account.Kind.OUTSIDE)
+        is_outside = obj is not None and outside.filter(pk=operators.row_id(obj)).exists()
         return super().has_adjust_permission(request) and not is_outside
 
     def save_model(self, request: HttpRequest, obj: Account, form: forms.ModelForm, change: bool) -> None:
@@ -249,12 +249,12 @@ class AccountAdmin(AdjustableAdmin):
 
     @action(description="Adjust a balance", url_path="adjust", permissions=["adjust"], icon="balance")
     def adjust_balance(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        account = get_object_or_404(Account, pk=object_id)
+        account = operators.find(Account, object_id)
         return ask_adjustment(self, request, account)
 
     @action(description="Transfer", url_path="transfer", permissions=["adjust"], icon="sync_alt")
     def transfer_funds(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        account = get_object_or_404(Account, pk=object_id)
+        account = operators.find(Account, object_id)
         return money_admin.ask_transfer(self, request, account)
 
 
@@ -280,7 +280,7 @@ class BalanceAdmin(operators.HistoryAdmin, AdjustableAdmin):
 
     @action(description="Adjust", url_path="adjust", permissions=["adjust"], icon="balance")
     def adjust_balance(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        balance = get_object_or_404(Balance.objects.select_related("account"), pk=object_id)
+        balance = operators.find(Balance.objects.select_related("account"), object_id)
         return ask_adjustment(self, request, balance.account, balance.asset_id)
 
 

@@ -6,7 +6,6 @@ Imported by accounts.admin. Everything goes through accounts.competitions.
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
@@ -70,7 +69,7 @@ class CompetitionAdmin(operators.OperatorAdmin):
 
     @action(description="Next round", url_path="next-round", permissions=["run"], icon="restart_alt")
     def next_round(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = get_object_or_404(Competition, pk=object_id)
+        row = operators.find(Competition, object_id)
 
         def act(data: dict) -> str:
             number = competitions.next_round(competition=row, starts_at=data["starts_at"], ends_at=data["ends_at"])
@@ -90,7 +89,7 @@ class CompetitionAdmin(operators.OperatorAdmin):
 
     @action(description="Enter a user", url_path="enter", permissions=["run"], icon="person_add")
     def enter_user(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = get_object_or_404(Competition, pk=object_id)
+        row = operators.find(Competition, object_id)
 
         def act(data: dict) -> str:
             entry = competitions.enter(competition=row, user=data["username"])

@@ -11,7 +11,6 @@ from django import forms
 from django.contrib import admin
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
@@ -78,7 +77,7 @@ class WithdrawalAdmin(operators.HistoryAdmin):
         return self._ask(request, object_id, withdrawals.reject, RejectForm, "Reject")
 
     def _ask(self, request: HttpRequest, object_id: str, decide, form: type[forms.Form], word: str) -> HttpResponse:
-        row = get_object_or_404(Withdrawal.objects.select_related("account__user", "asset"), pk=object_id)
+        row = operators.find(Withdrawal.objects.select_related("account__user", "asset"), object_id)
         amount = f"{units.plain(row.amount)} {row.asset}"
 
         def act(data: dict) -> str:

@@ -5,7 +5,6 @@ The front page is the dashboard (exchange.dashboard).
 
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.utils.html import format_html
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -114,7 +113,7 @@ class OrderAdmin(operators.HistoryAdmin):
     )
     def cancel_order(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """One order, also in a halted market."""
-        order = get_object_or_404(Order.objects.select_related("market"), pk=object_id)
+        order = operators.find(Order.objects.select_related("market"), object_id)
 
         def act(data: dict) -> str:
             self._cancel(request, order, data["reason"])

@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
@@ -65,7 +64,7 @@ class SettlementAdmin(operators.HistoryAdmin):
 
     @action(description="Settle now", url_path="settle", permissions=["settle"], icon="handshake")
     def settle(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = get_object_or_404(Settlement.objects.select_related("market"), pk=object_id)
+        row = operators.find(Settlement.objects.select_related("market"), object_id)
 
         def act(data: dict) -> str:
             deferred.settle(row.pk, actor_id=request.user.pk, by_hand=True)
@@ -108,7 +107,7 @@ class TradingAccountAdmin(AccountAdmin):
         variant=ActionVariant.DANGER,
     )
     def stop(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        account = get_object_or_404(Account, pk=object_id)
+        account = operators.find(Account, object_id)
 
         def act(data: dict) -> str:
             cancelled = kill_switch.pull(account_id=account.pk, by=kill_switch.OPERATOR)
@@ -120,7 +119,7 @@ class TradingAccountAdmin(AccountAdmin):
 
     @action(description="Resume trading", url_path="resume", permissions=["change"], icon="play_arrow")
     def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        account = get_object_or_404(Account, pk=object_id)
+        account = operators.find(Account, object_id)
 
         def act(data: dict) -> str:
             kill_switch.reset(account_id=account.pk, by=kill_switch.OPERATOR)

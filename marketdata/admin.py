@@ -7,7 +7,6 @@ which validates, counts the version up, and leaves to the matcher what is the ma
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
@@ -227,7 +226,7 @@ class MarketAdmin(operators.OperatorAdmin):
         )
 
     def _switch(self, request: HttpRequest, object_id: str, status: str, verb: str, text: str) -> HttpResponse:
-        market = get_object_or_404(Market, pk=object_id)
+        market = operators.find(Market, object_id)
 
         def act(data: dict) -> str:
             self._set_status(request, market, status, data["reason"])

@@ -123,6 +123,9 @@ class Contract(models.Model):
             "holidays": lambda: hours.Schedule.of(ZoneInfo("UTC"), [], self.holidays),
         }
         for name, check in checks.items():
+            if getattr(self, name) is None:
+                errors[name] = "Cannot be read: null is no list."
+                continue
             try:
                 check()
             except (ValueError, TypeError, ArithmeticError) as error:

@@ -13,7 +13,8 @@ from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -177,6 +178,19 @@ def ask(
         "hidden": hidden,
     }
     return TemplateResponse(request, "marketdata/ask.html", context, status=400 if form.errors else 200)
+
+
+def row_id(text: str | int) -> int:
+    """The id that stands in an address; Http404 for what is no number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise Http404(f"There is no row {text!r}.") from None
+
+
+def find(rows: type[Model] | QuerySet, object_id: str) -> Model:
+    """The row that an address names; Http404 when there is none."""
+    return get_object_or_404(rows, pk=row_id(object_id))
 
 
 def change_url(obj: Model) -> str:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.core.management import CommandError, call_command
 
 from accounts.models import Account, AccountEvent, Balance, Journal, User
 from accounts.users import main_account
@@ -332,3 +333,11 @@ def test_a_clerk_with_the_right_may_cancel_and_adjust(venue, clerk):
     assert browser.post(f"/admin/exchange/order/{order['id']}/cancel/", {"reason": "x"}).status_code == 302
     assert adjust(browser, account, asset=venue.assets["USD"].pk, amount="1", reason="x").status_code == 302
     assert venue.funds("ann", "USD") == "10001+0"
+
+
+def test_capital_with_a_reason_too_long_to_keep(venue):
+    venue.trader("ann", USD=5)
+    with pytest.raises(CommandError, match="at most 200 characters"):
+        call_command("add_capital", "ann", "USD", "1", reason="x" * 201)
+    call_command("add_capital", "ann", "USD", "1", reason="x" * 200)
+    assert venue.accounts["ann"].balances.get().total == 6

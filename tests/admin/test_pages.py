@@ -49,6 +49,21 @@ def test_history_can_neither_be_added_nor_changed(venue, operator, model):
     assert 'name="_save"' not in text(operator.get(url(model, "change", row.pk)))
 
 
+def test_an_address_that_names_no_row_is_not_found(venue, operator):
+    """On every action of a single row, and on the page of the row itself, which goes back to the list."""
+    asked = 0
+    for model, page in admin.site._registry.items():
+        base = url(model, "changelist")
+        for name in {*getattr(page, "actions_detail", ()), *getattr(page, "actions_row", ())}:
+            action = getattr(page, name)
+            for object_id in ("abc", "1.5", "999999", "9" * 30):
+                assert operator.get(f"{base}{object_id}/{action.url_path}").status_code == 404, (model, name)
+                asked += 1
+        for object_id in ("abc", "9" * 30):
+            assert operator.get(f"{base}{object_id}/change/").status_code in (302, 404), model
+    assert asked > 40
+
+
 def test_secrets_and_events_have_no_page(venue):
     shown = {model._meta.label for model in admin.site._registry}
     assert not {label for label in shown if "Token" in label or "Event" in label or "Idempotent" in label}

@@ -41,6 +41,8 @@ def test_every_page_opens_and_history_stays(venue, operator):
         ({"tiers": '[{"up_to": null, "initial": "0.1", "maintenance": "0.05"}]'}, True),
         ({"tiers": '[{"up_to": null, "initial": "NaN", "maintenance": "0.05"}]'}, False),
         ({"tiers": "7"}, False),
+        ({"tiers": "null"}, False),
+        ({"hours": "null"}, False),
         ({"hours": '[["SUN 17:00", "FRI 17:00"]]', "hours_zone": "America/New_York"}, True),
         ({"hours": '["never"]'}, False),
         ({"holidays": '["christmas"]'}, False),

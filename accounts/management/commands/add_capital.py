@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts import transfers
-from accounts.models import User
+from accounts.models import Journal, User
 from accounts.users import main_account
 from marketdata.refusals import Refusal
 from marketdata.units import plain
@@ -21,6 +21,9 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="add_capital")
 
     def handle(self, *, user, asset, amount, reason, **options):
+        longest = Journal._meta.get_field("reason").max_length
+        if len(reason) > longest:
+            raise CommandError(f"The reason must have at most {longest} characters.")
         owner = User.objects.named(user)
         if owner is None:
             raise CommandError(f"There is no user {user!r}; register one, or see the admin for names.")
