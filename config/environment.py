@@ -6,6 +6,8 @@ An empty variable counts as unset everywhere.
 import os
 import re
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from urllib.parse import urlsplit
 
 ON, OFF = {"on", "true", "yes", "1"}, {"off", "false", "no", "0"}
 
@@ -59,15 +61,37 @@ def rate(name: str, default: str) -> str:
     return "/".join(found.groups())
 
 
-def ratio(name: str, default: str) -> str:
-    """A decimal above 0, as it is written."""
+def ratio(name: str, default: str, *, at_least: tuple[str, str] | None = None) -> str:
+    """A decimal above 0, as it is written; `at_least` is another setting's name and value."""
     value = os.environ.get(name, "").strip() or default
     try:
         if not 0 < Decimal(value) < 1_000:
             raise InvalidOperation
     except InvalidOperation:
         raise _wrong(name, value, "a number above 0") from None
+    if at_least and Decimal(value) < Decimal(at_least[1]):
+        raise _wrong(name, value, f"at least {at_least[0]}, which is {at_least[1]}")
     return value
+
+
+def url(name: str, example: str, *schemes: str) -> str:
+    """A URL of one of the schemes, or nothing. There may be a password in it, so it is not repeated."""
+    text = os.environ.get(name, "").strip()
+    try:
+        if text and (urlsplit(text).scheme not in schemes or urlsplit(text).port == 0):
+            raise ValueError
+    except ValueError:  # also what urlsplit says of a port that is none
+        raise SystemExit(f"{name} must be a URL such as {example}.") from None
+    return text
+
+
+def folder(name: str, default: Path) -> Path:
+    """A folder that is there, or that can be made."""
+    path = Path(os.environ.get(name) or default).absolute()
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise _wrong(name, str(path), "a folder, or where one can be made")
+    return path
 
 
 def days(name: str, default: int | None, *, least: int) -> int | None:

@@ -10,14 +10,14 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import embedded, logs, secret
-from config.environment import choice, days, flag, rate, ratio, seconds, whole, words
+from config.environment import choice, days, flag, folder, rate, ratio, seconds, url, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-def database(url):
+def database(text):
     """Django's dictionary for a postgresql:// URL; query parameters become connection options."""
-    parts = urlsplit(url)
+    parts = urlsplit(text)
     query = dict(parse_qsl(parts.query))
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -31,16 +31,19 @@ def database(url):
 
 
 # Where things are
-DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / ".data").absolute()
+DATA_DIR = folder("DATA_DIR", BASE_DIR / ".data")
 HOST = os.environ.get("HOST") or "127.0.0.1"
 PORT = whole("PORT", 8000, most=65_535)
 WORKERS = whole("WORKERS", 1, most=256)
-DATABASE_URL = os.environ.get("DATABASE_URL", "")
-REDIS_URL = os.environ.get("REDIS_URL", "")
+DATABASE_URL = url("DATABASE_URL", "postgresql://user:password@host:5432/name", "postgresql", "postgres")
+REDIS_URL = url("REDIS_URL", "redis://host:6379/0", "redis", "rediss", "unix")
 
 # Safety
 DEBUG = flag("DEBUG")
-SECRET_KEY = os.environ.get("SECRET_KEY") or secret.generated(DATA_DIR / "secret_key")
+try:
+    SECRET_KEY = os.environ.get("SECRET_KEY") or secret.generated(DATA_DIR / "secret_key")
+except OSError as error:
+    raise SystemExit(f"DATA_DIR must be a folder that can be written to: {error}.") from None
 SECRET_KEY_FALLBACKS = words("SECRET_KEY_FALLBACKS")
 API_KEYS_SECRET = os.environ.get("API_KEYS_SECRET", "")
 ADMIN_REQUIRE_TOTP = flag("ADMIN_REQUIRE_TOTP")
@@ -241,6 +244,7 @@ UNFOLD = {
 }
 
 # The venue
+SEED_DEMO = flag("SEED_DEMO", default=True)
 SIMULATOR = flag("SIMULATOR", default=True)
 SIMULATOR_SEED = whole("SIMULATOR_SEED", 1)
 # Simulated seconds a second; a schedule of halts, crashes and news: a file, or a name in exchange/simulator/scenarios.
@@ -262,8 +266,8 @@ FAUCET = flag("FAUCET", default=True)
 FAUCET_DAILY_LIMIT = whole("FAUCET_DAILY_LIMIT", 10_000_000)
 WITHDRAWALS_INSTANT = flag("WITHDRAWALS_INSTANT", default=False)
 # Of equity to used margin: where an account is called, and where its positions are closed.
-MARGIN_CALL_LEVEL = ratio("MARGIN_CALL_LEVEL", "1")
 STOP_OUT_LEVEL = ratio("STOP_OUT_LEVEL", "0.5")
+MARGIN_CALL_LEVEL = ratio("MARGIN_CALL_LEVEL", "1", at_least=("STOP_OUT_LEVEL", STOP_OUT_LEVEL))
 # That many markets halted by their own rules halt the venue; 0: never.
 VENUE_HALT_MARKETS = whole("VENUE_HALT_MARKETS", 0)
 PORTFOLIO_QUOTE = (os.environ.get("PORTFOLIO_QUOTE") or "USD").upper()

@@ -18,6 +18,16 @@ WRONG = [
     ("SIMULATOR_SPEED", "fast", "SIMULATOR_SPEED must be a number above 0"),
     ("STOP_OUT_LEVEL", "half", "STOP_OUT_LEVEL must be a number above 0, not 'half'."),
     ("MARGIN_CALL_LEVEL", "-1", "MARGIN_CALL_LEVEL must be a number above 0"),
+    ("MARGIN_CALL_LEVEL", "0.4", "MARGIN_CALL_LEVEL must be at least STOP_OUT_LEVEL, which is 0.5, not '0.4'."),
+    ("STOP_OUT_LEVEL", "1.1", "MARGIN_CALL_LEVEL must be at least STOP_OUT_LEVEL, which is 1.1, not '1'."),
+    ("REDIS_URL", "garbage", "REDIS_URL must be a URL such as redis://"),
+    ("REDIS_URL", "redis://host:abc/0", "REDIS_URL must be a URL such as redis://"),
+    ("DATABASE_URL", "postgresql://localhost:abc/x", "DATABASE_URL must be a URL such as postgresql://"),
+    ("DATABASE_URL", "mysql://localhost/x", "DATABASE_URL must be a URL such as postgresql://"),
+    ("DATA_DIR", "/etc/passwd", "DATA_DIR must be a folder, or where one can be made, not '/etc/passwd'."),
+    ("DATA_DIR", "/etc/passwd/below", "DATA_DIR must be a folder"),
+    ("DATA_DIR", "/proc/nowhere", "DATA_DIR must be a folder that can be written to"),
+    ("SEED_DEMO", "maybe", "SEED_DEMO must be on or off, not 'maybe'."),
     ("RATE_LIMIT_USER", "banana", "RATE_LIMIT_USER must be requests/seconds, such as 600/60, not 'banana'."),
     ("RATE_LIMIT_ANONYMOUS", "0/60", "RATE_LIMIT_ANONYMOUS must be requests/seconds"),
     ("RATE_LIMIT_LOGIN_FAILURES", "10/0", "RATE_LIMIT_LOGIN_FAILURES must be requests/seconds"),
@@ -49,7 +59,8 @@ READ = [
 @pytest.mark.parametrize(("name", "value", "words"), WRONG)
 def test_one_line(name, value, words):
     command = [sys.executable, "-c", "import config.settings"]
-    answer = subprocess.run(command, cwd=ROOT, env=os.environ | {name: value}, capture_output=True, text=True)
+    surroundings = {key: text for key, text in os.environ.items() if key != "SECRET_KEY"} | {name: value}
+    answer = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True)
     assert answer.returncode == 1
     assert answer.stderr.startswith(words) and answer.stderr.count("\n") == 1
 

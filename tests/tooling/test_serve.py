@@ -99,6 +99,8 @@ def test_a_port_in_use_costs_nothing(data_dir):
     [
         ({"WORKERS": "2"}, 2, "REDIS_URL"),
         ({"WORKERS": "0"}, 2, "WORKERS"),
+        ({"SEED_DEMO": "maybe"}, 1, "SEED_DEMO must be on or off"),
+        ({"SIMULATOR": "on", "SIMULATOR_SCENARIO": "nope"}, 2, "SIMULATOR_SCENARIO is not playable"),
         ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}, 1, "DATABASE_URL"),
     ],
 )
@@ -107,3 +109,11 @@ def test_what_cannot_work_is_refused_in_words(data_dir, environment, code, words
     output, _ = serve.process.communicate(timeout=30)
     assert (serve.process.returncode, "Traceback" in output) == (code, False), output
     assert words in output
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "-1"])
+def test_a_port_that_is_none_is_refused(data_dir, port):
+    serve = Serve(data_dir, "--port", port)
+    output, _ = serve.process.communicate(timeout=30)
+    assert serve.process.returncode == 2 and "PORT must be a whole number" in output, output
+    assert not (data_dir / "postgres").exists()

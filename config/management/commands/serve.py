@@ -22,7 +22,6 @@ from django.db import OperationalError, connection, connections
 from config import checks, embedded, serving, worker_pool
 
 STARTING_LOCK = 0x76656E7565  # an advisory lock: one starter at a time migrates and seeds a database
-OFF = {"off", "false", "no", "0"}
 
 
 class Command(BaseCommand):
@@ -38,6 +37,8 @@ class Command(BaseCommand):
         parser.add_argument("--no-seed", action="store_true", help="leave an empty database empty (SEED_DEMO=off)")
 
     def handle(self, *, host: str, port: int, server: str, workers: int, **options: bool) -> None:
+        if not 0 <= port <= 65_535:
+            raise CommandError("PORT must be a whole number from 0 to 65,535.", returncode=2)
         if workers < 1:
             raise CommandError("WORKERS must be at least 1.", returncode=2)
         if workers > 1 and not settings.REDIS_URL:
@@ -47,11 +48,12 @@ class Command(BaseCommand):
             )
         if reasons := checks.unsafe(debug=settings.DEBUG, host=host, secret_key=settings.SECRET_KEY):
             raise CommandError(" ".join(reasons), returncode=2)
-        serving.stop_on_signals()
         if options["no_simulator"]:
             os.environ["SIMULATOR"] = "off"  # for the server processes
             settings.SIMULATOR = False
-        seeds = not options["no_seed"] and os.environ.get("SEED_DEMO", "on").lower() not in OFF
+        _check_scenario()
+        serving.stop_on_signals()
+        seeds = settings.SEED_DEMO and not options["no_seed"]
         # Nothing needs to be collected into it, but whitenoise warns if it is missing.
         Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
         try:
@@ -126,6 +128,18 @@ class Command(BaseCommand):
     def _say(self, text: str) -> None:
         self.stdout.write(f"venue: {text}")
         self.stdout.flush()
+
+
+def _check_scenario() -> None:
+    """The simulator would refuse it too, but only once the venue is open."""
+    from exchange.simulator import scenario
+
+    if not (settings.SIMULATOR and settings.SIMULATOR_SCENARIO):
+        return
+    try:
+        scenario.load(settings.SIMULATOR_SCENARIO)
+    except scenario.ScenarioError as error:
+        raise CommandError(f"SIMULATOR_SCENARIO is not playable: {error}", returncode=2) from None
 
 
 def _demo_logins() -> str:
