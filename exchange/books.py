@@ -88,14 +88,8 @@ class LiveBook:
         if self.collecting:
             return auction.plan_entry(self.book, order)
         budget = None if order.budget is None else order.budget // self.spec.notional_units
-        return self.book.plan(
-            order,
-            time_in_force=RESTING.get(order.time_in_force, order.time_in_force),
-            post_only=order.post_only,
-            prevention=order.prevention,
-            budget=budget,
-            without=without,
-        )
+        force = RESTING.get(order.time_in_force, order.time_in_force)
+        return self.book.plan(order, force, order.post_only, order.prevention, budget, without)
 
     def enter(self, order: LiveOrder, plan: Plan, sequence: int, moment: datetime) -> list[Match]:
         """Execute the plan of a new order; every order that took part is up to date afterwards."""
@@ -283,14 +277,9 @@ class LiveBook:
         return {"phase": self.session.phase, "until": self.session.until, "reference": self.reference()}
 
     def plan_amend(
-        self,
-        order_id: int,
-        price: int,
-        quantity: int,
-        prevention: str,
-        post_only: bool = False,
+        self, order_id: int, price: int, quantity: int, prevention: str, post_only: bool = False,
         without: Collection[int] = (),
-    ) -> Plan:
+    ) -> Plan:  # fmt: skip
         """What would happen if a resting order got these terms now, the orders `without` taken out before."""
         if self.collecting:
             return auction.plan_amendment(self.book, order_id, price, quantity)
