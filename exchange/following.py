@@ -86,7 +86,8 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
         interruption.pause(batch, live, order)
         return False
     if live.reducing and batch.margin_desk.take_out_over_reducing(batch, live, plan):
-        plan = live.plan_waiting(order, lots)
+        _unfund(batch, live, order, waits_for, shared)
+        return _trigger(batch, live, order)  # without those it may meet others, who may not be locked
     if order.reduce_only and plan.rests:
         # It rests as the newest, but the market has called it: the others make room.
         batch.margin_desk.take_out_beside(batch, live, order.account, order.side * (plan.filled + plan.rests))

@@ -196,12 +196,11 @@ class _Directory:
         """Look which versions the markets are at, and read those that are new here."""
         loaded_at, forgotten = time.monotonic(), self._forgotten
         known = {} if self.loaded_at == FORGOTTEN else self.by_id
-        active = Market.objects.filter(is_active=True)
+        active = complete().filter(is_active=True)
         versions = dict(active.order_by("-id").values_list("id", "version"))
         by_id = {row: known[row] for row, version in versions.items() if row in known and known[row].version == version}
         for row in active.filter(pk__in=versions.keys() - by_id.keys()).select_related(*SPEC_RELATIONS):
-            if row.kind == Market.Kind.SPOT or hasattr(row, "contract"):
-                by_id[row.id] = spec_of(row)
+            by_id[row.id] = spec_of(row)
         specs = [by_id[row] for row in versions if row in by_id]
         self.settlements = frozenset(Contract.objects.values_list("settlement", flat=True).distinct())
         by_name = {spec.base + spec.quote: spec for spec in specs}
