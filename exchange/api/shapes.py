@@ -37,7 +37,9 @@ class OrderShape(serializers.Serializer):
     price = AmountField(
         allow_null=True, help_text="Of STOP_LOSS, TAKE_PROFIT and TRAILING_STOP: the worst price they trade at."
     )
-    stop_price = AmountField(allow_null=True, help_text="A trailing stop's follows the price.")
+    stop_price = AmountField(
+        allow_null=True, help_text="A trailing stop's follows the price, without an event for each step."
+    )
     trail_amount = AmountField(allow_null=True)
     trail_percent = AmountField(allow_null=True)
     quantity = AmountField()

@@ -17,7 +17,7 @@ import orjson
 from accounts import api_keys
 from accounts.authentication import Principal
 from exchange.streams import queries
-from exchange.streams.outbox import Frame, Outbox
+from exchange.streams.outbox import Frame, Outbox, Reply
 from marketdata.refusals import Refusal
 from marketdata.threads import in_thread
 
@@ -57,7 +57,7 @@ class AccountMember:
         sequence = max(heads[self.account_id][0], self.known)
         if after > sequence:
             raise BadSequence(f"The last event is {sequence}; resume after that or an earlier one.")
-        self.outbox.offer(Frame({"type": "resumed", "after": after}))
+        self.outbox.reply(Reply({"type": "resumed", "after": after}))
         self.told, self.known = after, sequence
         self._read_if_behind()
 
@@ -121,8 +121,12 @@ class AccountMember:
 
     async def _tell_snapshot(self) -> None:
         snapshot = await in_thread(queries.account_snapshot, self.account_id)
+        frame = Frame(snapshot)
         await self.outbox.drained()
-        self.outbox.offer(Frame(snapshot))
+        while not self.outbox.offer(frame):  # a reply was queued meanwhile
+            if self.outbox.is_ending:
+                return
+            await self.outbox.drained()
         self.told = snapshot["sequence"]
         self.known = max(self.known, self.told)
 

@@ -3,7 +3,7 @@
 Frames are ASGI messages; one is made per broadcast (`Frame`) and given to every socket. While nothing waits before
 it, a frame leaves at once if the socket takes it (see exchange.streams.direct), else the pump sends it. What overflows
 is refused here and made good by whoever offered it: feeds send a fresh snapshot later, account streams read the event
-table.
+table. Replies cannot be made good, so they have room of their own: a peer that fills that too is parted with.
 
 A server that waits for slow sockets (uvicorn) blocks in `send` while its buffer is full; `watch` finds pumps
 that wrote nothing for `settings.SOCKET_STALL_SECONDS`, frees their queue and ends them with 1013. A peer that
@@ -70,6 +70,7 @@ class Outbox:
         "_finished",
         "_frames",
         "_characters",
+        "_reply_characters",
         "_waiter",
         "_sending_since",
         "_when_drained",
@@ -87,7 +88,7 @@ class Outbox:
         self._write = direct.writer_of(send)
         self._loop = asyncio.get_running_loop()
         self._frames: deque[Frame | dict] = deque()
-        self._characters = 0
+        self._characters = self._reply_characters = 0
         self._waiter: asyncio.Future | None = None
         self._sending_since: float | None = None
         self._when_drained: Callable[[], None] | None = None
@@ -117,6 +118,16 @@ class Outbox:
         self._queue(message)
         return True
 
+    def reply(self, message: Reply) -> None:
+        """Send an answer, or queue it, however much else waits; end the socket (1013) if too many answers wait."""
+        if self._is_at_rest() and self._write(message.wire):
+            return
+        size = len(message["text"])
+        if self._reply_characters and self._reply_characters + size > MAX_CHARACTERS:
+            self.end(TRY_AGAIN_LATER)
+        elif not self.is_ending:
+            self._queue(message)
+
     def _is_at_rest(self) -> bool:
         """Whether all that came before has been written, and the short way is known."""
         waiter = self._waiter
@@ -124,8 +135,15 @@ class Outbox:
 
     def _queue(self, message: Frame) -> None:
         self._frames.append(message)
-        self._characters += len(message["text"])
+        self._count(message, 1)
         self._wake()
+
+    def _count(self, message: Frame, sign: int) -> None:
+        size = sign * len(message["text"])
+        if type(message) is Reply:
+            self._reply_characters += size
+        else:
+            self._characters += size
 
     def replace(self, message: Frame) -> bool:
         """Send a frame, or queue it in the place of all that wait but replies: for frames of which only the newest
@@ -151,7 +169,7 @@ class Outbox:
 
     def _drop(self) -> None:
         self._frames.clear()
-        self._characters = 0
+        self._characters = self._reply_characters = 0
 
     def end(self, code: int) -> None:
         """Close the socket with `code` once everything queued has left."""
@@ -187,7 +205,7 @@ class Outbox:
                     self._sending_since = self._loop.time()
                     if message["type"] == "websocket.close":
                         return await self._send(message)
-                    self._characters -= len(message["text"])
+                    self._count(message, -1)
                     await self._send(message)
                     self._sending_since = None
                 self._announce_drained()

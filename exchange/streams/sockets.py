@@ -126,7 +126,7 @@ class StreamConsumer(AsyncConsumer):
     # What they use
 
     def tell(self, content: dict) -> None:
-        self.outbox.offer(Reply(content))
+        self.outbox.reply(Reply(content))
 
     def tell_error(self, error: Exception, message: dict | None = None) -> None:
         """Say what is wrong, with the name of the message that it is about."""

@@ -18,7 +18,9 @@ time, but neither its user nor the password that its token was issued for, nor i
 changed or revoked, it is closed with 4401 within about a second.
 
 Events are `order`, `fill`, `balance`, `position`, `margin_call`, `margin_call_cleared`, `liquidation` and `financing`.
-Who has margin positions hears `margin` besides: live values, without a sequence (see exchange.streams.margin_feed).
+What a waiting order follows by itself is no event: each step of a trailing stop, and that a stop was reached where the
+market takes no orders now; the event of what comes of it tells both. Who has margin positions hears `margin` besides:
+live values, without a sequence (see exchange.streams.margin_feed).
 
     → {"type": "cancel_on_disconnect", "on": true}          ← {"type": "cancel_on_disconnect", "on": true}
 

@@ -17,7 +17,7 @@ class Peer:
 
     async def send(self, message: dict) -> None:
         await self.reads.wait()
-        self.got.append(orjson.loads(message["text"])["n"])
+        self.got.append(orjson.loads(message["text"])["n"] if "text" in message else message["code"])
 
     async def read_all(self) -> list[int]:
         self.reads.set()
@@ -62,3 +62,20 @@ async def test_a_queue_full_of_replies_still_takes_the_newest(monkeypatch):
     assert not peer.outbox.offer(Frame({"n": 3}))
     assert peer.outbox.replace(Frame({"n": 4})) and peer.outbox.replace(Frame({"n": 5}))
     assert await peer.read_all() == [0, 1, 2, 5]
+
+
+async def test_a_full_queue_still_takes_replies(monkeypatch):
+    monkeypatch.setattr("exchange.streams.outbox.MAX_FRAMES", 2)
+    peer = await stuck(Frame({"n": 1}), Frame({"n": 2}))
+    assert not peer.outbox.offer(Frame({"n": 3}))
+    peer.outbox.reply(Reply({"n": 4}))
+    assert await peer.read_all() == [0, 1, 2, 4]
+
+
+async def test_a_peer_that_lets_its_replies_pile_up_is_parted_with(monkeypatch):
+    monkeypatch.setattr("exchange.streams.outbox.MAX_CHARACTERS", 20)
+    peer = await stuck(Frame({"n": 1}))
+    for number in range(2, 6):
+        peer.outbox.reply(Reply({"n": number}))
+    assert peer.outbox.is_ending
+    assert await peer.read_all() == [0, 1, 2, 3, 1013]
