@@ -3,14 +3,17 @@
 Pure but for opening the file. A reader yields a Bar or the reason why a row is none; `Inspection.sound` lets good
 bars through and counts the rest. Prices are read from the text and rounded to a number of decimals, never by floats.
 
-Known limits: dates with slashes are read as year/month/day only, as the other orders can't be told apart.
+Known limits: dates with slashes are read as year/month/day only, as the other orders can't be told apart. Where clocks
+are set back, local times that come twice are taken for the first of the two, and the second is dropped as a duplicate.
 """
 
 import csv
 import gzip
 import io
+import lzma
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +26,11 @@ from marketdata.providers import spans
 from marketdata.providers.protocol import Bar, Garbled, number
 
 DELIMITERS = ",;\t|"
+#: What a damaged, encrypted or strangely packed file makes the standard library raise.
+UNPACKING_ERRORS = (
+    OSError, EOFError, zipfile.BadZipFile, UnicodeDecodeError, zlib.error, lzma.LZMAError, NotImplementedError,
+    RuntimeError,
+)  # fmt: skip
 NAMES = {
     "time": ("opentime", "datetime", "timestamp", "date", "time", "gmttime", "localtime", "ts", "unix", "epoch"),
     "open": ("open", "o", "openprice", "priceopen"),
@@ -116,7 +124,7 @@ def open_lines(path: Path) -> Iterator[tuple[Iterator[str], Callable[[], float]]
         with path.open("rb") as raw, _unpacked(path, raw) as content:
             text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
             yield text, lambda: min(1.0, raw.tell() / size)
-    except (OSError, EOFError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+    except UNPACKING_ERRORS as error:
         raise Unreadable(f"cannot read {path}: {error}") from error
 
 
@@ -136,14 +144,13 @@ def bars(lines: Iterator[str], *, zone: tzinfo = UTC, decimals: int = 8) -> Iter
     """A Bar or a reason for each row of a CSV text. `zone`: of times that name none. Unreadable without columns."""
     first = next(lines, "")
     delimiter = max(DELIMITERS, key=first.count)
-    head = next(csv.reader([first], delimiter=delimiter), [])
-    columns, has_header = _columns(head)
-    rows = csv.reader(lines, delimiter=delimiter)
-    read = _RowReader(columns, zone, decimals)
-    if not has_header:
-        yield read(head)
     try:
-        for row in rows:
+        head = next(csv.reader([first], delimiter=delimiter), [])
+        columns, has_header = _columns(head)
+        read = _RowReader(columns, zone, decimals)
+        if not has_header:
+            yield read(head)
+        for row in csv.reader(lines, delimiter=delimiter):
             if row:
                 yield read(row)
     except csv.Error as error:

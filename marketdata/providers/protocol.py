@@ -134,7 +134,7 @@ def parse_json(text: str | bytes):
     """JSON with exact numbers: fractions become Decimal. Garbled when it is none."""
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=Decimal)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, ArithmeticError) as error:
         raise Garbled(f"not JSON: {str(text[:80])!r}") from error
 
 
@@ -169,11 +169,11 @@ def moment(value) -> datetime:
     count = required(value)
     if not count.is_finite():
         raise Garbled("not a time")
-    seconds = count / 1000 if abs(count) >= FIRST_MILLISECOND else count
     try:
+        seconds = count / 1000 if abs(count) >= FIRST_MILLISECOND else count
         whole = int(seconds)
         return datetime.fromtimestamp(whole, UTC).replace(microsecond=int((seconds - whole) * 1_000_000))
-    except (ValueError, OverflowError, OSError) as error:
+    except (ValueError, ArithmeticError, OSError) as error:
         raise Garbled(f"not a time: {str(value)[:40]!r}") from error
 
 

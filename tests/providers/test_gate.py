@@ -156,12 +156,18 @@ def test_json_keeps_the_digits():
     assert body["bad"].is_nan()
 
 
+@pytest.mark.parametrize("text", ["{", '{"price": 1e99999999999999999999}', "[" * 100_000])
+def test_what_is_no_json(text):
+    with pytest.raises(Garbled):
+        parse_json(text)
+
+
 @pytest.mark.parametrize("written", [1786000000, "1786000000", 1786000000000, "1786000000000", Decimal("1786000000")])
 def test_seconds_and_milliseconds(written):
     assert moment(written).timestamp() == 1786000000
 
 
-@pytest.mark.parametrize("nonsense", [None, "", "noon", 10**30, "NaN"])
+@pytest.mark.parametrize("nonsense", [None, "", "noon", 10**30, "NaN", Decimal("1e9999999")])
 def test_what_is_no_time(nonsense):
     with pytest.raises(Garbled):
         moment(nonsense)

@@ -147,6 +147,43 @@ def test_broken_files(tmp_path, content):
         pass
 
 
+def damaged(name: str) -> bytes:
+    """A file that looks like an archive until it is unpacked."""
+    if name == "damaged.gz":
+        packed = bytearray(gzip.compress(GOOD.encode()))
+        packed[12:20] = bytes(8)
+        return bytes(packed)
+    content = io.BytesIO()
+    method = {"damaged.zip": zipfile.ZIP_DEFLATED, "damaged lzma.zip": zipfile.ZIP_LZMA}.get(name, zipfile.ZIP_STORED)
+    with zipfile.ZipFile(content, "w", method) as archive:
+        archive.writestr("bars.csv", GOOD * 50)
+    packed = bytearray(content.getvalue())
+    directory = packed.rindex(b"PK\x01\x02")
+    if name == "encrypted.zip":
+        packed[6] |= 1
+        packed[directory + 8] |= 1
+    elif name == "unknown method.zip":
+        packed[8] = packed[directory + 10] = 99
+    else:
+        packed[55:75] = b"\xff" * 20
+    return bytes(packed)
+
+
+@pytest.mark.parametrize(
+    "name", ["damaged.gz", "damaged.zip", "damaged lzma.zip", "encrypted.zip", "unknown method.zip"]
+)
+def test_broken_archives(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(damaged(name))
+    with pytest.raises(Unreadable, match=f"cannot read .*{name}"), importing.open_lines(path) as (lines, _):
+        list(importing.bars(lines))
+
+
+def test_a_header_that_is_too_long():
+    with pytest.raises(Unreadable, match="not CSV"):
+        read(f"time,close,{'x' * 140_000}\n2026-08-05,1\n")
+
+
 # The command
 
 
