@@ -149,6 +149,20 @@ class TestStopsThatReduce:
             ("FILLED", None, "0.7"), ("FILLED", None, "0.3"), ("EXPIRED", "reduce_only", "0"),
         ]  # fmt: skip
 
+    def test_who_stands_behind_a_reduce_only_order_that_makes_way_is_met_under_lock(self, fx):
+        """ann's plain order takes its position, so the one behind it is taken out, and dan's, which nobody expected the
+        stop to reach, is met instead.
+        """
+        fx.trader("dan", USD=10_000)
+        plain, other = fx.order("ann SELL 1 EURUSD @ 1.10500"), profit(fx, "1", "1.10510")
+        behind = fx.order("dan SELL 1 EURUSD @ 1.10520")
+        order = fx.order("bob BUY 2 EURUSD", type="STOP_LOSS", stop_price=Decimal("1.10400"))
+        mark_reaches("1.10400")
+        mark_reaches("1.10400")  # what a batch must leave, the next does first of all
+        assert [state(fx, each) for each in (order, plain, other, behind)] == [
+            ("FILLED", None, "2"), ("FILLED", None, "1"), ("CANCELLED", None, "0"), ("FILLED", None, "1"),
+        ]  # fmt: skip
+
 
 class TestClosing:
     """A closing at the market comes before what rests to reduce."""
