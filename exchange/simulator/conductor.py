@@ -33,16 +33,12 @@ class Conductor:
         """Give the market this status unless it was given before; None leaves it. Database."""
         if status is None or self._imposed.get(symbol) == status:
             return
-        self._imposed[symbol] = status
         _change(symbol, status)
+        self._imposed[symbol] = status  # only now: a change that failed is made at the next step
 
     def is_imposed(self, symbol: str, status: str | None) -> bool:
         """Whether `impose` would do nothing."""
         return status is None or self._imposed.get(symbol) == status
-
-    @property
-    def has_imposed(self) -> bool:
-        return bool(self._imposed)
 
     def restore(self) -> None:
         """Open what this run has halted and nobody has changed since. Database."""

@@ -80,8 +80,8 @@ class Simulator:
     async def close(self) -> None:
         """Open what a scenario has halted and give the database connection back. `step` may be called again."""
         try:
-            if self._run.conductor.has_imposed:
-                await self._desk.do(self._run.conductor.restore)
+            # On the desk's thread, where it comes after a halt that is just being made.
+            await self._desk.do(self._run.conductor.restore)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("what the scenario has halted stays so: %s", _brief(error))
         finally:

@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Max, Min
 
 from exchange import audit, demo
@@ -128,6 +128,19 @@ def test_what_a_killed_process_left_halted_is_opened_by_the_next_run(demo_venue)
     operators.save(update_fields=["status"])
     simulate(1, markets=["AAPL", "MSFT"])
     assert [Market.objects.get(symbol=symbol).status for symbol in ("AAPL", "MSFT")] == ["OPEN", "HALTED"]
+
+
+def test_a_change_that_failed_is_made_the_next_time(demo_venue, monkeypatch):
+    def gone(*_):
+        raise OperationalError("the database is gone")
+
+    schedule = conductor.Conductor(None)
+    with monkeypatch.context() as patched, pytest.raises(OperationalError):
+        patched.setattr(conductor, "_change", gone)
+        schedule.impose("AAPL", "HALTED")
+    assert not schedule.is_imposed("AAPL", "HALTED")
+    schedule.impose("AAPL", "HALTED")
+    assert (schedule.is_imposed("AAPL", "HALTED"), status()) == (True, "HALTED")
 
 
 @pytest.mark.parametrize("ruling", ["CLOSED", "CANCEL_ONLY"])
