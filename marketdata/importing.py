@@ -1,7 +1,8 @@
 """Reading bars from files: CSV in many dialects, plain, gzip or zip; and saying what was wrong with which rows.
 
 Pure but for opening the file. A reader yields a Bar or the reason why a row is none; `Inspection.sound` lets good
-bars through and counts the rest. Prices are read from the text and rounded to a number of decimals, never by floats.
+bars through and counts the rest. Prices and volumes are read from the text and rounded to decimals of their own, never
+by floats.
 
 Known limits: dates with slashes are read as year/month/day only, as the other orders can't be told apart. Where clocks
 are set back, local times that come twice are taken for the first of the two, and the second is dropped as a duplicate.
@@ -140,14 +141,16 @@ def _unpacked(path: Path, raw):
     return archive.open(names[0])
 
 
-def bars(lines: Iterator[str], *, zone: tzinfo = UTC, decimals: int = 8) -> Iterator[Bar | str]:
+def bars(
+    lines: Iterator[str], *, zone: tzinfo = UTC, decimals: int = 8, volume_decimals: int = 8
+) -> Iterator[Bar | str]:
     """A Bar or a reason for each row of a CSV text. `zone`: of times that name none. Unreadable without columns."""
     first = next(lines, "")
     delimiter = max(DELIMITERS, key=first.count)
     try:
         head = next(csv.reader([first], delimiter=delimiter), [])
         columns, has_header = _columns(head)
-        read = _RowReader(columns, zone, decimals)
+        read = _RowReader(columns, zone, decimals, volume_decimals)
         if not has_header:
             yield read(head)
         for row in csv.reader(lines, delimiter=delimiter):
@@ -177,10 +180,11 @@ def _columns(head: list[str]) -> tuple[dict[str, int], bool]:
 class _RowReader:
     """Makes a Bar, or the reason why not, of one row. Without open, high and low they equal the close."""
 
-    def __init__(self, columns: dict[str, int], zone: tzinfo, decimals: int):
+    def __init__(self, columns: dict[str, int], zone: tzinfo, decimals: int, volume_decimals: int):
         self._columns = columns
         self._zone = zone
-        self._step = Decimal(1).scaleb(-decimals)
+        self._price_step = Decimal(1).scaleb(-decimals)
+        self._volume_step = Decimal(1).scaleb(-volume_decimals)
 
     def __call__(self, row: list[str]) -> Bar | str:
         opened = self._time(row)
@@ -189,7 +193,7 @@ class _RowReader:
         try:
             close = self._price(row, "close")
             others = [self._price(row, name) if name in self._columns else close for name in ("open", "high", "low")]
-            volume = self._price(row, "volume") if "volume" in self._columns else Decimal(0)
+            volume = self._number(row, "volume", self._volume_step) if "volume" in self._columns else Decimal(0)
         except (Garbled, IndexError):
             return "unreadable number"
         if close is None or None in others:
@@ -197,13 +201,16 @@ class _RowReader:
         return Bar(opened, *others, close, Decimal(0) if volume is None else volume)
 
     def _price(self, row: list[str], name: str) -> Decimal | None:
+        return self._number(row, name, self._price_step)
+
+    def _number(self, row: list[str], name: str, step: Decimal) -> Decimal | None:
         text = row[self._columns[name]].strip()
         if text.upper() in {"", "N/A", "NA", "-", "NULL", "NONE"}:
             return None
         value = number(text)
         if not value.is_finite() or value.adjusted() > LARGEST_EXPONENT:
             return value
-        return value.quantize(self._step, ROUND_HALF_EVEN, context=WIDE)
+        return value.quantize(step, ROUND_HALF_EVEN, context=WIDE)
 
     def _time(self, row: list[str]) -> datetime | None:
         try:

@@ -276,6 +276,15 @@ def test_no_decimals_means_whole_prices(venue, tmp_path):
     assert [bar["close"] for bar in external.candles(markets.by_symbol("AAPL"), "1d", None, None, 9)] == ["11", "13"]
 
 
+@pytest.mark.parametrize(("decimals", "close"), [("0", "11"), ("2", "11.43")])
+def test_a_volume_has_the_base_assets_decimals_whatever_the_prices_have(venue, tmp_path, decimals, close):
+    path = tmp_path / "fine.csv"
+    path.write_text("date,close,volume\n2026-08-04,11.432,0.25\n2026-08-05,11.432,7.123456789\n")
+    run(str(path), "--market", "AAPL", "--decimals", decimals)
+    stored = external.candles(markets.by_symbol("AAPL"), "1d", None, None, 9)
+    assert [(bar["close"], bar["volume"]) for bar in stored] == [(close, "0.25"), (close, "7.12345679")]
+
+
 def test_an_import_that_breaks_off_leaves_nothing(venue, tmp_path):
     path = tmp_path / "broken.csv.gz"
     rows = "".join(f"{1_700_000_000 + 60 * n},1,1,1,1,1\n" for n in range(20_000))

@@ -44,7 +44,10 @@ class Command(BaseCommand):
         parser.add_argument("--interval", choices=list(spans.LENGTHS), help="else the commonest step in the file")
         parser.add_argument("--source", metavar="NAME", help="else the dataset's, provider's or file's name")
         parser.add_argument("--timezone", default="UTC", help="of times that name none (default UTC)")
-        parser.add_argument("--decimals", type=int, metavar="N", help="round prices to so many decimals (default 8)")
+        parser.add_argument(
+            "--decimals", type=int, metavar="N",
+            help="round prices to so many decimals (default 8); volumes are rounded to the base asset's",
+        )  # fmt: skip
         parser.add_argument("--symbol", help="the provider's name of it; else the market's price source's")
         parser.add_argument("--start", help="provider: first day or time; else the newest bars")
         parser.add_argument("--limit", type=int, default=5_000, help="provider: at most so many bars (default 5000)")
@@ -79,7 +82,8 @@ class Command(BaseCommand):
                 decimals = options["decimals"]
                 if decimals is None:
                     decimals = dataset.decimals if dataset else DEFAULT_DECIMALS
-                yield importing.bars(lines, zone=_zone(options["timezone"]), decimals=decimals), progress
+                terms = {"zone": _zone(options["timezone"]), "volume_decimals": spec.base_decimals}
+                yield importing.bars(lines, decimals=decimals, **terms), progress
 
     def _fetch(self, name: str, spec: markets.MarketSpec, options: dict) -> list[Bar]:
         symbol = options["symbol"] or self._provider_symbol(name, spec)
