@@ -11,7 +11,6 @@ client_order_id makes the list idempotent.
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from hashlib import blake2b
 
 from accounts.ledger import Sheet
 from exchange import commands as c
@@ -97,7 +96,7 @@ def _made(form: type, first: Place, **more):
         for leg in more.get("exits", ()):
             parts.append(validation.fingerprint(leg))
         parts += [more.get("kind"), more.get("order_id")]
-        command.fingerprint = blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+        command.fingerprint = validation.digest(parts)
     return command
 
 

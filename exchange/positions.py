@@ -8,7 +8,6 @@ held against what was asked for, not against the order that came of it.
 
 from dataclasses import dataclass
 from decimal import Decimal
-from hashlib import blake2b
 from math import ceil, floor
 
 from django.conf import settings
@@ -126,8 +125,7 @@ class Done:
 
 
 def _asked(account_id: int, spec: MarketSpec, client_order_id: str | None, *terms: object) -> Asked:
-    fingerprint = blake2b(repr((spec.id, *terms)).encode(), digest_size=16).hexdigest()
-    return Asked(account_id, spec, client_order_id, fingerprint)
+    return Asked(account_id, spec, client_order_id, validation.digest((spec.id, *terms)))
 
 
 def _replayed(asked: Asked) -> Done | None:

@@ -3,6 +3,7 @@
 What moves with the book (status, band, funds, open orders) is checked under the market's lock, in exchange.batch.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import blake2b
 
@@ -98,6 +99,11 @@ def fingerprint(command: Place) -> str:
         terms = (*terms, "reduce_only")
     if command.more:
         terms += (sorted(command.more.items()),)
+    return digest(terms)
+
+
+def digest(terms: Sequence) -> str:
+    """The fingerprint of these terms."""
     return blake2b(repr(terms).encode(), digest_size=16).hexdigest()
 
 
