@@ -75,7 +75,7 @@ def new_terms(live: LiveBook, order: LiveOrder, cmd: Amend) -> tuple[int, int]:
             f"{spec.quantity_text(order.filled)} are filled already; "
             "the new quantity must be above that, or cancel the order."
         )
-    validation.check_size(spec, price, quantity, None)
+    validation.check_size(spec, price, quantity, None, may_be_rest=order.reduce_only)
     if price != order.price:
         check_band(live, price)
     return price, quantity

@@ -52,7 +52,7 @@ def complete(cmd: c.Place, live: LiveBook) -> None:
             f"Price {spec.price_text(cmd.price)} is too far from the stop price: "
             f"valid are {spec.price_text(low)} to {spec.price_text(high)}."
         )
-    check_size(spec, cmd.price, cmd.quantity, None)
+    check_size(spec, cmd.price, cmd.quantity, None, may_be_rest=cmd.reduce_only)
 
 
 def market_price(live: LiveBook) -> int | None:

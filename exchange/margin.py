@@ -26,7 +26,7 @@ from accounts.models import Journal
 from accounts.netting import Net
 from accounts.positions import LivePosition, Positions, Shortage, exposure
 from exchange import commands as c
-from exchange import reducing, spot
+from exchange import reducing, spot, validation
 from exchange.books import LiveBook
 from exchange.engine.book import Plan
 from exchange.live import RATE_ONE, LiveOrder, fee_on, held
@@ -91,7 +91,7 @@ class Desk:
         if is_exit:
             order.reduce_only = True  # of a position that the entry is yet to open; looked at when its turn comes
         elif order.reduce_only:
-            self.check_reduce_only(live, order, order.quantity)
+            self.check_reduce_only(live, order, order.price, order.quantity, is_liquidation=cmd.is_liquidation)
         order.margin_per_lot = self._per_lot(sheet, live.spec, order)
 
     def check_risk(self, sheet: Sheet, live: LiveBook, order: LiveOrder) -> None:
@@ -103,7 +103,7 @@ class Desk:
         if price != order.price or quantity > order.quantity:
             self.check_risk(sheet, live, order)
         if order.reduce_only:
-            self.check_reduce_only(live, order, quantity - order.filled)
+            self.check_reduce_only(live, order, price, quantity)
 
     def _per_lot(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> int:
         if order.reduce_only or order.price is None or not sheet.holders[order.account].is_heard:
@@ -318,17 +318,21 @@ class Desk:
 
     # Reduce-only
 
-    def check_reduce_only(self, live: LiveBook, order: LiveOrder, lots: int) -> None:
-        """ReduceOnly unless the order only takes from the position, if it is to rest with those that rest already."""
-        left = self.reducible(live, order)
+    def check_reduce_only(
+        self, live: LiveBook, order: LiveOrder, price: int | None, quantity: int, *, is_liquidation: bool = False
+    ) -> None:
+        """ReduceOnly unless the order only takes from the position, if it is to rest with those that rest already. One
+        that leaves some keeps to the market's minimum.
+        """
+        lots, left = quantity - order.filled, self.reducible(live, order)
         if reducing.competes(order):
             resting = live.reducing.get(order.account, {}).values()
             left -= sum(other.remaining for other in resting if other.side == order.side and other is not order)
         if lots > left:
-            spec = live.spec
-            raise c.ReduceOnly(
-                f"The order would do more than reduce: {spec.quantity_text(max(left, 0))} can be closed that way."
-            )
+            most = live.spec.quantity_text(max(left, 0))
+            raise c.ReduceOnly(f"The order would do more than reduce: {most} can be closed that way.")
+        if lots < left and not is_liquidation:
+            validation.check_size(live.spec, price, quantity, None)
 
     def reducible(self, live: LiveBook, order: LiveOrder) -> int:
         """Lots of the position that an order of its side could take; none or less where there is no such position."""

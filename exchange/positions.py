@@ -274,14 +274,25 @@ def _refusal(command: Place, account: MarginAccount, need: Need, meets_anybody: 
         margin.check_placing(command, spec, clock.now())
     except Refusal as refusal:
         return refusal
-    if command.reduce_only:
-        position = account.positions.of(command.account, spec)
-        if command.quantity > (-command.side * position.quantity if position else 0):
-            return ReduceOnly("The order would do more than reduce your position.")
+    if command.reduce_only and (refusal := _over_or_under(command, account.positions.of(command.account, spec))):
+        return refusal
     if command.price is None and not meets_anybody:
         return NoLiquidity("There is no order on the other side; place a limit order instead.")
     if need.total and need.spendable < need.total:
         return margin.insufficient(spec, need.total, need.spendable)
+    return None
+
+
+def _over_or_under(command: Place, position: LivePosition | None) -> Refusal | None:
+    """What keeps a reduce-only order from taking so much of the position."""
+    held = -command.side * position.quantity if position else 0
+    if command.quantity > held:
+        return ReduceOnly("The order would do more than reduce your position.")
+    if command.quantity < held:
+        try:
+            validation.check_size(command.spec, command.price, command.quantity, None)
+        except Refusal as refusal:
+            return refusal
     return None
 
 

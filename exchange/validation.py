@@ -66,7 +66,7 @@ def place_command(
         special_terms.add(command, **special)
     if client_order_id is not None:
         command.fingerprint = fingerprint(command)
-    check_size(spec, sizing_price(command), command.quantity, command.budget)
+    check_size(spec, sizing_price(command), command.quantity, command.budget, may_be_rest=reduce_only)
     return command
 
 
@@ -83,7 +83,7 @@ def refit(command: Place, spec: MarketSpec) -> Place:
     command.spec = spec
     if command.more:
         special_terms.refit(command, old)
-    check_size(spec, sizing_price(command), command.quantity, command.budget)
+    check_size(spec, sizing_price(command), command.quantity, command.budget, may_be_rest=command.reduce_only)
     return command
 
 
@@ -168,9 +168,14 @@ def quote_units(spec: MarketSpec, amount: Decimal) -> int:
         ) from None
 
 
-def check_size(spec: MarketSpec, price: int | None, quantity: int, budget: int | None) -> None:
-    """Quantity within the market's range, notional neither too small nor absurd."""
-    if budget is None and not spec.min_quantity <= quantity <= spec.max_quantity:
+def check_size(
+    spec: MarketSpec, price: int | None, quantity: int, budget: int | None, *, may_be_rest: bool = False
+) -> None:
+    """Quantity within the market's range, notional neither too small nor absurd. What closes all that is left of a
+    position may be small: whether a reduce-only order does, only the lock tells (exchange.margin).
+    """
+    least = 1 if may_be_rest else spec.min_quantity
+    if budget is None and not least <= quantity <= spec.max_quantity:
         raise QuantityOutOfRange(
             f"Quantity {spec.quantity_text(quantity)} is out of range: {spec.symbol} takes "
             f"{spec.quantity_text(spec.min_quantity)} to {spec.quantity_text(spec.max_quantity)}."
@@ -178,7 +183,7 @@ def check_size(spec: MarketSpec, price: int | None, quantity: int, budget: int |
     notional = budget if price is None else spec.notional(price, quantity)
     if notional is None:
         return
-    if notional < spec.min_notional:
+    if notional < spec.min_notional and not may_be_rest:
         raise BelowMinNotional(
             f"The order is worth {spec.quote_text(notional)} {spec.quote}; "
             f"at least {spec.quote_text(spec.min_notional)} is needed."

@@ -138,7 +138,8 @@ class PositionCloseView(APIView):
         description=(
             "By a reduce-only market order. More than is open is refused with `reduce_only`. Resting reduce-only "
             "orders keep what they can still reduce, and end where that is nothing. Of a position above the market's "
-            "`max_quantity` it closes that much; repeat it, under another client_order_id, for the rest."
+            "`max_quantity` it closes that much; repeat it, under another client_order_id, for the rest. What "
+            "closes all that is left may be smaller than `min_quantity`."
         ),
         request=shapes.CloseRequest,
         responses=DONE,

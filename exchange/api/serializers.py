@@ -47,7 +47,12 @@ class OrderRequest(StrictSerializer):
     )
     post_only = Flag(default=False, allow_null=True, help_text="Refuse (would_take) rather than trade at once.")
     reduce_only = Flag(
-        default=False, allow_null=True, help_text="Margin markets: only take from the position, never open one."
+        default=False,
+        allow_null=True,
+        help_text=(
+            "Margin markets: only take from the position, never open one. What takes all that is left of it may be "
+            "smaller than min_quantity and min_notional."
+        ),
     )
     self_trade_prevention = Word(choices=SelfTradePrevention.choices, default="EXPIRE_TAKER", allow_null=True)
     client_order_id = Text(

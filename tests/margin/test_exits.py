@@ -226,3 +226,65 @@ class TestClosing:
             fx.order("cat BUY 1 EURUSD @ 1.10500")
             assert (state(fx, other), state(fx, order)[1]) == (("FILLED", None, "0.6"), "other_leg")
         assert fx.position("bob", "EURUSD") == "flat"
+
+
+class TestTheMinimum:
+    """ann has 0.05 left, where the market takes 0.1, or 50,000 dollars, at least: all of it can be closed, no part."""
+
+    @pytest.fixture(params=["min_quantity", "min_notional"])
+    def small(self, fx, request):
+        close(fx, "0.95")
+        fx.change("EURUSD", **{request.param: {"min_quantity": Decimal("0.1"), "min_notional": 50_000}[request.param]})
+        fx.code = {"min_quantity": "quantity_out_of_range", "min_notional": "below_min_notional"}[request.param]
+        return fx
+
+    @pytest.mark.parametrize("quantity", [None, "0.05"])
+    @pytest.mark.parametrize("way", ["close", "exit"])
+    def test_all_that_is_left_is_closed(self, small, way, quantity):
+        ann, terms = small.accounts["ann"], {"quantity": quantity and Decimal(quantity), "client_order_id": None}
+        if way == "close":
+            done = positions.close(account_id=ann.id, symbol="EURUSD", **terms)
+        else:
+            done = positions.exit_position(
+                account_id=ann.id, position_id=small.last("ann", "EURUSD").id, **terms
+            )
+        assert (done.order["status"], small.position("ann", "EURUSD")) == ("FILLED", "flat")
+
+    @pytest.mark.parametrize("sentence", ["ann SELL {} EURUSD @ 1.09390 IOC", "ann SELL {} EURUSD @ 1.10500"])
+    def test_by_an_order_of_ones_own_too_but_no_part_of_it(self, small, sentence):
+        assert small.refused(sentence.format("0.05")) == small.code
+        assert small.refused(sentence.format("0.04"), reduce_only=True) == small.code
+        assert small.refused(sentence.format("0.06"), reduce_only=True) == "reduce_only"
+        order = small.order(sentence.format("0.05"), reduce_only=True)
+        if order["status"] == "OPEN":
+            order = small.amend("ann", order, price="1.09390")
+        assert (order["status"], small.position("ann", "EURUSD")) == ("FILLED", "flat")
+
+    def test_by_a_stop(self, small):
+        with pytest.raises(Refusal) as caught:
+            stop(small, "ann", "0.04", reduce_only=True)
+        order = stop(small, "ann", "0.05", reduce_only=True)
+        mark_reaches("1.09400")
+        assert (caught.value.code, state(small, order)) == (small.code, ("FILLED", None, "0.05"))
+
+    def test_after_an_operator_has_edited_the_market(self, small):
+        command = small.command("ann SELL 0.05 EURUSD @ 1.09390 IOC", reduce_only=True)
+        small.change("EURUSD", max_open_orders=7)
+        assert orders.place(command).order["status"] == "FILLED"
+
+    def test_who_asks_before_is_told_so(self, small):
+        weighed = {
+            quantity: positions.check(
+                account_id=small.accounts["ann"].id, symbol="EURUSD", side="SELL", quantity=Decimal(quantity),
+                price=Decimal("1.09390"), reduce_only=True,
+            )["code"]
+            for quantity in ("0.04", "0.05", "0.06")
+        }  # fmt: skip
+        assert weighed == {"0.04": small.code, "0.05": None, "0.06": "reduce_only"}
+
+    def test_a_part_at_the_market_keeps_to_the_least_quantity(self, small):
+        if small.code == "quantity_out_of_range":
+            with pytest.raises(Refusal, match="is out of range"):
+                close(small, "0.04")
+        else:
+            assert close(small, "0.04").order["status"] == "FILLED", "its worth is not known before"
