@@ -55,7 +55,7 @@ def list_command(*, kind: str, stop_price, take_profit_price, stop_limit_price=N
     """A PlaceList for the sequencer, or a refusal. `terms` are those of the entry; of an OCO only what its legs share.
     """
     stop_type = "STOP_LOSS" if stop_limit_price is None else "STOP_LIMIT"
-    names = ("account_id", "symbol", "quantity", "self_trade_prevention", "reduce_only")
+    names = ("account_id", "symbol", "quantity", "self_trade_prevention", "reduce_only", "spec")
     shared = {name: terms[name] for name in names if name in terms}
     side = terms["side"]
     if kind == ListKind.BRACKET:

@@ -43,36 +43,38 @@ class PlacedList:
     replayed: bool = False
 
 
-def place(command: Place) -> Placed:
+def place(command: Place | Replay) -> Placed:
     """Place one order (see exchange.validation.place_command)."""
     return _raise(place_many([command])[0])
 
 
-async def place_async(command: Place) -> Placed:
-    outcome = await sequencer.submit_from_loop([command])[0]
+async def place_async(command: Place | Replay) -> Placed:
+    outcome = command if isinstance(command, Replay) else await sequencer.submit_from_loop([command])[0]
     return _raise(await _placed_async(outcome) if isinstance(outcome, Replay) else _placed(outcome))
 
 
-def place_many(commands: Sequence[Place | Refusal]) -> list[Placed | Exception]:
-    """Place several side by side, in this order; a Refusal among them (from validation) stays where it is."""
+def place_many(commands: Sequence[Place | Replay | Refusal]) -> list[Placed | Exception]:
+    """Place several side by side, in this order; what was refused or answered already (a Refusal from validation, a
+    Replay from exchange.resent) stays where it is.
+    """
     futures = iter(sequencer.submit([command for command in commands if isinstance(command, Place)]))
     outcomes = [next(futures).result(WAIT_SECONDS) if isinstance(one, Place) else one for one in commands]
     return [_placed(outcome) for outcome in outcomes]
 
 
-async def place_many_async(commands: Sequence[Place | Refusal]) -> list[Placed | Exception]:
+async def place_many_async(commands: Sequence[Place | Replay | Refusal]) -> list[Placed | Exception]:
     futures = iter(sequencer.submit_from_loop([command for command in commands if isinstance(command, Place)]))
     outcomes = [await next(futures) if isinstance(one, Place) else one for one in commands]
     return [await _placed_async(outcome) if isinstance(outcome, Replay) else _placed(outcome) for outcome in outcomes]
 
 
-def place_list(command: PlaceList) -> PlacedList:
+def place_list(command: PlaceList | Replay) -> PlacedList:
     """Place all orders of a list, or none (see exchange.lists.list_command)."""
-    return _placed_list(_result(command))
+    return _placed_list(command if isinstance(command, Replay) else _result(command))
 
 
-async def place_list_async(command: PlaceList) -> PlacedList:
-    outcome = await _result_async(command)
+async def place_list_async(command: PlaceList | Replay) -> PlacedList:
+    outcome = command if isinstance(command, Replay) else await _result_async(command)
     return await in_thread(_placed_list, outcome) if isinstance(outcome, Replay) else _placed_list(outcome)
 
 

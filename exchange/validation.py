@@ -36,14 +36,15 @@ def place_command(
     self_trade_prevention: str = "EXPIRE_TAKER",
     client_order_id: str | None = None,
     reduce_only: bool = False,
+    spec: MarketSpec | None = None,
     **special,
 ) -> Place:
     """A Place for the sequencer, or a refusal: Malformed, UnknownMarket, or one of exchange.commands.
 
-    `special` are the terms of exchange.special_terms: stop_price, trail_amount, trail_percent, displayed_quantity,
-    expires_at.
+    `spec`: what to take the market for, if not for what it is. `special` are the terms of exchange.special_terms:
+    stop_price, trail_amount, trail_percent, displayed_quantity, expires_at.
     """
-    spec = by_symbol(symbol)
+    spec = spec or by_symbol(symbol)
     time_in_force = time_in_force or ("IOC" if type == "MARKET" else "GTC")
     if type in PLAIN_TYPES:
         _check_combination(type, price, quantity, quote_quantity, time_in_force, post_only)

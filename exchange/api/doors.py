@@ -3,9 +3,9 @@
 from orjson import Fragment
 from rest_framework.exceptions import APIException, ValidationError
 
-from exchange import barrier, orders, validation
+from exchange import barrier, orders, resent, validation
 from exchange.api.serializers import AmendRequest, BatchRequest, BookQuery, CancelAllQuery, OrderRequest
-from exchange.commands import Place, UnknownOrder
+from exchange.commands import Place, Replay, UnknownOrder
 from exchange.orders import Placed
 from marketdata.api.acceptor import accept, read_query, validated
 from marketdata.api.doors import Answer, Call, Door
@@ -15,12 +15,13 @@ from marketdata.markets import by_symbol
 from marketdata.refusals import Refusal
 
 
-def place_command(account_id: int, body: object) -> Place:
-    """The sequencer's command for a request body; ValidationError or a Refusal. Sockets place through this too."""
+def place_command(account_id: int, body: object) -> Place | Replay:
+    """The sequencer's command for a request body, or the Replay of what it would refuse by now; ValidationError or a
+    Refusal. Sockets place through this too.
+    """
     terms = accept(OrderRequest, body)
-    return validation.place_command(
-        account_id=account_id, **{name: value for name, value in terms.items() if value is not None}
-    )
+    terms = {name: value for name, value in terms.items() if value is not None}
+    return resent.or_replay(validation.place_command, account_id=account_id, **terms)
 
 
 def amend_command(account_id: int, order_id: int, body: object) -> dict:
@@ -44,7 +45,7 @@ def known_id(order_id: int) -> int:
 # Placing
 
 
-def _prepare_place(call: Call) -> Place:
+def _prepare_place(call: Call) -> Place | Replay:
     return place_command(call.principal.account_id, call.body)
 
 
@@ -60,11 +61,11 @@ place = Door(_prepare_place, orders.place, orders.place_async, answer_placed)
 # Placing many
 
 
-def _prepare_batch(call: Call) -> list[Place | Exception]:
+def _prepare_batch(call: Call) -> list[Place | Replay | Exception]:
     return [_place_or_refusal(call, body) for body in validated(BatchRequest, call.body)["orders"]]
 
 
-def _place_or_refusal(call: Call, body: dict) -> Place | Exception:
+def _place_or_refusal(call: Call, body: dict) -> Place | Replay | Exception:
     try:
         return place_command(call.principal.account_id, body)
     except (Refusal, APIException) as refusal:

@@ -7,10 +7,10 @@ from rest_framework.generics import ListAPIView
 from rest_framework.response import Response
 
 from accounts.authentication import TRADING
-from exchange import lists, orders
+from exchange import lists, orders, resent
 from exchange.api import doors, shapes
 from exchange.api.serializers import OrderRequest
-from exchange.commands import UnknownOrder
+from exchange.commands import Replay, UnknownOrder
 from exchange.models import ListKind, Order, SelfTradePrevention, Side
 from exchange.rendering import order_row
 from marketdata.api.acceptor import accept
@@ -79,11 +79,10 @@ def _kind(members: list[dict]) -> str:
     return "BRACKET" if members[0]["list_role"] == "ENTRY" else "OCO"
 
 
-def _prepare_list(call: Call) -> lists.PlaceList:
+def _prepare_list(call: Call) -> lists.PlaceList | Replay:
     terms = accept(OrderListRequest, call.body)
-    return lists.list_command(
-        account_id=call.principal.account_id, **{name: value for name, value in terms.items() if value is not None}
-    )
+    terms = {name: value for name, value in terms.items() if value is not None}
+    return resent.or_replay(lists.list_command, account_id=call.principal.account_id, **terms)
 
 
 def _answer_list(call: Call, placed: orders.PlacedList) -> Answer:
@@ -96,13 +95,11 @@ def _answer_list(call: Call, placed: orders.PlacedList) -> Answer:
 place_list = Door(_prepare_list, orders.place_list, orders.place_list_async, _answer_list)
 
 
-def _prepare_replace(call: Call) -> lists.Replace:
+def _prepare_replace(call: Call) -> lists.Replace | Replay:
     terms = accept(OrderRequest, call.body)
-    return lists.replace_command(
-        account_id=call.principal.account_id,
-        order_id=doors.known_id(call.arguments["order_id"]),
-        **{name: value for name, value in terms.items() if value is not None},
-    )
+    terms = {name: value for name, value in terms.items() if value is not None}
+    order_id = doors.known_id(call.arguments["order_id"])
+    return resent.or_replay(lists.replace_command, account_id=call.principal.account_id, order_id=order_id, **terms)
 
 
 replace = Door(_prepare_replace, orders.place, orders.place_async, doors.answer_placed)

@@ -31,7 +31,9 @@ reason, but for those in halted markets. Known limit: a server that is killed ca
 import asyncio
 import uuid
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
+from django.core.exceptions import SynchronousOnlyOperation
 from rest_framework.exceptions import APIException
 
 from accounts.api_keys import Signed
@@ -170,7 +172,8 @@ class UserConsumer(StreamConsumer):
         if "order_type" in terms:
             terms["type"] = terms.pop("order_type")
         if isinstance(symbol, str) and markets.cached(symbol) is not None:
-            return _placed(place_command(account_id, terms))
+            with suppress(SynchronousOnlyOperation):  # refused; only the database knows whether it was placed before
+                return _placed(place_command(account_id, terms))
         return _placed(await in_thread(place_command, account_id, terms))
 
     async def _amend(self, terms: dict) -> Coroutine:

@@ -257,6 +257,25 @@ def test_place_amend_cancel_over_the_socket(venue, connect):
     assert venue.funds("ann", "USD") == "1000+0"
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({"min_quantity": 3}, "quantity_out_of_range"), ({"min_notional": 900}, "below_min_notional"),
+     ({"is_active": False}, "unknown_market")],
+)  # fmt: skip
+def test_an_order_sent_again_after_the_market_was_edited(venue, connect, change, code):
+    venue.trader("ann", USD=1000)
+    client, _ = connect("ann")
+    order = {"type": "place", "symbol": "AAPL", "side": "buy", "quantity": 2, "price": 100, "client_order_id": "one"}
+    client.send(order)
+    first = result_of(client)
+    venue.change("AAPL", **change)
+    client.send(order)
+    again = result_of(client)
+    assert (again["status"], again.get("replayed"), again.get("order")) == (200, True, first["order"])
+    client.send(order | {"client_order_id": "two"})
+    assert result_of(client)["error"]["code"] == code
+
+
 def test_an_order_of_another_type_over_the_socket(venue, connect):
     venue.trader("ann", USD=1000)
     venue.trader("bob", AAPL=5)
