@@ -25,6 +25,7 @@ from django.db.models import F, Q, QuerySet
 
 from accounts import transfers
 from accounts.models import Account, Competition, CompetitionEntry, User
+from accounts.positions import UNREALIZED
 from accounts.valuation import Valuation, load_pairs
 from marketdata import bulk, clock
 from marketdata.refusals import Malformed, NotFound, Refusal
@@ -32,17 +33,14 @@ from marketdata.units import plain
 
 #: What accounts hold, and the unrealised profit of their positions by quote asset. In one statement: a closing moves
 #: money from here to there, and must be in neither twice nor not at all.
-WORTH = """
+WORTH = f"""
 SELECT b.account_id, b.asset_id, a.symbol, b.available + b.reserved
 FROM accounts_balance b JOIN marketdata_asset a ON a.id = b.asset_id
 WHERE b.account_id = ANY(%(accounts)s::bigint[])
 UNION ALL
-SELECT p.account_id, a.id, a.symbol, sum(p.quantity * c.contract_size * k.price - p.cost)
-FROM accounts_position p JOIN marketdata_market m ON m.id = p.market_id
-JOIN marketdata_contract c ON c.market_id = m.id JOIN marketdata_mark k ON k.market_id = m.id
-JOIN marketdata_asset a ON a.id = m.quote_id
-WHERE p.account_id = ANY(%(accounts)s::bigint[]) AND p.closed_at IS NULL
-GROUP BY p.account_id, a.id
+SELECT u.account_id, u.asset_id, a.symbol, u.profit
+FROM ({UNREALIZED}) u JOIN marketdata_asset a ON a.id = u.asset_id
+WHERE u.account_id = ANY(%(accounts)s::bigint[])
 """
 
 

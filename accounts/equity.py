@@ -20,6 +20,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Sum
 
 from accounts.models import Account, EquitySnapshot, Movement
+from accounts.positions import UNREALIZED
 from accounts.valuation import Valuation, load_pairs, quote_asset
 from marketdata import bulk, clock
 from marketdata.leadership import Leadership, Lost
@@ -35,18 +36,15 @@ HOURLY_DAYS = 90
 INTERVALS = {"1h": timedelta(hours=1), "1d": timedelta(days=1)}
 POINTS = 1_000
 
-TAKE = """
+TAKE = f"""
 WITH prices AS (SELECT * FROM unnest(%(assets)s::bigint[], %(prices)s::numeric[]) AS p (asset_id, price)),
 worth AS (
     SELECT account_id, sum(value) AS equity FROM (
         SELECT b.account_id, round((b.available + b.reserved) * p.price, %(decimals)s) AS value
         FROM accounts_balance b LEFT JOIN prices p USING (asset_id)
         UNION ALL
-        SELECT o.account_id, round((o.quantity * c.contract_size * k.price - o.cost) * p.price, %(decimals)s)
-        FROM accounts_position o JOIN marketdata_market m ON m.id = o.market_id
-        JOIN marketdata_contract c ON c.market_id = m.id JOIN marketdata_mark k ON k.market_id = m.id
-        LEFT JOIN prices p ON p.asset_id = m.quote_id
-        WHERE o.closed_at IS NULL
+        SELECT u.account_id, round(u.profit * p.price, %(decimals)s)
+        FROM ({UNREALIZED}) u LEFT JOIN prices p USING (asset_id)
     ) each_value GROUP BY account_id
 )
 INSERT INTO accounts_equitysnapshot (account_id, quote_id, taken_at, equity, paid_in, last_movement_id)
