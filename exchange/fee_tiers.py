@@ -30,8 +30,9 @@ ASSIGN = """
 INSERT INTO accounts_feerate (account_id, quote_id, tier_id, volume, computed_at)
 SELECT DISTINCT ON (v.account_id, v.quote_id) v.account_id, v.quote_id, t.id, v.volume, %s
 FROM (
-    SELECT f.account_id, m.quote_id, sum(f.price * f.quantity) AS volume
+    SELECT f.account_id, m.quote_id, sum(f.price * f.quantity * COALESCE(c.contract_size, 1)) AS volume
     FROM exchange_fill f JOIN marketdata_market m ON m.id = f.market_id
+    LEFT JOIN marketdata_contract c ON c.market_id = m.id
     WHERE f.executed_at > %s AND f.executed_at <= %s AND m.quote_id IN (SELECT quote_id FROM accounts_feetier)
     GROUP BY f.account_id, m.quote_id
 ) v

@@ -1,6 +1,10 @@
 """Orders of margin markets: what they reserve, and what their fills make of positions and money."""
 
-from accounts.models import Balance, Shortfall
+from decimal import Decimal
+
+from accounts.models import Balance, FeeRate, FeeTier, Shortfall
+from exchange import fee_tiers
+from marketdata import clock
 
 
 def trade(venue, taker: str, side: str, maker: str, quantity: str, symbol: str, price: str, **terms) -> dict:
@@ -104,3 +108,16 @@ def test_the_whole_is_conserved(venue):
     venue.cancel("bob", venue.order("bob SELL 0.5 EURUSD @ 1.11000"))
     assert sum(balance.total for balance in Balance.objects.filter(asset__symbol="USD")) == total
     assert venue.is_sound()
+
+
+def test_a_contract_counts_with_its_size_for_fee_tiers(venue):
+    """Beside a share of the same quote asset, which counts as it is."""
+    FeeTier.objects.create(
+        quote=venue.assets["USD"], min_volume=111_000, maker_fee=Decimal(0), taker_fee=Decimal("0.0005")
+    )
+    venue.trader("bob", AAPL=10)
+    trade(venue, "ann", "BUY", "bob", "1", "EURUSD", "1.10000")  # 110,000 dollars
+    assert fee_tiers.assign(clock.now()) == 0
+    trade(venue, "ann", "BUY", "bob", "10", "AAPL", "100")
+    assert fee_tiers.assign(clock.now()) == 2
+    assert set(FeeRate.objects.values_list("volume", flat=True)) == {Decimal(111_000)}
