@@ -9,6 +9,9 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from marketdata import units
+from marketdata.contracts import RATE_DECIMALS
+
 ON, OFF = {"on", "true", "yes", "1"}, {"off", "false", "no", "0"}
 
 
@@ -62,13 +65,17 @@ def rate(name: str, default: str) -> str:
 
 
 def ratio(name: str, default: str, *, at_least: tuple[str, str] | None = None) -> str:
-    """A decimal above 0, as it is written; `at_least` is another setting's name and value."""
+    """A decimal above 0, as it is written, that is whole in RATE_DECIMALS; `at_least` is another setting's name and
+    value.
+    """
     value = os.environ.get(name, "").strip() or default
     try:
         if not 0 < Decimal(value) < 1_000:
             raise InvalidOperation
-    except InvalidOperation:
-        raise _wrong(name, value, "a number above 0") from None
+        units.to_units(Decimal(value), RATE_DECIMALS)
+    except (ArithmeticError, units.NotWhole):
+        expected = f"a number above 0 with at most {RATE_DECIMALS} decimals, below 1,000"
+        raise _wrong(name, value, expected) from None
     if at_least and Decimal(value) < Decimal(at_least[1]):
         raise _wrong(name, value, f"at least {at_least[0]}, which is {at_least[1]}")
     return value

@@ -9,6 +9,7 @@ import pytest
 from config import environment
 from tests.tooling.support import ROOT
 
+RATIO = "a number above 0 with at most 8 decimals, below 1,000"
 #: variable, what it is set to, words of the answer
 WRONG = [
     ("PORT", "abc", "PORT must be a whole number from 0 to 65,535, not 'abc'."),
@@ -16,10 +17,14 @@ WRONG = [
     ("WORKERS", "-1", "WORKERS must be a whole number from 0 to 256"),
     ("WORKERS", "1.5", "WORKERS must be a whole number"),
     ("SIMULATOR_SPEED", "fast", "SIMULATOR_SPEED must be a number above 0"),
-    ("STOP_OUT_LEVEL", "half", "STOP_OUT_LEVEL must be a number above 0, not 'half'."),
+    ("STOP_OUT_LEVEL", "half", f"STOP_OUT_LEVEL must be {RATIO}, not 'half'."),
     ("MARGIN_CALL_LEVEL", "-1", "MARGIN_CALL_LEVEL must be a number above 0"),
     ("MARGIN_CALL_LEVEL", "0.4", "MARGIN_CALL_LEVEL must be at least STOP_OUT_LEVEL, which is 0.5, not '0.4'."),
     ("STOP_OUT_LEVEL", "1.1", "MARGIN_CALL_LEVEL must be at least STOP_OUT_LEVEL, which is 1.1, not '1'."),
+    ("STOP_OUT_LEVEL", "0.333333333", f"STOP_OUT_LEVEL must be {RATIO}"),
+    ("STOP_OUT_LEVEL", "1e-30", f"STOP_OUT_LEVEL must be {RATIO}"),
+    ("STOP_OUT_LEVEL", f"0.{'1' * 101}", f"STOP_OUT_LEVEL must be {RATIO}"),
+    ("MARGIN_CALL_LEVEL", "0.999999999", f"MARGIN_CALL_LEVEL must be {RATIO}"),
     ("REDIS_URL", "garbage", "REDIS_URL must be a URL such as redis://"),
     ("REDIS_URL", "redis://host:abc/0", "REDIS_URL must be a URL such as redis://"),
     ("DATABASE_URL", "postgresql://localhost:abc/x", "DATABASE_URL must be a URL such as postgresql://"),
@@ -51,6 +56,9 @@ READ = [
     (environment.flag, (True,), "", True),
     (environment.flag, (), " On ", True),
     (environment.flag, (True,), "0", False),
+    (environment.ratio, ("0.5",), None, "0.5"),
+    (environment.ratio, ("0.5",), " 0.3333333300 ", "0.3333333300"),
+    (environment.ratio, ("0.5",), "1e-8", "1e-8"),
     (environment.rate, ("12/60",), None, "12/60"),
     (environment.rate, ("12/60",), " 600 / 60 ", "600/60"),
 ]
