@@ -41,8 +41,8 @@ def whole(name: str, default: int, *, least: int = 0, most: int = 10**18) -> int
     return int(text)
 
 
-def seconds(name: str, default: float | None) -> float | None:
-    """A number above zero; for durations and speeds, never for money."""
+def seconds(name: str, default: float | None, *, most: int) -> float | None:
+    """A number above zero and up to `most`; for durations and speeds, never for money."""
     text = os.environ.get(name, "").strip()
     if not text:
         return default
@@ -50,8 +50,8 @@ def seconds(name: str, default: float | None) -> float | None:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number < float("inf"):
-        raise _wrong(name, text, "a number above 0")
+    if not 0 < number <= most:
+        raise _wrong(name, text, f"a number above 0 and at most {most:,}")
     return number
 
 
@@ -90,6 +90,23 @@ def url(name: str, example: str, *schemes: str) -> str:
     except ValueError:  # also what urlsplit says of a port that is none
         raise SystemExit(f"{name} must be a URL such as {example}.") from None
     return text
+
+
+def origins(name: str, *special: str) -> list[str]:
+    """Comma-separated origins as browsers send them, scheme://host or scheme://host:port, or one of the special ones.
+
+    Any other text would be taken, and match nobody.
+    """
+    found = words(name)
+    for word in found:
+        try:
+            parts = urlsplit(word)
+            is_whole = parts.scheme and parts.hostname and word == f"{parts.scheme}://{parts.netloc}"
+            if not is_whole and word not in special or parts.port == 0:
+                raise ValueError
+        except ValueError:  # also what urlsplit says of a port that is none
+            raise _wrong(name, word, "origins such as https://trade.example.com") from None
+    return found
 
 
 def folder(name: str, default: Path) -> Path:

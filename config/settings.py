@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import embedded, logs, secret
-from config.environment import choice, days, flag, folder, rate, ratio, seconds, url, whole, words
+from config.environment import choice, days, flag, folder, origins, rate, ratio, seconds, url, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -48,13 +48,13 @@ SECRET_KEY_FALLBACKS = words("SECRET_KEY_FALLBACKS")
 API_KEYS_SECRET = os.environ.get("API_KEYS_SECRET", "")
 ADMIN_REQUIRE_TOTP = flag("ADMIN_REQUIRE_TOTP")
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver")
-CORS_ALLOWED_ORIGINS = words("CORS_ALLOWED_ORIGINS")
+CORS_ALLOWED_ORIGINS = origins("CORS_ALLOWED_ORIGINS", "null", "file://")
 CORS_EXPOSE_HEADERS = ["Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
 CORS_ALLOW_HEADERS = [
     "accept", "authorization", "content-type", "idempotency-key", "x-account", "x-api-key", "x-api-recv-window",
     "x-api-sign", "x-api-timestamp", "x-csrftoken", "x-otp", "x-request-id",
 ]  # fmt: skip
-CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
+CSRF_TRUSTED_ORIGINS = origins("CSRF_TRUSTED_ORIGINS")
 BEHIND_TLS = flag("BEHIND_TLS")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
@@ -175,7 +175,7 @@ OTP_TOTP_ISSUER = os.environ.get("VENUE_NAME") or "Venue"
 LOGIN_URL = "/admin/login/"
 LOGIN_REDIRECT_URL = "/admin/"
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=whole("ACCESS_TOKEN_MINUTES", 15, least=1)),
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=whole("ACCESS_TOKEN_MINUTES", 15, least=1, most=525_600)),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
@@ -207,7 +207,7 @@ RATE_LIMIT_KEY = rate("RATE_LIMIT_KEY", "12000/60")
 RATE_LIMIT_ANONYMOUS = rate("RATE_LIMIT_ANONYMOUS", "3000/60")
 RATE_LIMIT_LOGIN_FAILURES = rate("RATE_LIMIT_LOGIN_FAILURES", "10/300")
 RATE_LIMIT_REGISTER = rate("RATE_LIMIT_REGISTER", "60/3600")
-TRUSTED_PROXIES = whole("TRUSTED_PROXIES", 0)
+TRUSTED_PROXIES = whole("TRUSTED_PROXIES", 0, most=100)
 SPECTACULAR_SETTINGS = {
     "TITLE": "Venue",
     "DESCRIPTION": "A trading venue: REST and WebSocket, price-time matching, every cent accounted for.",
@@ -248,7 +248,7 @@ SEED_DEMO = flag("SEED_DEMO", default=True)
 SIMULATOR = flag("SIMULATOR", default=True)
 SIMULATOR_SEED = whole("SIMULATOR_SEED", 1)
 # Simulated seconds a second; a schedule of halts, crashes and news: a file, or a name in exchange/simulator/scenarios.
-SIMULATOR_SPEED = seconds("SIMULATOR_SPEED", 1)
+SIMULATOR_SPEED = seconds("SIMULATOR_SPEED", 1, most=1_000_000)
 SIMULATOR_SCENARIO = os.environ.get("SIMULATOR_SCENARIO", "")
 # Price providers; what is empty stands at the provider's default (marketdata/providers)
 TWELVE_DATA_API_KEY = os.environ.get("TWELVE_DATA_API_KEY", "")
@@ -260,7 +260,7 @@ ALLTICK_API_KEY = os.environ.get("ALLTICK_API_KEY", "")
 ALLTICK_BASE_REST = os.environ.get("ALLTICK_BASE_REST", "")
 ALLTICK_BASE_WS = os.environ.get("ALLTICK_BASE_WS", "")
 ALLTICK_PLAN = choice("ALLTICK_PLAN", "free", "basic", "premium", "professional")
-QUOTE_STALE_SECONDS = seconds("QUOTE_STALE_SECONDS", None)
+QUOTE_STALE_SECONDS = seconds("QUOTE_STALE_SECONDS", None, most=31_536_000)
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 FAUCET = flag("FAUCET", default=True)
 FAUCET_DAILY_LIMIT = whole("FAUCET_DAILY_LIMIT", 10_000_000)
@@ -272,7 +272,7 @@ MARGIN_CALL_LEVEL = ratio("MARGIN_CALL_LEVEL", "1", at_least=("STOP_OUT_LEVEL", 
 VENUE_HALT_MARKETS = whole("VENUE_HALT_MARKETS", 0)
 PORTFOLIO_QUOTE = (os.environ.get("PORTFOLIO_QUOTE") or "USD").upper()
 SOCKETS_PER_ADDRESS = whole("SOCKETS_PER_ADDRESS", 1_000)
-SOCKET_STALL_SECONDS = seconds("SOCKET_STALL_SECONDS", 5)
+SOCKET_STALL_SECONDS = seconds("SOCKET_STALL_SECONDS", 5, most=86_400)
 
 # How long what may go is kept, in days or `never` (see exchange.retention); nothing goes before `manage.py prune --yes`
 KEEP_JOURNAL_DAYS = days("KEEP_JOURNAL_DAYS", 90, least=1)

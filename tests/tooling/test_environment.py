@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -10,13 +11,24 @@ from config import environment
 from tests.tooling.support import ROOT
 
 RATIO = "a number above 0 with at most 8 decimals, below 1,000"
+ORIGIN = "origins such as https://trade.example.com"
 #: variable, what it is set to, words of the answer
 WRONG = [
     ("PORT", "abc", "PORT must be a whole number from 0 to 65,535, not 'abc'."),
     ("PORT", "70000", "PORT must be a whole number from 0 to 65,535"),
     ("WORKERS", "-1", "WORKERS must be a whole number from 0 to 256"),
     ("WORKERS", "1.5", "WORKERS must be a whole number"),
-    ("SIMULATOR_SPEED", "fast", "SIMULATOR_SPEED must be a number above 0"),
+    ("SIMULATOR_SPEED", "fast", "SIMULATOR_SPEED must be a number above 0 and at most 1,000,000, not 'fast'."),
+    ("SIMULATOR_SPEED", "1e308", "SIMULATOR_SPEED must be a number above 0 and at most 1,000,000"),
+    ("SOCKET_STALL_SECONDS", "1e300", "SOCKET_STALL_SECONDS must be a number above 0 and at most 86,400"),
+    ("ACCESS_TOKEN_MINUTES", "1" + 18 * "0", "ACCESS_TOKEN_MINUTES must be a whole number from 1 to 525,600"),
+    ("ACCESS_TOKEN_MINUTES", "5000000000", "ACCESS_TOKEN_MINUTES must be a whole number from 1 to 525,600"),
+    ("TRUSTED_PROXIES", "1000", "TRUSTED_PROXIES must be a whole number from 0 to 100"),
+    ("CORS_ALLOWED_ORIGINS", "foo", f"CORS_ALLOWED_ORIGINS must be {ORIGIN}, not 'foo'."),
+    ("CORS_ALLOWED_ORIGINS", "*", f"CORS_ALLOWED_ORIGINS must be {ORIGIN}"),
+    ("CORS_ALLOWED_ORIGINS", "https://a.example.com,https://b.example.com/", f"CORS_ALLOWED_ORIGINS must be {ORIGIN}"),
+    ("CSRF_TRUSTED_ORIGINS", "a.example.com", f"CSRF_TRUSTED_ORIGINS must be {ORIGIN}"),
+    ("CSRF_TRUSTED_ORIGINS", "https://a.example.com:port", f"CSRF_TRUSTED_ORIGINS must be {ORIGIN}"),
     ("STOP_OUT_LEVEL", "half", f"STOP_OUT_LEVEL must be {RATIO}, not 'half'."),
     ("MARGIN_CALL_LEVEL", "-1", "MARGIN_CALL_LEVEL must be a number above 0"),
     ("MARGIN_CALL_LEVEL", "0.4", "MARGIN_CALL_LEVEL must be at least STOP_OUT_LEVEL, which is 0.5, not '0.4'."),
@@ -38,18 +50,25 @@ WRONG = [
     ("RATE_LIMIT_LOGIN_FAILURES", "10/0", "RATE_LIMIT_LOGIN_FAILURES must be requests/seconds"),
     ("RATE_LIMITS", "maybe", "RATE_LIMITS must be on or off, not 'maybe'."),
     ("SIMULATOR", "banana", "SIMULATOR must be on or off"),
+    ("QUOTE_STALE_SECONDS", "1e300", "QUOTE_STALE_SECONDS must be a number above 0 and at most 31,536,000"),
     ("QUOTE_STALE_SECONDS", "soon", "QUOTE_STALE_SECONDS must be a number above 0"),
     ("TWELVE_DATA_CREDITS_PER_DAY", "many", "TWELVE_DATA_CREDITS_PER_DAY must be a whole number"),
     ("ALLTICK_PLAN", "gold", "ALLTICK_PLAN must be one of free, basic, premium, professional"),
     ("LOG_FORMAT", "xml", "LOG_FORMAT must be one of text, json"),
     ("KEEP_JOURNAL_DAYS", "0", "KEEP_JOURNAL_DAYS must be a whole number from 1"),
 ]
+ORIGINS = "https://a.example.com,http://127.0.0.1:3000, capacitor://localhost,https://*.example.com"
 #: function, its arguments, what the variable is set to, what is read
 READ = [
     (environment.whole, (7,), None, 7),
     (environment.whole, (7,), "", 7),
     (environment.whole, (7,), " 12 ", 12),
-    (environment.seconds, (5,), "0.5", 0.5),
+    (partial(environment.seconds, most=9), (5,), "0.5", 0.5),
+    (partial(environment.seconds, most=9), (None,), "9", 9.0),
+    (partial(environment.seconds, most=9), (None,), None, None),
+    (environment.origins, (), None, []),
+    (environment.origins, (), ORIGINS, [word.strip() for word in ORIGINS.split(",")]),
+    (environment.origins, ("null",), "null", ["null"]),
     (environment.choice, ("text", "json"), "JSON", "json"),
     (environment.choice, ("text", "json"), None, "text"),
     (environment.flag, (True,), "off", False),
