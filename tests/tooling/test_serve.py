@@ -111,6 +111,16 @@ def test_what_cannot_work_is_refused_in_words(data_dir, environment, code, words
     assert words in output
 
 
+def test_portfolios_are_valued_in_an_asset_once_there_are_any(data_dir):
+    empty = Serve(data_dir, SEED_DEMO="off", PORTFOLIO_QUOTE="NOPE")
+    assert answers(empty.address())
+    assert empty.end() == 0
+    seeded = Serve(data_dir, PORTFOLIO_QUOTE="NOPE")
+    output, _ = seeded.process.communicate(timeout=60)
+    assert (seeded.process.returncode, "Traceback" in output) == (2, False), output
+    assert "PORTFOLIO_QUOTE must be an asset of this venue, such as AAPL, not 'NOPE'." in output
+
+
 @pytest.mark.parametrize("port", ["99999", "65536", "-1"])
 def test_a_port_that_is_none_is_refused(data_dir, port):
     serve = Serve(data_dir, "--port", port)

@@ -94,6 +94,7 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
             if seeds and self._is_empty():
                 call_command("seed_demo", stdout=self.stdout)
+            _check_portfolio_quote()
             return _demo_logins()
         finally:
             connections.close_all()  # ends the session, and its lock with it
@@ -140,6 +141,18 @@ def _check_scenario() -> None:
         scenario.load(settings.SIMULATOR_SCENARIO)
     except scenario.ScenarioError as error:
         raise CommandError(f"SIMULATOR_SCENARIO is not playable: {error}", returncode=2) from None
+
+
+def _check_portfolio_quote() -> None:
+    """Portfolios could not be valued. A venue without any asset has time to get this one."""
+    from marketdata.models import Asset
+
+    symbols = list(Asset.objects.order_by("symbol").values_list("symbol", flat=True))
+    if symbols and settings.PORTFOLIO_QUOTE not in symbols:
+        raise CommandError(
+            f"PORTFOLIO_QUOTE must be an asset of this venue, such as {symbols[0]}, not {settings.PORTFOLIO_QUOTE!r}.",
+            returncode=2,
+        )
 
 
 def _demo_logins() -> str:
