@@ -5,6 +5,7 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self):
-        from accounts import revocation
+        from accounts import market_rules, revocation
 
+        market_rules.connect()
         revocation.connect()

@@ -4,6 +4,8 @@ A tier belongs to a quote asset and holds for all markets with it. A rebate (a n
 taker's fee: no maker fee of a tier may be below what the smallest taker fee that it meets in a market pays for.
 """
 
+from decimal import Decimal
+
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
@@ -11,6 +13,16 @@ from django.db.models import Q
 from accounts.models import Account
 from marketdata import units
 from marketdata.models import Asset, Market, MoneyField, RateField
+
+
+def unpaid_rebate(maker: Decimal, taker: Decimal, where: str) -> str:
+    """What is wrong with the smallest fees that meet in a market; empty if the taker's pays for the maker's rebate."""
+    if -maker <= taker:
+        return ""
+    return (
+        f"The rebate of {units.plain(-maker)} is more than the smallest taker fee pays for in {where},"
+        f" {units.plain(taker)}."
+    )
 
 
 class FeeTier(models.Model):
@@ -42,12 +54,8 @@ class FeeTier(models.Model):
         maker, taker = map(min, zip((self.maker_fee, self.taker_fee), *tiers, strict=True))
         markets = Market.objects.filter(quote=self.quote).values_list("symbol", "maker_fee", "taker_fee")
         for where, market_maker, market_taker in [("any market", maker, taker), *markets]:
-            rebate, fee = -min(maker, market_maker), min(taker, market_taker)
-            if rebate > fee:
-                raise ValidationError(
-                    {"maker_fee": f"The rebate of {units.plain(rebate)} is more than the smallest taker fee pays for in"
-                     f" {where}, {units.plain(fee)}."}
-                )  # fmt: skip
+            if wrong := unpaid_rebate(min(maker, market_maker), min(taker, market_taker), where):
+                raise ValidationError({"maker_fee": wrong})
 
     def save(self, *args, **kwargs):
         self.clean()

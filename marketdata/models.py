@@ -162,6 +162,8 @@ class Market(models.Model):
     #: Written without a look at the filters: a market can be halted whatever its figures are.
     SWITCHES = frozenset({"status", "scheduled_status", "status_reason", "version"})
     FIXED_FIELDS = ("base_id", "quote_id", "kind", "tick_size", "lot_size")
+    #: What the rooms above know to be wrong with a market, by field; they add theirs (accounts.market_rules).
+    RULES_ABOVE = []
 
     class Meta:
         ordering = ["symbol"]
@@ -188,8 +190,8 @@ class Market(models.Model):
         return self.symbol
 
     def clean(self):
-        errors = {**self._filter_errors(), **self._fixed_errors()}
-        if errors:
+        rules = (*self.RULES_ABOVE, Market._filter_errors, Market._fixed_errors)
+        if errors := {field: text for rule in rules for field, text in rule(self).items()}:
             raise ValidationError(errors)
 
     def _filter_errors(self) -> dict[str, str]:
@@ -232,8 +234,7 @@ class Market(models.Model):
         return errors
 
     def _fixed_errors(self) -> dict[str, str]:
-        """Prices and quantities are stored as multiples of tick and lot: what stands in a book must keep its meaning.
-        """
+        """Stored prices and quantities are multiples of tick and lot: what stands in a book must keep its meaning."""
         before = Market.objects.filter(pk=self.pk).first() if self.pk else None
         if before is None or not before.sequence:
             return {}

@@ -11,6 +11,11 @@ from exchange import fee_tiers
 from marketdata import clock
 from marketdata.models import Market
 from marketdata.units import plain
+from tests.admin.conftest import operator as plain_operator
+from tests.admin.test_actions import form_of
+from tests.admin.test_pages import text, url
+
+operator = plain_operator
 
 
 def tier(day, volume: int, maker: str, taker: str) -> FeeTier:
@@ -136,3 +141,20 @@ class TestRebates:
         tier(day, 1, "0", "0.0001")
         with pytest.raises(ValidationError):
             tier(day, 2, "-0.0002", "0.0003")
+
+    @pytest.mark.parametrize(
+        ("maker", "taker", "fits"),
+        [("-0.0002", "0.001", True), ("-0.0003", "0.001", False), ("0.001", "0.00005", False), ("0", "0.0001", True)],
+    )
+    def test_a_markets_fees_are_held_against_the_tiers_of_its_quote_asset(self, day, operator, maker, taker, fits):
+        """Makers may be in one tier and takers in the other."""
+        tier(day, 1, "0", "0.0002")
+        tier(day, 2, "-0.0001", "0.0002")
+        market = Market.objects.get(symbol="AAPL")
+        page = url(Market, "change", market.pk)
+        answer = operator.post(page, form_of(operator.get(page)) | {"maker_fee": maker, "taker_fee": taker})
+        assert answer.status_code == (302 if fits else 200)
+        assert ("Fee tiers count too" in text(answer)) is not fits
+        market.refresh_from_db()
+        assert ((market.maker_fee, market.taker_fee) == (Decimal(maker), Decimal(taker))) is fits
+        day.venue.change("BTC_USDT", maker_fee=Decimal("-0.001"))  # another quote asset
