@@ -1,11 +1,13 @@
 """The operators' pages of margin markets."""
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.urls import reverse
 
 from accounts.models import MarginSetting, Position, Shortfall
-from marketdata.models import Contract
+from marketdata.models import Contract, Market
 from tests.admin.conftest import operator as plain_operator
+from tests.admin.test_actions import form_of
 from tests.margin.test_settlement import trade
 
 operator = plain_operator
@@ -65,3 +67,30 @@ def test_what_an_operator_may_write_into_a_contract(venue, operator, change, is_
     assert answer.status_code == (302 if is_taken else 200)
     contract.market.refresh_from_db()
     assert (contract.market.version > version) is is_taken
+
+
+def test_a_market_with_open_positions_stays_active(venue, operator):
+    """Who holds one could not close it any more."""
+    trade(venue, "ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    page = url(Market, "change", Market.objects.get(symbol="EURUSD").pk)
+    sent = form_of(operator.get(page))
+    inactive = {name: value for name, value in sent.items() if name != "is_active"}
+    answer = operator.post(page, inactive)
+    assert answer.status_code == 200
+    assert "2 positions are open here, and nobody could close them" in answer.content.decode()
+    with pytest.raises(ValidationError):
+        venue.change("EURUSD", is_active=False)
+    assert operator.post(page, sent | {"max_open_orders": "7"}).status_code == 302
+    trade(venue, "ann", "SELL", "bob", "1", "EURUSD", "1.10000")
+    assert operator.post(page, inactive).status_code == 302
+    assert not Market.objects.get(symbol="EURUSD").is_active
+
+
+def test_a_market_that_is_inactive_already_can_be_edited_and_activated(venue, operator):
+    trade(venue, "ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    Market.objects.filter(symbol="EURUSD").update(is_active=False)
+    page = url(Market, "change", Market.objects.get(symbol="EURUSD").pk)
+    sent = form_of(operator.get(page))
+    for change in ({"max_open_orders": "7"}, {"is_active": "on"}):
+        assert operator.post(page, sent | change).status_code == 302
+    assert Market.objects.get(symbol="EURUSD").is_active
