@@ -29,9 +29,14 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
+#: Of the ways in and out: who comes with an old token is here for a new one, or to be rid of it.
+NOBODY_IS_ASKED: list[type] = []
+
+
 class RegisterView(APIView):
     """A new user with an empty main account."""
 
+    authentication_classes = NOBODY_IS_ASKED
     permission_classes = [AllowAny]
 
     @extend_schema(
@@ -47,6 +52,7 @@ class RegisterView(APIView):
 class TokenView(APIView):
     """Logging in. Only failures are limited, see accounts.lockout."""
 
+    authentication_classes = NOBODY_IS_ASKED
     permission_classes = [AllowAny]
 
     @extend_schema(operation_id="token_obtain", summary="Log in", request=LoginRequest, responses=shapes.TokenPairShape)
@@ -65,6 +71,7 @@ class TokenView(APIView):
 class TokenRefreshView(APIView):
     """Rotation: the refresh token sent is used up."""
 
+    authentication_classes = NOBODY_IS_ASKED
     permission_classes = [AllowAny]
 
     @extend_schema(
@@ -80,6 +87,7 @@ class TokenRefreshView(APIView):
 class TokenBlacklistView(APIView):
     """Logging out."""
 
+    authentication_classes = NOBODY_IS_ASKED
     permission_classes = [AllowAny]
 
     @extend_schema(

@@ -33,6 +33,37 @@ def test_register_log_in_me_log_out(api):
     assert api("POST", V1 + "token/refresh/", {"refresh": new.json["refresh"]}, token=None).code == "token_invalid"
 
 
+#: what a client sends with every request, whoever it is now
+STALE = [
+    {"Authorization": "Bearer x.y.z"},
+    {"Authorization": "Basic YTpi"},
+    {"X-API-KEY": "gone", "X-API-TIMESTAMP": "1", "X-API-SIGN": "00"},
+    {"X-Account": "999999"},
+]
+
+
+@pytest.mark.parametrize("stale", STALE)
+def test_coming_in_and_going_out_look_at_no_token_or_key(api, settings, stale):
+    settings.RATE_LIMITS, settings.RATE_LIMIT_ANONYMOUS = True, "5/300"
+
+    def post(path, body):
+        return api("POST", V1 + path, body, headers=stale, token=None)
+
+    assert post("register/", {"username": "Cleo", "password": PASSWORD}).status == 201
+    pair = post("token/", {"username": "Cleo", "password": PASSWORD})
+    renewed = post("token/refresh/", {"refresh": pair.json["refresh"]})
+    assert [pair.status, renewed.status] == [200, 200]
+    assert post("token/blacklist/", {"refresh": renewed.json["refresh"]}).json == {}
+    over = [post("token/refresh/", {"refresh": renewed.json["refresh"]}).status for _ in range(2)]
+    assert over == [401, 429]  # counted by address
+
+
+def test_a_good_token_does_not_count_where_nobody_looks_at_it(api, settings):
+    settings.RATE_LIMITS, settings.RATE_LIMIT_ANONYMOUS = True, "1/300"
+    assert [api("POST", V1 + "token/", ANN).status for _ in range(2)] == [200, 429]
+    assert api("GET", V1 + "me/").status == 200
+
+
 def test_passwords_are_argon2(api, settings):
     settings.PASSWORD_HASHERS = config_settings.PASSWORD_HASHERS  # the suite's own are cheap
     assert api("POST", V1 + "register/", {"username": "Dora", "password": PASSWORD}, token=None).status == 201
