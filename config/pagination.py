@@ -74,6 +74,10 @@ class PagePagination(PageNumberPagination):
         answer = super().get_paginated_response_schema(schema)
         answer["required"] = ["count", "next", "previous", "results"]
         answer["properties"]["count"]["type"] = ["integer", "null"]
+        for link in ("next", "previous"):
+            described = answer["properties"][link]
+            del described["nullable"]  # OpenAPI 3.1 has no such word
+            described["type"] = ["string", "null"]
         return answer
 
     def get_schema_operation_parameters(self, view):

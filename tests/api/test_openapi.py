@@ -1,14 +1,21 @@
 """The OpenAPI document: complete, valid, and true."""
 
+import json
+from decimal import Decimal
+
 import pytest
 from django.core.management import call_command
 from drf_spectacular.generators import SchemaGenerator
+from jsonschema import Draft202012Validator
 from rest_framework.views import APIView
 
-from config import urls
+from accounts import transfers
+from config import pagination, urls
 from exchange.api import shapes
 from marketdata.api.shapes import AssetShape, MarketShape
 from tests.api.test_trading import ORDERS, V1, order
+from tests.margin.conftest import MarginVenue
+from tests.margin.test_settlement import trade
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +88,60 @@ def test_the_shapes_are_the_answers(api):
         fields = shape().fields
         always = {name for name, field in fields.items() if field.required}
         assert always <= answer.keys() <= fields.keys(), shape
+
+
+# What a validator of OpenAPI 3.1 says
+
+
+def wrong(document: dict, schema: dict, instance: object) -> list[str]:
+    """What a schema of the document holds against it."""
+    validator = Draft202012Validator({**schema, "components": document["components"]})
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(instance)]
+
+
+def test_null_is_said_as_openapi_3_1_says_it(document):
+    assert '"nullable"' not in json.dumps(document, default=str)
+
+
+LISTS = [
+    "api-keys/", "assets/", "fills/", "holdings/", "ledger/", "ledger/?cursor=", "markets/", "orders/",
+    "orders/?cursor=", "positions/?status=ALL", "tickers/", "trades/", "wallet/withdrawals/",
+]  # fmt: skip
+
+
+@pytest.fixture
+def busy(api):
+    """Three of everything, where somebody can have that."""
+    usd, ann = api.venue.assets["USD"], api.venue.accounts["ann"]
+    for number in range(3):
+        api("POST", ORDERS, order())
+        api("POST", ORDERS, order("SELL"), token=api.tokens["bob"])
+        api("POST", V1 + "api-keys/", {"name": f"key {number}"})
+        api("POST", V1 + "wallet/withdraw/", {"amount": "1"})
+        transfers.deposit(account=ann, asset=usd, amount=Decimal(1))
+    trade(MarginVenue(api.venue), "ann", "BUY", "bob", "0.1", "EURUSD", "1.10000")
+    return api
+
+
+def test_lists_are_as_described(busy, document, monkeypatch):
+    """On the first page, in the middle and at the end; with links, a count and neither."""
+    monkeypatch.setattr(pagination, "COUNTED", 2)
+    errors = {}
+    for target in LISTS:
+        path, _, query = target.partition("?")
+        answer = document["paths"][V1 + path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        pages, following = [], f"{V1}{path}?{query and query + '&'}page_size=1"
+        while following and len(pages) < 3:
+            pages.append(busy("GET", following).json)
+            following = (pages[-1]["next"] or "").removeprefix("http://testserver")
+        assert len(pages) > 1 or path in ("holdings/", "positions/")
+        assert pages[0]["results"], target
+        errors[target] = [error for page in pages for error in wrong(document, answer, page)]
+    assert errors == dict.fromkeys(LISTS, [])
+
+
+def test_prices_that_nobody_looks_at_may_be_anything(document):
+    terms = {"symbol": "EURUSD", "side": "BUY", "quantity": "1"}
+    body = document["paths"][V1 + "sim/fill/"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    for price in (None, "1.1", 1.1, "at best", [], {}, True):
+        assert wrong(document, body, {**terms, "price": price}) == []
