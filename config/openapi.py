@@ -12,31 +12,48 @@ PROBLEMS = {
     ),
     "403": (
         "Not yours to do: `permission_denied`, `ip_not_allowed`, `otp_required`, `otp_invalid`, `account_inactive`, "
-        "`stopped_by_operator`."
+        "`stopped_by_operator`, `faucet_closed`, `competition_money`, `demo_only`."
     ),
     "404": "There is no such thing, or it is somebody else's.",
     "409": (
         "In conflict with the state: `order_not_open`, `client_order_id_reused`, `idempotency_key_in_progress`, "
-        "`withdrawal_decided`, `username_taken`, `totp_conflict`, `already_settled`, `not_deferred`."
+        "`withdrawal_decided`, `username_taken`, `totp_conflict`, `already_settled`, `not_deferred`, `cannot_settle`, "
+        "`order_pending`, `order_not_amendable`, `position_closed`, `leverage_in_use`."
     ),
+    "410": "Older than what the venue keeps: `events_gone`.",
     "413": "The body is larger than any request has to be.",
     "415": "The body is not application/json.",
     "422": (
         "Well-formed, but the venue refuses: `insufficient_funds`, `price_out_of_band`, `bad_tick_size`, "
         "`bad_lot_size`, `below_min_notional`, `quantity_out_of_range`, `market_halted`, `market_closed`, "
         "`would_take`, `cannot_fill`, `expiry_in_past`, `no_session`, `auction_phase`, `auction_only`, "
-        "`volatility_interruption`, `order_too_large`, `order_ratio_exceeded`, "
+        "`volatility_interruption`, `order_too_large`, `order_ratio_exceeded`, `stop_would_trigger`, `bad_trail`, "
+        "`bad_list_prices`, `replace_mismatch`, `no_market_price`, `stale_price`, `reduce_only`, "
+        "`insufficient_margin`, `leverage_out_of_range`, `no_position`, "
         "`no_liquidity`, `self_trade`, `too_many_open_orders`, `faucet_limit`, `idempotency_key_reused`, "
         "`competition_closed`, `too_many_api_keys`."
     ),
     "429": "Too many requests; see Retry-After.",
     "503": "The venue is not accepting, or does not know the outcome; see Retry-After and look up by client_order_id.",
 }
-READING = ("400", "401", "404", "429", "503")
-MOVING = ("/orders", "/wallet", "/api-keys", "/totp", "/competitions", "/kill-switch", "/settle")
+ALWAYS = ("400", "404", "429", "503")
+#: Of whoever may come with a token or a key: a key may be refused for its address even where nobody needs one.
+OF_CALLERS = ("401", "403")
+MOVING = (
+    "/orders", "/wallet", "/api-keys", "/totp", "/competitions", "/kill-switch", "/settle", "/positions",
+    "/margin/leverage", "/sim/",
+)  # fmt: skip
+#: What single routes answer besides: (part of the path, statuses).
+ALSO = (
+    ("/token/", ("401",)),
+    ("/register/", ("409",)),
+    ("/margin/check/", ("422",)),
+    ("/events/", ("410",)),
+)
 #: Routes that are about one account, which X-Account may name.
 OF_ACCOUNTS = (
     "/orders", "/wallet", "/ledger", "/holdings", "/portfolio", "/events", "/fills", "/api-keys/", "/kill-switch",
+    "/positions", "/margin", "/sim/",
 )  # fmt: skip
 ACCOUNT = {
     "name": "X-Account",
@@ -115,17 +132,13 @@ def describe_problems(result, generator, request, public):
     return result
 
 
-def _statuses(path: str, method: str, takes_token: bool) -> list[str]:
-    statuses = list(READING) if takes_token else [status for status in READING if status != "401"]
-    if "/token/" in path:
-        statuses.append("401")
+def _statuses(path: str, method: str, takes_caller: bool) -> list[str]:
+    statuses = {*ALWAYS, *(OF_CALLERS if takes_caller else ())}
     if method in ("post", "put", "patch"):
-        statuses += ["413", "415"]
+        statuses |= {"413", "415"}
     if method != "get" and any(part in path for part in MOVING):
-        statuses += ["403", "409", "422"]
-    if path.endswith("/register/"):
-        statuses.append("409")
-    return sorted(set(statuses))
+        statuses |= {"409", "422"}
+    return sorted(statuses.union(*(more for part, more in ALSO if part in path)))
 
 
 def _response(text: str) -> dict:

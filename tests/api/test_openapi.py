@@ -10,9 +10,10 @@ from jsonschema import Draft202012Validator
 from rest_framework.views import APIView
 
 from accounts import transfers
-from config import pagination, urls
+from config import openapi, pagination, urls
 from exchange.api import shapes
 from marketdata.api.shapes import AssetShape, MarketShape
+from marketdata.refusals import Refusal
 from tests.api.test_trading import ORDERS, V1, order
 from tests.margin.conftest import MarginVenue
 from tests.margin.test_settlement import trade
@@ -48,6 +49,67 @@ def test_every_operation_says_what_it_answers_and_refuses(document):
         good = [status for status in operation["responses"] if status.startswith("2")]
         assert good and {"400", "429"} <= operation["responses"].keys(), name
         assert all("content" in operation["responses"][status] for status in good), name
+
+
+#: method and route | what it may answer besides success, 400, 404, 429 and 503
+REFUSES = [
+    ("get markets/", "401 403"),
+    ("get orders/", "401 403"),
+    ("get positions/", "401 403"),
+    ("get events/", "401 403 410"),
+    ("post positions/close/", "401 403 409 413 415 422"),
+    ("post positions/{position_id}/exit/", "401 403 409 413 415 422"),
+    ("post sim/fill/", "401 403 409 413 415 422"),
+    ("put margin/leverage/", "401 403 409 413 415 422"),
+    ("post margin/check/", "401 403 413 415 422"),
+    ("post tickers/batch/", "401 403 413 415"),
+    ("delete orders/{order_id}/", "401 403 409 422"),
+    ("post token/", "401 413 415"),
+    ("post token/refresh/", "401 413 415"),
+    ("post register/", "409 413 415"),
+]
+
+
+@pytest.mark.parametrize(("name", "statuses"), REFUSES)
+def test_what_an_operation_may_refuse(document, name, statuses):
+    method, path = name.split()
+    answers = document["paths"][V1 + path][method]["responses"]
+    refusals = {status for status in answers if not status.startswith("2")}
+    assert refusals - {"400", "404", "429", "503"} == set(statuses.split())
+
+
+def test_every_code_of_a_refusal_is_named():
+    assert [kind for kind in refusals() if f"`{kind.code}`" not in openapi.PROBLEMS[str(kind.status)]] == []
+
+
+#: Whose refusals no client of REST gets to see.
+ELSEWHERE = (
+    "exchange.streams.", "exchange.simulator.", "exchange.demo", "accounts.admin", "accounts.money_admin", "tests.",
+)  # fmt: skip
+
+
+def refusals(kind=Refusal):
+    """Those with a code of their own that are answered with 403, 409, 410 or 422."""
+    for each in kind.__subclasses__():
+        yield from refusals(each)
+        is_seen = not each.__module__.startswith(ELSEWHERE) and each.code != "round_not_closed"  # an operator's
+        if is_seen and "code" in vars(each) and each.status in (403, 409, 410, 422):
+            yield each
+
+
+#: What is about an account; `me/` is about the user, `competitions/` about the entries of a user.
+OF_ACCOUNTS = {
+    "api-keys", "events", "fills", "holdings", "kill-switch", "ledger", "margin", "orders", "portfolio", "positions",
+    "sim", "wallet",
+}  # fmt: skip
+
+
+def test_routes_about_an_account_take_its_header(document):
+    takes = {True: set(), False: set()}
+    for (_, path), operation in operations(document).items():
+        names = [parameter["name"] for parameter in operation.get("parameters", [])]
+        takes["X-Account" in names].add(path.removeprefix(V1).partition("/")[0])
+    assert takes[True] == OF_ACCOUNTS and not takes[False] & OF_ACCOUNTS
 
 
 def test_every_method_of_every_view_is_described(document):
