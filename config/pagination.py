@@ -18,8 +18,8 @@ from marketdata.api.acceptor import read_query
 from marketdata.api.fields import Whole
 from marketdata.refusals import Malformed
 
-#: So many lines of a long history are counted without being asked to.
-COUNTED = 200
+#: So many lines of a long history are counted without being asked to: more would make every first page dearer.
+COUNTED = 2_000
 
 
 class SizeQuery(serializers.Serializer):

@@ -75,6 +75,23 @@ def test_short_histories_are_counted_in_a_walk_too(history, monkeypatch):
     assert [history("GET", f"{LEDGER}?page_size={size}").json["count"] for size in (7, 500)] == [None, count]
 
 
+PAGINGS = ("", "page_size=7", "page_size=500", "page=2", "page=2&page_size=7")
+
+
+def test_a_busy_account_still_gets_its_count(api):
+    """Whatever the page's size, and for one asset as for all."""
+    ann, usd, btc = api.venue.accounts["ann"], api.venue.assets["USD"], api.venue.assets["BTC"]
+    for _ in range(260):
+        transfers.deposit(account=ann, asset=usd, amount=Decimal(1))
+    transfers.deposit(account=ann, asset=btc, amount=Decimal(1))
+    everything = Entry.objects.filter(account=ann)
+    for query, entries in (("", everything), ("asset=usd&", everything.filter(asset=usd))):
+        counts = {api("GET", f"{LEDGER}?{query}{more}").json["count"] for more in PAGINGS}
+        assert counts == {entries.count()} and entries.count() > 260
+        walked = api("GET", f"{LEDGER}?{query}cursor=").json
+        assert walked["count"] is None and len(walked["results"]) == 50
+
+
 def test_a_line(api):
     line = api("GET", LEDGER + "?asset=USD").json["results"][0]
     assert line.keys() == set(statement.COLUMNS)

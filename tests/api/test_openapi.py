@@ -202,6 +202,10 @@ def test_lists_are_as_described(busy, document, monkeypatch):
     assert errors == dict.fromkeys(LISTS, [])
 
 
+def test_the_statement_says_how_far_it_counts(document):
+    assert f"at most {pagination.COUNTED:,}" in document["paths"][V1 + "ledger/"]["get"]["description"]
+
+
 def test_prices_that_nobody_looks_at_may_be_anything(document):
     terms = {"symbol": "EURUSD", "side": "BUY", "quantity": "1"}
     body = document["paths"][V1 + "sim/fill/"]["post"]["requestBody"]["content"]["application/json"]["schema"]
