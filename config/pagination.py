@@ -7,9 +7,11 @@ from the newest back by id at the same cost for every page; its count is null. I
 if that is at most COUNTED, and null beyond.
 """
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
@@ -20,6 +22,8 @@ from marketdata.refusals import Malformed
 
 #: So many lines of a long history are counted without being asked to: more would make every first page dearer.
 COUNTED = 2_000
+#: Any number of digits: a page that is too far to exist is not found, not malformed.
+PAGE_NUMBER = re.compile(r"0*[1-9][0-9]*", re.ASCII)
 
 
 class SizeQuery(serializers.Serializer):
@@ -61,6 +65,14 @@ class PagePagination(PageNumberPagination):
         wanted = read_query(SizeQuery, request.query_params)
         return min(wanted.get("page_size", self.page_size), self.max_page_size)
 
+    def get_page_number(self, request, paginator):
+        """What was asked for; a ValidationError for what is no page's number. DRF's `last` is one."""
+        number = request.query_params.get(self.page_query_param) or "1"
+        if number not in self.last_page_strings and not PAGE_NUMBER.fullmatch(number):
+            detail = ErrorDetail("Must be a whole number above zero.", code="invalid")
+            raise serializers.ValidationError({self.page_query_param: [detail]})
+        return super().get_page_number(request, paginator)
+
     def get_paginated_response(self, data):
         if not self.walks:
             return super().get_paginated_response(data)
@@ -83,6 +95,8 @@ class PagePagination(PageNumberPagination):
     def get_schema_operation_parameters(self, view):
         pages = super().get_schema_operation_parameters(view)
         for parameter in pages:
+            if parameter["name"] == self.page_query_param:
+                parameter["schema"] |= {"minimum": 1, "default": 1}
             if parameter["name"] == self.page_size_query_param:
                 parameter["schema"] |= {"minimum": 1, "default": self.page_size}
                 parameter["description"] = f"Lines of a page, at most {self.max_page_size}: more are answered as that."

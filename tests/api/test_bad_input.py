@@ -170,8 +170,15 @@ ROUTES = [
     ("GET", "/api/v1/orders/?status=gone", None, 400, "invalid"),
     ("GET", "/api/v1/orders/?created_after=yesterday", None, 400, "invalid"),
     ("GET", "/api/v1/orders/?created_after=0001-01-01T00:00:00%2B23:59", None, 400, "invalid"),
-    ("GET", "/api/v1/orders/?page=0", None, 404, "not_found"),
+    ("GET", "/api/v1/orders/?page=2", None, 404, "not_found"),
     ("GET", f"/api/v1/orders/?page={HUGE}", None, 404, "not_found"),
+    ("GET", f"/api/v1/orders/?page={'9' * 5000}", None, 404, "not_found"),
+    ("GET", "/api/v1/ledger/?page=99", None, 404, "not_found"),
+    *(
+        ("GET", f"/api/v1/{path}?page={page}", None, 400, "invalid")
+        for path in ("orders/", "ledger/", "markets/", "tickers/", "holdings/", "positions/")
+        for page in ("0", "-1", "abc", "1.5", "1_0", "%D9%A1")
+    ),
     ("GET", "/api/v1/orders/?cursor=nonsense", None, 400, "invalid"),
     ("DELETE", "/api/v1/orders/?symbol=NOPE", None, 404, "unknown_market"),
     ("GET", "/api/v1/fills/?order=x", None, 400, "invalid"),
@@ -226,6 +233,12 @@ def test_every_route_refuses_what_it_cannot_take(api):
     wrong = [(case, reply) for case, reply in replies if (reply.status, reply.json.get("code")) != case[3:]]
     assert not wrong, "\n".join(map(str, wrong))
     assert all("ratelimit" in reply.headers for _, reply in replies)
+
+
+def test_a_page_that_is_none_is_named(api):
+    (error,) = api("GET", "/api/v1/orders/?page=abc").json["errors"]
+    assert error == {"field": "page", "code": "invalid", "detail": "Must be a whole number above zero."}
+    assert [api("GET", f"/api/v1/orders/?page={page}").status for page in ("", "1", "01", "last")] == [200] * 4
 
 
 def test_a_batch_of_ten_thousand(api):
