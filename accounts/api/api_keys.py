@@ -7,6 +7,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import api_keys
+from accounts.authentication import READ
 from accounts.models import Account, ApiKey
 from marketdata import clock
 from marketdata.api.acceptor import validated
@@ -21,12 +22,21 @@ class KeyRequest(StrictSerializer):
 
     name = Text(max_length=64)
     permissions = serializers.ListField(
-        child=Word(choices=ApiKey.Permission.choices), min_length=1, max_length=8, default=[ApiKey.Permission.READ]
+        child=Word(choices=ApiKey.Permission.choices), min_length=1, max_length=8, default=[READ], allow_null=True
     )
     allowed_ips = serializers.ListField(
-        child=Text(max_length=43), max_length=MAX_ADDRESSES, default=[], help_text="Addresses or networks; [] is any."
-    )
+        child=Text(max_length=43), max_length=MAX_ADDRESSES, default=[], allow_null=True,
+        help_text="Addresses or networks; [] is any.",
+    )  # fmt: skip
     expires_at = Moment(required=False, allow_null=True, default=None)
+
+    def validate_permissions(self, permissions: list[str] | None) -> list[str]:
+        """Null is the same as nothing."""
+        return permissions or [READ]
+
+    def validate_allowed_ips(self, addresses: list[str] | None) -> list[str]:
+        """Null is the same as nothing."""
+        return addresses or []
 
 
 class KeyShape(serializers.Serializer):

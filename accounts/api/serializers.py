@@ -22,7 +22,11 @@ class RegisterRequest(StrictSerializer):
 
     username = Text(max_length=150)
     password = Password()
-    email = serializers.EmailField(required=False, allow_blank=True)
+    email = serializers.EmailField(required=False, allow_blank=True, allow_null=True)
+
+    def validate_email(self, email: str | None) -> str:
+        """Null is no address."""
+        return email or ""
 
 
 class LoginRequest(StrictSerializer):
@@ -41,8 +45,12 @@ class RefreshRequest(StrictSerializer):
 class MoneyRequest(StrictSerializer):
     """How much of what."""
 
-    asset = Text(max_length=16, default=DEFAULT_ASSET, help_text="Symbol, such as USD.")
+    asset = Text(max_length=16, default=DEFAULT_ASSET, allow_null=True, help_text="Symbol, such as USD.")
     amount = PlainDecimal()
+
+    def validate_asset(self, asset: str | None) -> str:
+        """Null is the same as nothing."""
+        return asset or DEFAULT_ASSET
 
 
 class EventQuery(serializers.Serializer):

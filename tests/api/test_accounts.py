@@ -33,6 +33,34 @@ def test_register_log_in_me_log_out(api):
     assert api("POST", V1 + "token/refresh/", {"refresh": new.json["refresh"]}, token=None).code == "token_invalid"
 
 
+#: route | what is asked for | what may be null and then means the same as left out
+OPTIONAL = [
+    ("register/", {"username": "Cleo", "password": PASSWORD}, ("email",)),
+    ("wallet/", {"amount": "5"}, ("asset",)),
+    ("wallet/withdraw/", {"amount": "5"}, ("asset",)),
+    ("api-keys/", {"name": "bot"}, ("permissions", "allowed_ips", "expires_at")),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "optional"), OPTIONAL)
+def test_null_is_as_good_as_left_out(api, path, body, optional):
+    def answered(body):
+        fields = api("POST", V1 + path, body).json
+        return {name: fields[name] for name in fields if name in ("email", "amount", *optional)}
+
+    left_out = answered(body)
+    body = {**body, "username": "Dora"} if "username" in body else body
+    assert left_out and answered({**body, **dict.fromkeys(optional)}) == left_out
+
+
+def test_null_for_what_is_needed_or_would_revoke_everything_is_refused(api):
+    api("POST", V1 + "api-keys/", {"name": "bot"})
+    asked = [("POST", "wallet/", {"amount": None}), ("POST", "register/", {"username": None, "password": PASSWORD})]
+    for method, path, body in [*asked, ("DELETE", "api-keys/", {"id": None})]:
+        assert api(method, V1 + path, body).code == "invalid", path
+    assert api("GET", V1 + "api-keys/").json["results"][0]["is_active"]
+
+
 #: what a client sends with every request, whoever it is now
 STALE = [
     {"Authorization": "Bearer x.y.z"},
