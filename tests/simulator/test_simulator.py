@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -11,7 +12,7 @@ from django.db.models import F, Max, Sum
 from accounts.models import Account, Balance, Entry, User
 from accounts.transfers import withdraw
 from accounts.users import register
-from exchange import barrier, demo, orders
+from exchange import barrier, demo, kill_switch, orders
 from exchange.engine.book import BUY, SELL
 from exchange.models import Order, Trade
 from exchange.simulator import Simulator, leader, population
@@ -69,6 +70,22 @@ def test_after_100_steps_the_books_stand_and_the_money_is_right(demo_venue):
         .values_list("account", "asset", "held")
     )
     assert {(account, asset): total for account, asset, total in held} == {k: v for k, v in expected.items() if v}
+
+
+def test_an_operator_takes_away_what_it_left_in_the_books(demo_venue):
+    """As docs/settings.md says: by the kill switch of each of those accounts."""
+    simulate(60)
+    left = Order.objects.filter(status__in=Order.LIVE)
+    makers = set(Account.objects.filter(kind="MARKET_MAKER", market__kind="SPOT").values_list("pk", flat=True))
+    names = [name for name, _, _ in population.TRADERS]
+    people = set(Account.objects.filter(kind="MAIN", user__username__in=names).values_list("pk", flat=True))
+    assert set(left.values_list("account", flat=True)) <= makers | people
+    assert left.filter(account__in=makers).exists() and left.filter(account__in=people).exists()
+    for account_id in makers | people:
+        kill_switch.pull(account_id=account_id, by=kill_switch.OPERATOR)
+    assert not left.exists() and {best(symbol) for symbol in SYMBOLS} == {(None, None)}
+    text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    assert [name for name in names if f"`{name}`" not in text] == ["noise2", "noise3"]  # `noise1` to `noise4`
 
 
 def test_it_stays_gentle(demo_venue):
