@@ -1,8 +1,9 @@
 """What the venue logs: one line a record, for people (`LOG_FORMAT=text`) or for machines (`json`).
 
 Every record carries the request's id where there is one, and the name of its thread or background task, so that a line
-of the sequencer, the feed or the simulator is told from a request's. Nothing here logs bodies, query strings, headers,
-addresses or user names: a request is its method, path, status and time. JSON lines hold the traceback as one text.
+of the sequencer, the feed or the simulator is told from a request's. Nothing here logs bodies, query strings, headers
+(but for a foreign Host), addresses or user names: a request is its method, path, status and time. JSON lines hold the
+traceback as one text.
 """
 
 import asyncio
@@ -51,6 +52,19 @@ class PeersMistakes(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         return not (isinstance(error, UnicodeDecodeError) and record.msg.startswith("Invalid UTF-8"))
+
+
+class ForeignHosts(logging.Filter):
+    """Makes a short warning of a request for a host that is not ours. Django logs it as an error with its traceback,
+    but whoever scans the network sends it, and it is answered 400. The host is named, alone of all headers: it is what
+    whoever set the venue up may have to add to ALLOWED_HOSTS.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+        record.msg, record.args = record.getMessage()[:LONGEST_PATH], ()
+        record.exc_info = record.exc_text = None
+        return True
 
 
 class TextFormatter(logging.Formatter):
@@ -130,12 +144,13 @@ def configuration(*, form: str, level: str) -> dict:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"origin": {"()": Origin}, "peers": {"()": PeersMistakes}},
+        "filters": {"origin": {"()": Origin}, "peers": {"()": PeersMistakes}, "hosts": {"()": ForeignHosts}},
         "formatters": {"line": {"()": formatters[form]}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["origin"]}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django.request": {"level": "ERROR"},
+            "django.security.DisallowedHost": {"filters": ["hosts"]},
             "uvicorn.error": {"level": "WARNING", "filters": ["peers"]},
             "daphne": {"level": "WARNING"},
             "axes": {"level": "WARNING"},

@@ -68,6 +68,19 @@ def test_what_is_logged_on_behalf_of_a_request_names_it(api, lines, settings, mo
     assert failed["exception"].endswith("ZeroDivisionError: division by zero\n") and failed["level"] == "ERROR"
 
 
+@pytest.mark.parametrize("path", ["/api/v1/markets/", "/api/v1/orderbook/AAPL/", "/", "/admin/"])
+def test_a_foreign_host_is_one_short_line(api, lines, path):
+    text, machine = lines("text"), lines("json")
+    for host in ("evil.example", "100%.example", "evil.example" + "x" * 5000):
+        assert api("GET", path, token=None, headers={"Host": host}).status == 400
+    logged = text()
+    assert len(logged) == 3 and "'evil.example'" in logged[0] and max(map(len, logged)) < 400
+    records = [json.loads(line) for line in machine()]
+    assert {(record["level"], "exception" in record, record["logger"]) for record in records} == {
+        ("WARNING", False, "django.security.DisallowedHost")
+    }
+
+
 def test_threads_and_tasks_are_named(venue, lines, monkeypatch):
     venue.trader("ann", USD=1_000)
     written = lines("json")
