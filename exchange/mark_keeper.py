@@ -13,7 +13,7 @@ from decimal import Decimal
 from exchange import barrier
 from exchange.engine.book import BUY, SELL
 from marketdata import clock, marks, quotes
-from marketdata.markets import SPEC_RELATIONS, MarketSpec, spec_of
+from marketdata.markets import SPEC_RELATIONS, MarketSpec, specs_of
 from marketdata.marks import Mark, Print, Smoother, fair_price
 from marketdata.models import Contract, Market
 
@@ -38,13 +38,15 @@ class Terms:
 
 def load_terms() -> dict[int, Terms]:
     """Every active margin market's, by market id."""
-    rows = Market.objects.filter(kind=Market.Kind.MARGIN, is_active=True, contract__isnull=False)
-    return {row.id: _terms(row, row.contract) for row in rows.select_related(*SPEC_RELATIONS).order_by("id")}
+    found = Market.objects.filter(kind=Market.Kind.MARGIN, is_active=True, contract__isnull=False)
+    rows = list(found.select_related(*SPEC_RELATIONS).order_by("id"))
+    specs = specs_of(rows)
+    return {row.id: _terms(specs[row.id], row, row.contract) for row in rows if row.id in specs}
 
 
-def _terms(market: Market, contract: Contract) -> Terms:
+def _terms(spec: MarketSpec, market: Market, contract: Contract) -> Terms:
     return Terms(
-        spec=spec_of(market),
+        spec=spec,
         source=contract.mark_source,
         max_age_seconds=contract.mark_max_age_seconds,
         jump=contract.mark_jump,

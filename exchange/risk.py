@@ -28,7 +28,7 @@ from exchange.risk_models import MarginCall
 from exchange.risk_reading import Purse
 from marketdata import clock, marks, units
 from marketdata.contracts import RATE_DECIMALS, RATE_ONE
-from marketdata.markets import SPEC_RELATIONS, MarketSpec, spec_of
+from marketdata.markets import SPEC_RELATIONS, MarketSpec, specs_of
 from marketdata.models import Asset, Market
 
 #: How long a lost hint may go unnoticed, and an operator's change.
@@ -104,7 +104,7 @@ class Monitor:
 
     def _load_markets(self) -> None:
         rows = Market.objects.filter(kind=Market.Kind.MARGIN, contract__isnull=False)
-        self._specs = {row.id: spec_of(row) for row in rows.select_related(*SPEC_RELATIONS)}
+        self._specs = specs_of(rows.select_related(*SPEC_RELATIONS))
         for spec in self._specs.values():
             self.index.set_market(spec.id, spec.contract.tiers)
 

@@ -147,3 +147,16 @@ class Contract(models.Model):
         self.clean()
         super().save(*args, **kwargs)
         self.market.save(update_fields=["version"])
+
+
+#: By which field of an edited market its contract's errors are told.
+TOLD_BY = {"contract_size": "tick_size"}
+
+
+def errors_of(market: Market) -> dict[str, str]:
+    """What is wrong with an edited market for the contract that it has, by the market's field."""
+    contract = Contract.objects.filter(market=market.pk).first() if market.pk else None
+    if contract is None:
+        return {}
+    contract.market = market
+    return {TOLD_BY[name]: error for name, error in contract._term_errors().items() if name in TOLD_BY}

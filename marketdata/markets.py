@@ -5,12 +5,13 @@ as old as CACHE_SECONDS at most; whoever acts on money reads the row again under
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.core.exceptions import SynchronousOnlyOperation
+from django.core.exceptions import ObjectDoesNotExist, SynchronousOnlyOperation
 from django.db.models import Q, QuerySet
 
 from marketdata import contracts, threads, units
@@ -21,14 +22,17 @@ from marketdata.rules import NO_RULES, Rules, rules_of
 
 __all__ = [
     "RATE_DECIMALS", "MarketSpec", "active", "by_id", "by_symbol", "cached", "complete", "forget", "keep_fresh",
-    "load_spec", "settlements", "spec_of",
+    "load_spec", "settlements", "spec_of", "specs_of",
 ]  # fmt: skip
+logger = logging.getLogger(__name__)
 
 #: What `spec_of` reads besides the row.
 SPEC_RELATIONS = ("base", "quote", "contract__settlement")
 CACHE_SECONDS = 1.0
 #: When a cache was loaded that is not to be used.
 FORGOTTEN = float("-inf")
+#: What says that a row's figures make no spec. A database that does not answer is none of these.
+UNREADABLE = (ArithmeticError, LookupError, ObjectDoesNotExist, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,25 @@ def spec_of(market: Market) -> MarketSpec:
     )
 
 
+#: Versions of markets that were left out and told about.
+_told: set[tuple[int, int]] = set()
+
+
+def specs_of(rows: Iterable[Market]) -> dict[int, MarketSpec]:
+    """The specs of rows with their assets loaded, by id. A row of which none can be made is left out and logged once:
+    the figures of one market must not take all others with them.
+    """
+    specs = {}
+    for row in rows:
+        try:
+            specs[row.id] = spec_of(row)
+        except UNREADABLE as error:
+            if (row.id, row.version) not in _told:
+                _told.add((row.id, row.version))
+                logger.error("market %s is left out, its figures cannot be read: %r", row.symbol, error)
+    return specs
+
+
 def complete() -> QuerySet[Market]:
     """The markets of which `spec_of` can be made: a margin market has no terms, and no orders, before its contract."""
     return Market.objects.filter(Q(kind=Market.Kind.SPOT) | Q(contract__isnull=False))
@@ -199,8 +222,7 @@ class _Directory:
         active = complete().filter(is_active=True)
         versions = dict(active.order_by("-id").values_list("id", "version"))
         by_id = {row: known[row] for row, version in versions.items() if row in known and known[row].version == version}
-        for row in active.filter(pk__in=versions.keys() - by_id.keys()).select_related(*SPEC_RELATIONS):
-            by_id[row.id] = spec_of(row)
+        by_id |= specs_of(active.filter(pk__in=versions.keys() - by_id.keys()).select_related(*SPEC_RELATIONS))
         specs = [by_id[row] for row in versions if row in by_id]
         self.settlements = frozenset(Contract.objects.values_list("settlement", flat=True).distinct())
         by_name = {spec.base + spec.quote: spec for spec in specs}

@@ -190,8 +190,8 @@ class Market(models.Model):
         return self.symbol
 
     def clean(self):
-        rules = (*self.RULES_ABOVE, Market._filter_errors, Market._fixed_errors)
-        if errors := {field: text for rule in rules for field, text in rule(self).items()}:
+        errors = {field: text for rule in self.RULES_ABOVE for field, text in rule(self).items()}
+        if errors := errors | (self._filter_errors() or errors_of(self)) | self._fixed_errors():
             raise ValidationError(errors)
 
     def _filter_errors(self) -> dict[str, str]:
@@ -388,7 +388,7 @@ class ExternalCandle(models.Model):
 
 
 # Models of their own files, found by Django here.
-from marketdata.contract_models import Contract  # noqa: E402
+from marketdata.contract_models import Contract, errors_of  # noqa: E402
 from marketdata.mark_models import Mark  # noqa: E402
 from marketdata.session_models import Holiday, TradingCalendar, TradingHours  # noqa: E402
 

@@ -42,7 +42,11 @@ class MarketListView(ListAPIView):
     """What is traded."""
 
     permission_classes = [AllowAny]
-    queryset = Market.objects.filter(is_active=True).select_related(*markets.SPEC_RELATIONS).order_by("symbol")
+    queryset = Market.objects.select_related(*markets.SPEC_RELATIONS).order_by("symbol")
+
+    def get_queryset(self):
+        """Those that can be found by their symbols, so that none is listed and then unknown."""
+        return super().get_queryset().filter(pk__in=[spec.id for spec in markets.active()])
 
     @extend_schema(
         operation_id="markets_list",

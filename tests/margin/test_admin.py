@@ -1,16 +1,23 @@
 """The operators' pages of margin markets."""
 
+import logging
+from decimal import Decimal
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.urls import reverse
 
 from accounts.models import MarginSetting, Position, Shortfall
+from exchange import mark_keeper, risk
+from marketdata import markets
 from marketdata.models import Contract, Market
+from marketdata.refusals import UnknownMarket
 from tests.admin.conftest import operator as plain_operator
-from tests.admin.test_actions import form_of
+from tests.admin.test_actions import form_of, text
+from tests.api.conftest import api as plain_api
 from tests.margin.test_settlement import trade
 
-operator = plain_operator
+operator, api = plain_operator, plain_api
 
 
 def url(model, page: str, *arguments) -> str:
@@ -94,3 +101,53 @@ def test_a_market_that_is_inactive_already_can_be_edited_and_activated(venue, op
     for change in ({"max_open_orders": "7"}, {"is_active": "on"}):
         assert operator.post(page, sent | change).status_code == 302
     assert Market.objects.get(symbol="EURUSD").is_active
+
+
+@pytest.mark.parametrize(
+    ("size", "change", "words"),
+    [
+        ("1", {"tick_size": "0.000001"}, None),
+        ("1", {"lot_size": "0.001"}, None),
+        # tick × lot is whole by itself, but not what a tenth of it is worth.
+        ("0.1", {"tick_size": "0.000001"}, "tick × lot × size = 0.000000001 must be whole in USD"),
+        ("0.1", {"lot_size": "0.001"}, "tick × lot × size = 0.000000001 must be whole in USD"),
+        ("0.1", {"lot_size": "0.1", "tick_size": "0.000001"}, None),
+    ],
+)
+def test_a_markets_grid_must_fit_its_contract(venue, operator, size, change, words):
+    Contract.objects.filter(market__symbol="EURUSD").update(contract_size=size)
+    row = Market.objects.get(symbol="EURUSD")
+    page = url(Market, "change", row.pk)
+    answer = operator.post(page, {**form_of(operator.get(page)), **change})
+    assert answer.status_code == (200 if words else 302)
+    if words:
+        assert words in text(answer)
+        for name, value in change.items():
+            setattr(row, name, Decimal(value))
+        with pytest.raises(ValidationError, match="must be whole in USD"):
+            row.save()
+    assert markets.by_symbol("EURUSD").tick_size == Market.objects.get(symbol="EURUSD").tick_size
+
+
+def test_a_market_whose_figures_make_no_sense_takes_no_other_with_it(venue, api, caplog):
+    """As one from before what is refused by now: it cannot be found, is not listed, and is told about once."""
+    shown = [row["symbol"] for row in api("GET", "/api/v1/markets/", token=None).json["results"]]
+    Contract.objects.filter(market__symbol="EURGBP").update(hours_zone="Mars/Olympus")
+    Market.objects.filter(symbol="GBPUSD").update(tick_size=Decimal("0.000000000000000001"), version=7)
+    markets.forget()
+    left = [symbol for symbol in shown if symbol not in ("EURGBP", "GBPUSD")]
+    with caplog.at_level(logging.ERROR, "marketdata.markets"):
+        assert [spec.symbol for spec in markets.active()] == left and "EURUSD" in left
+        monitor = risk.Monitor()
+        monitor.check()
+        assert {spec.symbol for spec in monitor._specs.values()} == {"EURUSD", "USDJPY"}
+        assert {terms.spec.symbol for terms in mark_keeper.load_terms().values()} == {"EURUSD", "USDJPY"}
+    assert sorted(record.args[0] for record in caplog.records) == ["EURGBP", "GBPUSD"]
+    for symbol in ("EURGBP", "GBPUSD"):
+        with pytest.raises(UnknownMarket):
+            markets.by_symbol(symbol)
+        for path in (f"markets/{symbol}/", f"orderbook/?symbol={symbol}", f"tickers/{symbol}/"):
+            assert api("GET", f"/api/v1/{path}", token=None).code == "unknown_market"
+    for path in ("markets/EURUSD/", "orderbook/?symbol=AAPL"):
+        assert api("GET", f"/api/v1/{path}", token=None).status == 200
+    assert [row["symbol"] for row in api("GET", "/api/v1/markets/", token=None).json["results"]] == left
