@@ -150,7 +150,7 @@ class Contract(models.Model):
 
 
 #: By which field of an edited market its contract's errors are told.
-TOLD_BY = {"contract_size": "tick_size"}
+TOLD_BY = {"contract_size": "tick_size", "market": "kind"}
 
 
 def errors_of(market: Market) -> dict[str, str]:

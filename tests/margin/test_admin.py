@@ -129,6 +129,25 @@ def test_a_markets_grid_must_fit_its_contract(venue, operator, size, change, wor
     assert markets.by_symbol("EURUSD").tick_size == Market.objects.get(symbol="EURUSD").tick_size
 
 
+def test_a_market_with_a_contract_stays_a_margin_market(venue, operator):
+    """Before its first order too, when the page lets the kind be edited; and no spot market gets a contract."""
+    row = Market.objects.get(symbol="EURUSD")
+    page = url(Market, "change", row.pk)
+    answer = operator.post(page, {**form_of(operator.get(page)), "kind": "SPOT"})
+    assert answer.status_code == 200 and "Only a market of kind MARGIN has a contract" in text(answer)
+    for fields in (None, ["kind"]):
+        row.kind = "SPOT"
+        with pytest.raises(ValidationError, match="kind"):
+            row.save(update_fields=fields)
+    apple = Market.objects.get(symbol="AAPL")
+    form = {**form_of(operator.get(url(Contract, "add"))), "market": apple.pk, "settlement": apple.quote_id}
+    answer = operator.post(url(Contract, "add"), form)
+    assert answer.status_code == 200 and "Only a market of kind MARGIN has a contract" in text(answer)
+    with pytest.raises(ValidationError, match="kind MARGIN"):
+        Contract.objects.create(market=apple, settlement=apple.quote)
+    assert not Contract.objects.filter(market__kind="SPOT").exists()
+
+
 def test_a_market_whose_figures_make_no_sense_takes_no_other_with_it(venue, api, caplog):
     """As one from before what is refused by now: it cannot be found, is not listed, and is told about once."""
     shown = [row["symbol"] for row in api("GET", "/api/v1/markets/", token=None).json["results"]]
