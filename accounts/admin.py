@@ -18,7 +18,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import UserChangeForm, UserCreationForm
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminSelectWidget,
@@ -28,6 +28,7 @@ from unfold.widgets import (
 from accounts import access_admin, fee_admin, money_admin, position_admin, transfers, users
 from accounts.competition_admin import CompetitionAdmin, CompetitionEntryAdmin
 from accounts.models import Account, Balance, Entry, IdempotentRequest, Journal, User
+from accounts.operator_login import PasswordForm
 from marketdata import operators, units
 from marketdata.models import Asset
 from marketdata.refusals import Refusal
@@ -95,7 +96,7 @@ class UserAdmin(DjangoUserAdmin, operators.OperatorAdmin):
 
     form = UserChangeForm
     add_form = AddUserForm
-    change_password_form = AdminPasswordChangeForm
+    change_password_form = PasswordForm
     list_display = ("username", "email", "is_active", "is_staff", "date_joined", "last_login")
     list_filter = ("is_active", "is_staff")
     ordering = ("-id",)
@@ -241,11 +242,6 @@ class AccountAdmin(AdjustableAdmin):
         outside = Account.objects.filter(kind=Account.Kind.OUTSIDE)
         is_outside = obj is not None and outside.filter(pk=operators.row_id(obj)).exists()
         return super().has_adjust_permission(request) and not is_outside
-
-    def save_model(self, request: HttpRequest, obj: Account, form: forms.ModelForm, change: bool) -> None:
-        """Only what was edited: the event sequence moves under the matcher's lock."""
-        if form.changed_data:
-            obj.save(update_fields=form.changed_data)
 
     @action(description="Adjust a balance", url_path="adjust", permissions=["adjust"], icon="balance")
     def adjust_balance(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -31,6 +31,12 @@ class User(AbstractUser):
             models.UniqueConstraint(fields=["name_key"], name="user_name_key_once"),
         ]
 
+    def save(self, *args, **kwargs):
+        """A name takes its key along."""
+        if "username" in (kwargs.get("update_fields") or ()):
+            kwargs["update_fields"] = {*kwargs["update_fields"], "name_key"}
+        super().save(*args, **kwargs)
+
     def validate_unique(self, exclude=None) -> None:
         """Forms leave out the key, because nobody edits it; whether it is taken is said of the name."""
         super().validate_unique(exclude)

@@ -6,9 +6,11 @@ POST me/totp/. A session from before the second factor was set up has to log in 
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
-from unfold.forms import AuthenticationForm
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from unfold.forms import AdminOwnPasswordChangeForm, AdminPasswordChangeForm, AuthenticationForm
 from unfold.sites import UnfoldAdminSite
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -41,6 +43,24 @@ class OperatorLoginForm(AuthenticationForm):
             raise ValidationError("Operators need a second factor here; set it up by POST /api/v1/me/totp/.")
 
 
+class PasswordOnly:
+    """Saves nothing but the password: it is hashed for a while, in which the user may be switched off."""
+
+    def save(self, commit: bool = True) -> User:
+        user = super().save(commit=False)
+        if commit:
+            user.save(update_fields=["password"])
+        return user
+
+
+class PasswordForm(PasswordOnly, AdminPasswordChangeForm):
+    """A user's new password, by an operator."""
+
+
+class OwnPasswordForm(PasswordOnly, AdminOwnPasswordChangeForm):
+    """An operator's own new password."""
+
+
 class OperatorSite(UnfoldAdminSite):
     """The admin, open to staff whose second factor was checked."""
 
@@ -53,3 +73,13 @@ class OperatorSite(UnfoldAdminSite):
         if request.user.is_verified():
             return True
         return not settings.ADMIN_REQUIRE_TOTP and not second_factor.is_enabled(request.user.pk)
+
+    def password_change(self, request: HttpRequest, extra_context: dict | None = None) -> HttpResponse:
+        """The base class's, with the form from here: it lets none be named."""
+        request.current_app = self.name
+        return PasswordChangeView.as_view(
+            form_class=OwnPasswordForm,
+            success_url=reverse(f"{self.name}:password_change_done", current_app=self.name),
+            template_name=self.password_change_template or PasswordChangeView.template_name,
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )(request)

@@ -142,11 +142,7 @@ class MarketAdmin(operators.OperatorAdmin):
         return ("symbol", "status", *fixed, *LIVE_COLUMNS)
 
     def save_model(self, request: HttpRequest, obj: Market, form: forms.ModelForm, change: bool) -> None:
-        """Only what was edited, so that a halt in the meantime stays."""
-        if not change:
-            obj.save()
-        elif form.changed_data:
-            obj.save(update_fields=form.changed_data)
+        super().save_model(request, obj, form, change)
         markets.forget()
 
     # The switch

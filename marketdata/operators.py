@@ -58,6 +58,14 @@ class OperatorAdmin(ModelAdmin):
             found |= Q(**{name: term})
         return queryset.filter(found), False
 
+    def save_model(self, request: HttpRequest, obj: Model, form: forms.ModelForm, change: bool) -> None:
+        """Only what was edited: what the venue or another page has changed in the meantime stays."""
+        edited = {field.name for field in obj._meta.concrete_fields}.intersection(form.changed_data)
+        if not change:
+            obj.save()
+        elif edited:
+            obj.save(update_fields=edited)
+
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 

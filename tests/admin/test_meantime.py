@@ -1,0 +1,158 @@
+"""An operator's edit changes what the operator changed, whatever else has changed since the page was opened."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+from django.contrib import admin
+from django.db.models import Model
+from django.test import Client
+
+from accounts.models import Competition, User
+from marketdata import clock
+from marketdata.models import Contract, Market, PriceSource
+from tests.admin.test_pages import text, url
+from tests.margin.conftest import MarginVenue
+from tests.venue import PASSWORD
+
+
+class Page(HTMLParser):
+    """What a browser sends back of a page that nobody has touched."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.sent: dict[str, list[str]] = {}
+        self._select = self._area = None
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        found = {"value": "", "type": "text", **dict(attrs)}
+        name = found.get("name")
+        if tag == "select":
+            self._select = name
+        elif tag == "option" and self._select and "selected" in found:
+            self.sent.setdefault(self._select, []).append(found["value"] or "")
+        elif tag == "textarea" and name:
+            self._area = name
+            self.sent[name] = [""]
+        elif tag == "input" and name and found["type"] not in ("submit", "file", "button"):
+            if found["type"] != "checkbox" or "checked" in found:
+                value = found["value"] or ("on" if found["type"] == "checkbox" else "")
+                self.sent.setdefault(name, []).append(value)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "select":
+            self._select = None
+        elif tag == "textarea":
+            self._area = None
+
+    def handle_data(self, data: str) -> None:
+        if self._area:
+            self.sent[self._area][0] += data.removeprefix("\n") if not self.sent[self._area][0] else data
+
+
+def opened(browser: Client, row: Model) -> dict[str, list[str]]:
+    return Page(text(browser.get(url(type(row), "change", row.pk)))).sent
+
+
+def submit(browser: Client, row: Model, sent: dict, **edit) -> None:
+    """The page with that edit; None is a box that was unticked."""
+    left = {name: value for name, value in {**sent, **edit}.items() if value is not None}
+    answer = browser.post(url(type(row), "change", row.pk), left)
+    assert answer.status_code == 302, text(answer)
+
+
+def person(venue) -> User:
+    return venue.trader("ann").user
+
+
+def euro(venue) -> Contract:
+    return Contract.objects.get(market__symbol="EURUSD")
+
+
+def apple(venue) -> Market:
+    return Market.objects.get(symbol="AAPL")
+
+
+def contest(venue) -> Competition:
+    now = clock.now().replace(microsecond=0)
+    row = Competition.objects.create(
+        name="Spring", starts_at=now - timedelta(hours=2), ends_at=now - timedelta(hours=1),
+        starting_asset=venue.assets["USD"], starting_amount=100,
+    )  # fmt: skip
+    row.markets.set([apple(venue)])
+    return row
+
+
+def source(venue) -> PriceSource:
+    return PriceSource.objects.create(market=apple(venue), provider_symbol="AAPL@180")
+
+
+#: A row, what an operator edits of it, and what is done to it meanwhile.
+CASES = {
+    "user": (person, {"email": "ann@example.com"}, {"is_active": False, "password": "!"}),
+    "staff": (person, {"first_name": "Ann"}, {"is_superuser": True, "is_staff": True}),
+    "account": (lambda venue: venue.trader("ann"), {"name": "ann's"}, {"is_active": False, "stopped_by": "OWNER"}),
+    "market": (apple, {"max_open_orders": 7}, {"is_active": False, "status": "HALTED", "trigger_by": "MARK"}),
+    "asset": (lambda venue: venue.assets["BTC"], {"name": "Coin"}, {"is_active": False, "kind": "METAL"}),
+    "contract": (euro, {"max_leverage": 7}, {"is_reduce_only": True, "is_quoted": True, "mark_source": "BOOK"}),
+    "source": (source, {"provider_symbol": "AAPL@190"}, {"is_active": False, "provider": "ALLTICK"}),
+    "competition": (contest, {"name": "Summer"}, {"is_public": False, "round": 2, "closed_round": 1}),
+}  # fmt: skip
+
+
+def stored(row: Model, names: dict) -> dict:
+    return type(row).objects.values(*names).get(pk=row.pk)
+
+
+@pytest.fixture
+def margin(venue) -> MarginVenue:
+    return MarginVenue(venue)
+
+
+def in_between(monkeypatch, row: Model, change: Callable[[], object]) -> None:
+    """Do that after the row was read for an edit, and before it is saved."""
+    page = admin.site._registry[type(row)]
+    save = page.save_model
+
+    def save_later(*args) -> None:
+        change()
+        save(*args)
+
+    monkeypatch.setattr(page, "save_model", save_later)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_changes_while_an_edit_is_saved_stays(margin, operator, monkeypatch, case):
+    make, edit, meanwhile = CASES[case]
+    row = make(margin)
+    sent = opened(operator, row)
+    in_between(monkeypatch, row, lambda: type(row).objects.filter(pk=row.pk).update(**meanwhile))
+    submit(operator, row, sent, **edit)
+    assert stored(row, edit | meanwhile) == edit | meanwhile
+
+
+def test_a_new_name_takes_its_key_along(margin, operator):
+    ann = margin.trader("ann").user
+    submit(operator, ann, opened(operator, ann), username="Änne")
+    assert User.objects.named("ÄNNE") == ann and User.objects.named("ann") is None
+
+
+@pytest.mark.parametrize("page", ["/admin/accounts/user/{}/password/", "/admin/password_change/"])
+def test_a_new_password_switches_nobody_on_again(margin, operator, monkeypatch, page):
+    """It takes a while to hash."""
+    user = margin.trader("ann").user if "{}" in page else User.objects.get(username="operator")
+    names = ("password1", "password2", "new_password1", "new_password2")
+    sent = {"old_password": PASSWORD, "usable_password": "true"} | dict.fromkeys(names, "other-horse-battery")
+    assert operator.get(page.format(user.pk)).status_code == 200
+    hashed = User.set_password
+
+    def hash_slowly(self, raw) -> None:
+        User.objects.filter(pk=user.pk).update(is_active=False, email="new@example.com")
+        hashed(self, raw)
+
+    monkeypatch.setattr(User, "set_password", hash_slowly)
+    assert operator.post(page.format(user.pk), sent).status_code == 302
+    user.refresh_from_db()
+    assert (user.is_active, user.email, user.check_password("other-horse-battery")) == (False, "new@example.com", True)
