@@ -36,7 +36,7 @@ def _stop(asset_id: int, after: int) -> RiskStop:
         symbols = []
         for contract in contracts.order_by("market_id"):
             contract.is_reduce_only = True
-            contract.save()
+            contract.save(update_fields=["is_reduce_only"])
             symbols.append(contract.market.symbol)
         stop = RiskStop.objects.create(
             asset_id=asset_id,

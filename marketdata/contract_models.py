@@ -81,6 +81,8 @@ class Contract(models.Model):
     rollover_time = models.TimeField(default=time(17))
     rollover_zone = models.CharField(max_length=40, default="America/New_York")
 
+    #: Written without a look at the terms: new risk can be stopped whatever they are.
+    SWITCHES = frozenset({"is_reduce_only"})
     FIXED_FIELDS = ("settlement_id", "contract_size")
 
     class Meta:
@@ -144,7 +146,8 @@ class Contract(models.Model):
 
     def save(self, *args, **kwargs):
         """Validates, and tells the processes by the market's version."""
-        self.clean()
+        if not self.SWITCHES.issuperset(kwargs.get("update_fields") or ("all",)):
+            self.clean()
         super().save(*args, **kwargs)
         self.market.save(update_fields=["version"])
 

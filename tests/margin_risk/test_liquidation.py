@@ -3,8 +3,10 @@
 import pytest
 
 from accounts.models import Shortfall
+from exchange import risk_stop
 from exchange.models import MarginCall, RiskStop
-from marketdata.models import Contract
+from marketdata import clock
+from marketdata.models import Contract, Market
 
 
 def short(event: dict) -> str:
@@ -99,6 +101,26 @@ def test_an_empty_fund_stops_new_risk_until_an_operator_opens_it_again(venue):
     venue.watch()
     assert venue.order("bob BUY 0.1 GBPUSD @ 1.25000")["status"] == "OPEN"
     assert venue.is_sound()
+
+
+def test_a_stop_reaches_every_contract_and_nothing_but_its_switch(venue, monkeypatch):
+    """One whose terms are refused by now stops nobody else's stop, and an edit of the meantime stays."""
+    Contract.objects.filter(market__symbol="GBPUSD").update(rollover_zone="Mars/Olympus")
+    save = Contract.save
+
+    def save_later(self, *args, **kwargs) -> None:
+        Contract.objects.filter(pk=self.pk).update(max_leverage=7)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Contract, "save", save_later)
+    market, dollars = Market.objects.get(symbol="EURUSD"), venue.assets["USD"]
+    Shortfall.objects.create(
+        account=venue.accounts["ann"], market=market, asset=dollars, amount=5, covered=0, uncovered=5,
+        created_at=clock.now(),
+    )  # fmt: skip
+    assert [stop.symbols for stop in risk_stop.check()] == ["EURUSD, GBPUSD, USDJPY, EURGBP"]
+    assert set(Contract.objects.values_list("is_reduce_only", "max_leverage")) == {(True, 7)}
+    assert set(Market.objects.filter(kind="MARGIN").values_list("version", flat=True)) == {market.version + 1}
 
 
 def test_a_stale_mark_liquidates_nobody(venue):
