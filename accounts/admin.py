@@ -90,11 +90,15 @@ def _balance_text(balance: Balance) -> str:
     return f"{units.plain(balance.total)} {balance.asset}{reserved}"
 
 
+class EditUserForm(operators.EditForm, UserChangeForm):
+    """Name, address, switches and privileges; the password has a page of its own."""
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, operators.OperatorAdmin):
     """People. Only superusers hand out privileges, and only they edit superusers."""
 
-    form = UserChangeForm
+    form = EditUserForm
     add_form = AddUserForm
     change_password_form = PasswordForm
     list_display = ("username", "email", "is_active", "is_staff", "date_joined", "last_login")

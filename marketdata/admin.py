@@ -38,19 +38,10 @@ class AssetAdmin(operators.OperatorAdmin):
         return ("symbol", "decimals") if obj else ()
 
 
-class MarketForm(forms.ModelForm):
-    """The filters of a market; the model's own rules are asked once each field is right by itself."""
-
-    def _post_clean(self):
-        if not self.errors:
-            super()._post_clean()
-
-
 @admin.register(Market)
 class MarketAdmin(operators.OperatorAdmin):
     """What is traded: filters to edit, and the switch of each market."""
 
-    form = MarketForm
     list_display = (
         "symbol",
         "status_label",

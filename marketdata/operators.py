@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Field, Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -28,12 +28,49 @@ from marketdata.refusals import Refusal
 MAX_ID = 2**63 - 1
 
 
+class OpenedField(forms.BoundField):
+    """Keeps what the page was opened with when the form is shown again: Django forgets it of fields in several inputs.
+    """
+
+    def as_hidden(self, attrs: dict | None = None, *, only_initial: bool = False, **kwargs) -> str:
+        if not (only_initial and self.form.is_bound):
+            return super().as_hidden(attrs, only_initial=only_initial, **kwargs)
+        widget, name = self.field.hidden_widget(), self.html_initial_name
+        opened = self.form._widget_data_value(widget, name)
+        return widget.render(name, opened, {**(attrs or {}), "id": self.html_initial_id}, self.form.renderer)
+
+
+class EditForm(forms.ModelForm):
+    """Takes of a row's page what was changed on it: a field that nobody touched keeps what the row has by now.
+
+    The page says in hidden fields what it was opened with; what comes without any is compared with the row. The
+    model's own rules are asked once each field is right by itself.
+    """
+
+    bound_field_class = OpenedField
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.is_bound and not any(name.startswith(self.add_initial_prefix("")) for name in self.data):
+            for field in self.fields.values():
+                field.show_hidden_initial = False
+
+    def _post_clean(self):
+        if self.errors:
+            return
+        if self.instance.pk is not None:
+            for name in self.cleaned_data.keys() - set(self.changed_data):
+                del self.cleaned_data[name]
+        super()._post_clean()
+
+
 class OperatorAdmin(ModelAdmin):
     """A page whose rows have a history: they can be seen, sometimes changed, never deleted.
 
     `exact_search` names integer columns, `text_search` lookups of text that an index answers.
     """
 
+    form = EditForm
     list_per_page = 50
     show_full_result_count = False
     sortable_by: Sequence[str] = ()
@@ -57,6 +94,12 @@ class OperatorAdmin(ModelAdmin):
         for name in self.text_search:
             found |= Q(**{name: term})
         return queryset.filter(found), False
+
+    def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs) -> forms.Field | None:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.show_hidden_initial = True  # for EditForm
+        return field
 
     def save_model(self, request: HttpRequest, obj: Model, form: forms.ModelForm, change: bool) -> None:
         """Only what was edited: what the venue or another page has changed in the meantime stays."""

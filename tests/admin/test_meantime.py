@@ -1,11 +1,14 @@
 """An operator's edit changes what the operator changed, whatever else has changed since the page was opened."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.test import Client
 
@@ -131,6 +134,47 @@ def test_what_changes_while_an_edit_is_saved_stays(margin, operator, monkeypatch
     in_between(monkeypatch, row, lambda: type(row).objects.filter(pk=row.pk).update(**meanwhile))
     submit(operator, row, sent, **edit)
     assert stored(row, edit | meanwhile) == edit | meanwhile
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_page_from_before_changes_nothing_else(margin, operator, case):
+    """And only what was edited stands in the log."""
+    make, edit, meanwhile = CASES[case]
+    row = make(margin)
+    sent = opened(operator, row)
+    type(row).objects.filter(pk=row.pk).update(**meanwhile)
+    submit(operator, row, sent, **edit)
+    assert stored(row, edit | meanwhile) == edit | meanwhile
+    said = json.loads(LogEntry.objects.get(object_id=row.pk).change_message)
+    assert [len(one["changed"]["fields"]) for one in said] == [len(edit)]
+
+
+def test_a_page_from_before_can_throw_the_switch_itself(margin, operator):
+    """Also the other way than somebody else has thrown it by now, and after it was sent with a mistake in it."""
+    contract = euro(margin)
+    sent = opened(operator, contract)
+    answer = operator.post(url(Contract, "change", contract.pk), {**sent, "is_reduce_only": "on", "max_leverage": "0"})
+    assert answer.status_code == 200
+    again = Page(text(answer)).sent
+    Contract.objects.update(is_quoted=True)
+    submit(operator, contract, again, max_leverage="7")
+    wanted = {"is_reduce_only": True, "is_quoted": True, "max_leverage": 7}
+    assert stored(contract, wanted) == wanted
+    sent = opened(operator, contract)
+    submit(operator, contract, sent, is_reduce_only=None)
+    submit(operator, contract, sent, is_reduce_only=None, max_leverage=9)
+    assert stored(contract, wanted) == {**wanted, "is_reduce_only": False, "max_leverage": 9}
+
+
+def test_a_page_from_before_gives_no_group_back(margin, operator):
+    ann, group = person(margin), Group.objects.create(name="clerks")
+    ann.groups.add(group)
+    sent = opened(operator, ann)
+    ann.groups.clear()
+    submit(operator, ann, sent, email="ann@example.com")
+    assert not ann.groups.exists()
+    submit(operator, ann, opened(operator, ann), groups=[group.pk])
+    assert ann.groups.get() == group
 
 
 def test_a_new_name_takes_its_key_along(margin, operator):
