@@ -5,6 +5,7 @@ Imported by accounts.admin. Everything goes through accounts.competitions.
 
 from django import forms
 from django.contrib import admin
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
@@ -59,6 +60,12 @@ class CompetitionAdmin(operators.OperatorAdmin):
         if obj is not None and obj.entries.exists():
             return ("round", "shown_status", "starting_asset", "starting_amount")
         return ("round", "shown_status")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Competition | None:
+        """An edit holds the row from the first look at it, as joining, closing and the next round do."""
+        if request.method == "POST" and connection.in_atomic_block:
+            Competition.objects.select_for_update(no_key=True).filter(pk=operators.row_id(object_id)).first()
+        return super().get_object(request, object_id, from_field)
 
     def save_related(self, request: HttpRequest, form: forms.ModelForm, formsets, change: bool) -> None:
         super().save_related(request, form, formsets, change)

@@ -4,14 +4,17 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from html.parser import HTMLParser
+from threading import Thread
 
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
+from django.db import connection, transaction
 from django.db.models import Model
 from django.test import Client
 
+from accounts import competitions
 from accounts.models import Competition, User
 from marketdata import clock
 from marketdata.models import Contract, Market, PriceSource
@@ -175,6 +178,44 @@ def test_a_page_from_before_gives_no_group_back(margin, operator):
     assert not ann.groups.exists()
     submit(operator, ann, opened(operator, ann), groups=[group.pk])
     assert ann.groups.get() == group
+
+
+def test_the_next_round_keeps_its_times_under_a_page_of_the_last_one(margin, operator):
+    spring = contest(margin)
+    sent = opened(operator, spring)
+    assert competitions.close(spring)
+    starts, ends = clock.now() + timedelta(hours=1), clock.now() + timedelta(hours=2)
+    competitions.next_round(competition=spring, starts_at=starts, ends_at=ends)
+    submit(operator, spring, sent, name="Summer")
+    wanted = {"name": "Summer", "round": 2, "closed_round": 1, "starts_at": starts, "ends_at": ends}
+    assert stored(spring, wanted) == wanted
+    # A time that was edited counts also when the form comes back for a mistake in another field.
+    sent = opened(operator, spring)
+    answer = operator.post(url(Competition, "change", spring.pk), {**sent, "name": "", "ends_at_0": "2040-02-03"})
+    assert answer.status_code == 200
+    submit(operator, spring, Page(text(answer)).sent, name="Autumn")
+    spring.refresh_from_db()
+    assert (spring.name, spring.ends_at.year, spring.starts_at) == ("Autumn", 2040, starts)
+
+
+def test_an_edit_holds_the_competition(margin, operator, monkeypatch):
+    """So that no round begins, and nobody joins, between the look at the row and its save."""
+    spring, found = contest(margin), []
+
+    def look() -> None:
+        with transaction.atomic():
+            found.append(len(Competition.objects.select_for_update(no_key=True, skip_locked=True)))
+        connection.close()
+
+    def look_from_elsewhere() -> None:
+        thread = Thread(target=look)
+        thread.start()
+        thread.join()
+
+    in_between(monkeypatch, spring, look_from_elsewhere)
+    submit(operator, spring, opened(operator, spring), name="Summer")
+    look_from_elsewhere()
+    assert found == [0, 1]
 
 
 def test_a_new_name_takes_its_key_along(margin, operator):
