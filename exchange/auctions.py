@@ -26,6 +26,8 @@ def hold(batch, live: LiveBook) -> None:
     for match in matches:
         paying.pay(batch, live, match)
         batch.records.trade(live, match, [])
+    if live.spec.contract is not None:
+        batch.margin_desk.lock_margins(batch.sheet)
     if live.reducing:
         batch.margin_desk.take_out_excess(batch, live, [order.account for order in filled])
     if live.waiting.due:

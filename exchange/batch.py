@@ -269,7 +269,8 @@ class Batch:
     def settle(self, live: LiveBook, order: LiveOrder, plan, matches) -> dict:
         """Money and notes of an order that has just met the book; its answer."""
         sheet, spec = self.sheet, live.spec
-        self.desk(live).free_taken(sheet, spec, order, plan)
+        if spec.contract is None:
+            spot.free_taken(sheet, spec, order, plan)
         answer = self.records.touch(live, order)
         answer["fills"] = []
         for match in matches:
@@ -284,6 +285,8 @@ class Batch:
             self.records.touch(live, maker)
         if not order.is_open() and order.remaining:
             spot.release_rest(sheet, spec, order)
+        if spec.contract is not None:
+            self.margin_desk.finish(sheet, spec, order, plan)
         if live.reducing:
             self.margin_desk.take_out_excess(self, live, [order.account, *(maker.account for maker, _ in plan.matches)])
         self.stir(live)

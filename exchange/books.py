@@ -340,6 +340,7 @@ class LiveBook:
         """One journal row that only an order with more terms has."""
         if kind == journal.Kind.TRIGGER:
             order = self.waiting.orders[order_id]
+            order.margin_per_lot = command.get("margin_per_lot", order.margin_per_lot)
             lots = command.get("quantity", order.remaining)
             return self.trigger(order, self.plan_waiting(order, lots), lots, sequence, moment)
         if kind == journal.Kind.ARM:

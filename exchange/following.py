@@ -6,7 +6,8 @@ triggered once, so this ends. A batch does at most FOLLOWERS of them; the rest a
 next batch does, before any command. So are orders that would meet an account which this batch could not know to lock.
 
 A market that is not open, or outside its trading hours, triggers nothing: what is due stays so until it reopens. Where
-a margin market takes no new risk (see exchange.margin), an order that is triggered and may open some ends instead.
+a margin market takes no new risk (see exchange.margin), an order that is triggered and may open some ends instead. So
+does one whose account could not place it there now.
 
 `accounts` is the estimate before the lock: everybody whom a cascade could reach if trades happened anywhere between
 two prices.
@@ -88,10 +89,14 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
     if live.reducing and batch.margin_desk.take_out_over_reducing(batch, live, plan):
         _unfund(batch, live, order, waits_for, shared)
         return _trigger(batch, live, order)  # without those it may meet others, who may not be locked
+    if live.spec.contract is not None and plan.refusal is None and not _weigh(batch, live, order, plan):
+        return True
     if order.reduce_only and plan.rests:
         # It rests as the newest, but the market has called it: the others make room.
         batch.margin_desk.take_out_beside(batch, live, order.account, order.side * (plan.filled + plan.rests))
     row = {} if lots == order.remaining else {"price": order.price, "quantity": lots}
+    if order.margin_per_lot is not None:
+        row["margin_per_lot"] = order.margin_per_lot
     sequence = batch.records.command(live, Kind.TRIGGER, order.id, row)
     matches = live.trigger(order, plan, lots, sequence, batch.records.moment)
     batch.settle(live, order, plan, matches)
@@ -113,6 +118,18 @@ def _triggered_lots(batch, live: LiveBook, order: SpecialOrder) -> int:
         end(batch, live, order, Order.Status.EXPIRED, refusal.code)
         return 0
     return lots
+
+
+def _weigh(batch, live: LiveBook, order: SpecialOrder, plan) -> bool:
+    """What a margin order holds was weighed when it was placed; without the funds for what it does now it ends
+    REJECTED, and False.
+    """
+    try:
+        batch.margin_desk.reserve_triggered(batch.sheet, live.spec, order, plan)
+    except Refusal as refusal:
+        end(batch, live, order, Order.Status.REJECTED, refusal.code)
+        return False
+    return True
 
 
 def _arm(batch, live: LiveBook, order: SpecialOrder) -> bool:

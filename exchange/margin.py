@@ -1,37 +1,34 @@
 """Margin settlement: the three verbs of exchange.spot for markets whose trades net into positions.
 
-Reserve. What of an order trades at once is weighed exactly: the fills are netted in thought, closing frees margin,
-opening needs initial margin at its own price. What rests reserves initial margin and the worst fee for all of it, as
-if it opened, at a figure per lot that is fixed then; a reduce-only order reserves nothing. An order that opens
-anything must be covered by `spendable` funds: what is available, less the unrealised loss of the account's positions
-(gains count once real).
+Reserve. An order must be carried by its account as exchange.weighing says. What rests of it sets aside a figure per lot
+that is fixed then, at once where the order meets nobody, else when its trades are paid: what they bring may be needed
+for it, and may not be there before. A reduce-only order reserves nothing.
 
 Settle. Each fill nets into the position of its side. Profit and fee are converted from the quote to the settlement
 asset at the rate of the moment, the profit rounded down, and pass through the market's clearing account, which has no
 floor. A loss is paid from what is available, then from what positions have reserved, then from the insurance fund;
 what is left of it the clearing account carries, on record (accounts.models.Shortfall). So settling never fails, and
-nobody's balance gets below zero. Then the position's margin is reserved, as far as funds are there.
+nobody's balance gets below zero. When all of a plan's trades are paid, what is left of the order that made them is set
+aside, and last the positions' margin, as far as funds are there.
 
 Accounts of the house reserve no margin: they are the counterparty, and have limits of their own.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
-from accounts import conversion, margin, netting, spending
+from accounts import conversion, netting, spending
 from accounts.ledger import Sheet
 from accounts.margin import Rate
 from accounts.models import Journal
-from accounts.netting import Net
-from accounts.positions import LivePosition, Positions, Shortage, exposure
+from accounts.positions import LivePosition, Positions, Shortage
 from exchange import commands as c
-from exchange import reducing, spot, validation
+from exchange import reducing, validation, weighing
 from exchange.books import LiveBook
 from exchange.engine.book import Plan
-from exchange.live import RATE_ONE, LiveOrder, fee_on, held
+from exchange.live import LiveOrder, held
 from exchange.models import ListKind, ListRole
-from marketdata import hours, marks, units
+from marketdata import hours, marks
 from marketdata.markets import MarketSpec
 
 
@@ -52,27 +49,6 @@ def check_placing(
         marks.fresh(spec.id, spec.symbol)
 
 
-@dataclass(slots=True)
-class Need:
-    """What an order would do, in settlement units: the margin of what opens at once and of each resting lot, and what
-    there is for it.
-    """
-
-    opened: int
-    margin: int
-    per_lot: int
-    rests: int
-    spendable: int
-    after: Net
-    #: Profit of what it closes less all fees, and the reserve that it frees.
-    cash: int = 0
-    freed: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.margin + self.rests * self.per_lot
-
-
 class Desk:
     """Settles one batch's margin trades on its sheet and positions."""
 
@@ -80,6 +56,8 @@ class Desk:
         self.positions = positions
         self.moment = moment
         self.books = books or {}
+        #: Positions that fills have just changed, whose margin is not set aside yet.
+        self.filled: list[LivePosition] = []
 
     # Reserving
 
@@ -108,11 +86,14 @@ class Desk:
     def _per_lot(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> int:
         if order.reduce_only or order.price is None or not sheet.holders[order.account].is_heard:
             return 0
-        return self.need(
-            sheet, spec, order.account, order.side,
-            matches=[], rests=order.remaining + order.hidden, price=order.price, beside=self._beside(spec, order),
-            taker_rate=order.taker_rate, worst_rate=max(order.maker_rate, order.taker_rate),
-        ).per_lot  # fmt: skip
+        rests = order.remaining + order.hidden
+        return self._weigh(sheet, spec, order, matches=[], rests=rests, price=order.price).per_lot
+
+    def _weigh(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, **plan) -> weighing.Need:
+        return weighing.weigh(
+            self.positions, sheet, spec, order.account, order.side, beside=self._beside(spec, order),
+            taker_rate=order.taker_rate, worst_rate=max(order.maker_rate, order.taker_rate), **plan,
+        )  # fmt: skip
 
     def _beside(self, spec: MarketSpec, order: LiveOrder) -> int:
         """The notional (quote units) that the account's other orders of that side would open: with what is open already
@@ -135,7 +116,7 @@ class Desk:
         if needed:
             spendable = spending.spendable(sheet, order.account, settlement)
             if spendable < needed:
-                raise insufficient(spec, needed, spendable)
+                raise weighing.insufficient(spec, needed, spendable)
         sheet.reserve(order.account, settlement, needed)
 
     def reserve(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
@@ -150,6 +131,10 @@ class Desk:
         """Move an open order's reserve to other terms."""
         self._reserve(sheet, spec, order, plan, price, freed=held(spec, order))
 
+    def reserve_triggered(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
+        """The same for an order that waited: it goes to the book as a new one, with what it holds."""
+        self._reserve(sheet, spec, order, plan, order.price, freed=held(spec, order))
+
     def _reserve(
         self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan, price: int | None, *, freed: int
     ) -> None:
@@ -158,69 +143,15 @@ class Desk:
         if not sheet.holders[account].is_heard:
             conversion.rate_of(spec)
         else:
-            need = self.need(
-                sheet, spec, account, order.side,
-                matches=[(maker.price, lots) for maker, lots in plan.matches],
-                rests=0 if order.reduce_only else plan.rests,
-                price=price, taker_rate=order.taker_rate, worst_rate=max(order.maker_rate, order.taker_rate),
-                beside=self._beside(spec, order),
-            )  # fmt: skip
-            if need.total and need.spendable + freed < need.total:
-                raise insufficient(spec, need.total, need.spendable + freed)
+            matches = [(maker.price, lots) for maker, lots in plan.matches]
+            rests = 0 if order.reduce_only else plan.rests
+            need = self._weigh(sheet, spec, order, matches=matches, rests=rests, price=price)
+            need.check(spec, freed=freed)
             per_lot = need.per_lot
         sheet.release(account, settlement, freed)
-        sheet.reserve(account, settlement, per_lot * plan.rests)
         order.margin_per_lot = per_lot
-
-    def need(
-        self,
-        sheet: Sheet,
-        spec: MarketSpec,
-        account: int,
-        side: int,
-        *,
-        matches: Iterable[tuple[int, int]],
-        rests: int,
-        price: int | None,
-        taker_rate: int,
-        worst_rate: int,
-        beside: int = 0,
-    ) -> Need:
-        """Weigh an order that fills `matches` (price, lots) at once and rests with the others at `price`, while other
-        orders of that side may open the notional `beside`.
-        """
-        contract, rate = spec.contract, conversion.rate_of(spec)
-        leverage = self.positions.leverage(account, spec)
-        position = self.positions.of(account, spec)
-        net = position.net if position else Net()
-        opened = needed = cash = closed = 0
-        for at, lots in matches:
-            notional = spec.notional(at, lots)
-            before, netted = net, netting.fill(net, side=side, lots=lots, notional=notional)
-            net = netted.net
-            cash += rate.down(netted.realized) - rate.up(fee_on(notional, taker_rate))
-            closed += netted.closed
-            opened += netted.opened
-            needed += _opening_margin(spec, rate, leverage, before, netted, beside)
-        per_lot = 0
-        if rests:
-            held = rate.up(beside + (abs(net.cost) if net.quantity * side > 0 else 0))
-            notional = spec.notional(price, rests)
-            whole = margin.added(contract.tiers, held, rate.up(notional), leverage)
-            whole += rate.up(-(-notional * worst_rate // RATE_ONE))
-            per_lot = -(-whole // rests)
-        freed = _share(position, closed) if closed else 0
-        others = self.positions.exposures(account, contract.settlement_id, without=spec.id)
-        unrealized = sum(one.unrealized for one in others) + exposure(spec, net, 0).unrealized
-        spendable = sheet.available(account, contract.settlement_id) + freed + cash + min(0, unrealized)
-        return Need(opened, needed, per_lot, rests, spendable, net, cash, freed)
-
-    # Releasing
-
-    def free_taken(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
-        """An incoming order has reserved only for what rests; one that waited before, for all of it."""
-        if order.triggered_at is not None and plan.quantity is None:
-            spot.free_filled(sheet, spec, order, plan.filled)
+        if not plan.matches:
+            sheet.reserve(account, settlement, per_lot * plan.rests)
 
     # Settling
 
@@ -240,7 +171,7 @@ class Desk:
         """One trade: both positions, and the journal of profits and fees."""
         spec, house = live.spec, live.house
         asset, rate = spec.contract.settlement_id, conversion.rate_of(spec)
-        fees, cover, entries, opened = 0, 0, [], []
+        fees, cover, entries, filled = 0, 0, [], []
         for account, side, fee in ((buyer, 1, buyer_fee), (seller, -1, seller_fee)):
             paid = rate.down(fee) if fee >= 0 else -rate.down(-fee)
             due, position = self._net(sheet, spec, rate, account, side, lots, notional, paid)
@@ -252,13 +183,20 @@ class Desk:
                 cover += from_fund
                 self.positions.shortages.append(Shortage(account, spec, reference, short, from_fund))
             entries.append((account, asset, due + short))
-            opened.append(position)
+            filled.append(position)
             fees += paid
         entries += [(live.fees, asset, fees), (house.insurance, asset, -cover)]
         entries.append((house.clearing, asset, -sum(amount for _, _, amount in entries)))
         sheet.post(Journal.Kind.TRADE, entries, reference=reference, outside=house.clearing)
-        for position in opened:
-            self._lock_margin(sheet, position)
+        self.filled += filled
+
+    def finish(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
+        """A plan's trades are paid: what rests of its order is set aside before the margin of positions, which may lack
+        some. It is there: with all that the trades brought the order was weighed.
+        """
+        if plan.matches and order.is_open():
+            sheet.reserve(order.account, spec.contract.settlement_id, held(spec, order))
+        self.lock_margins(sheet)
 
     def _net(
         self, sheet: Sheet, spec: MarketSpec, rate: Rate, account: int, side: int, lots: int, notional: int, fee: int
@@ -272,7 +210,8 @@ class Desk:
         position.realized += profit
         position.fees += fee
         if netted.closed:
-            freed, used = _share(position, netted.closed), position.margin * netted.closed // abs(before.quantity)
+            freed = weighing.share(position.reserved, netted.closed, before.quantity)
+            used = position.margin * netted.closed // abs(before.quantity)
             sheet.release(account, asset, freed)
             position.reserved -= freed
             position.margin -= used
@@ -282,7 +221,7 @@ class Desk:
         position.quantity, position.cost = netted.net
         if netted.opened and sheet.holders[account].is_heard:
             leverage = positions.leverage(account, spec)
-            position.margin += _opening_margin(spec, rate, leverage, before, netted)
+            position.margin += weighing.opening_margin(spec, rate, leverage, before, netted)
         if not position.quantity:
             self._close(sheet, position)
         else:
@@ -308,13 +247,15 @@ class Desk:
                 short -= taken
         return short
 
-    def _lock_margin(self, sheet: Sheet, position: LivePosition) -> None:
-        """Reserve what the position should have, as far as there is."""
-        asset = position.spec.contract.settlement_id
-        missing = min(position.margin - position.reserved, sheet.available(position.account, asset))
-        if missing > 0:
-            sheet.reserve(position.account, asset, missing)
-            position.reserved += missing
+    def lock_margins(self, sheet: Sheet) -> None:
+        """Reserve what the positions that were filled should have, as far as there is."""
+        for position in self.filled:
+            asset = position.spec.contract.settlement_id
+            missing = min(position.margin - position.reserved, sheet.available(position.account, asset))
+            if missing > 0:
+                sheet.reserve(position.account, asset, missing)
+                position.reserved += missing
+        self.filled.clear()
 
     # Reduce-only
 
@@ -372,28 +313,3 @@ class Desk:
         held = lots + (position.quantity if position else 0)
         for order, needed in reducing.excess(live.reducing.get(account, {}).values(), held):
             reducing.shrink(batch, live, order, needed)
-
-
-def insufficient(spec: MarketSpec, needed: int, spendable: int) -> c.InsufficientMargin:
-    """The refusal, with its figures."""
-    decimals, asset = spec.contract.settlement_decimals, spec.contract.settlement
-    return c.InsufficientMargin(
-        f"Needs {units.text(needed, decimals)} {asset} of margin and fees; "
-        f"{units.text(spendable, decimals)} can be used. Close something, deposit, or order less."
-    )
-
-
-def _opening_margin(
-    spec: MarketSpec, rate: Rate, leverage: int, before: Net, netted: netting.Netted, beside: int = 0
-) -> int:
-    """The initial margin of what a fill opened, on top of what the position had before and what may open beside it."""
-    if not netted.opened:
-        return 0
-    opened_before = 0 if netted.closed else abs(before.cost)
-    held, more = beside + opened_before, abs(netted.net.cost) - opened_before
-    return margin.added(spec.contract.tiers, rate.up(held), rate.up(more), leverage)
-
-
-def _share(position: LivePosition, lots: int) -> int:
-    """What of a position's reserve goes with these of its lots; all of it with all of them, or more."""
-    return position.reserved * min(lots, abs(position.quantity)) // abs(position.quantity)

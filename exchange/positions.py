@@ -15,12 +15,12 @@ from django.db import transaction
 
 from accounts.models import Account, MarginSetting, Position
 from accounts.positions import LivePosition, average_text
-from exchange import admission, bands, barrier, house_quotes, margin, margin_reading, orders, validation
+from exchange import admission, bands, barrier, house_quotes, margin, margin_reading, orders, validation, weighing
 from exchange.books import SIDE_NAMES, SIDES
 from exchange.commands import NoLiquidity, OrderRefusal, Place, ReduceOnly
-from exchange.margin import Need
 from exchange.margin_reading import MarginAccount
 from exchange.models import Order
+from exchange.weighing import Need
 from marketdata import clock, markets, marks, units
 from marketdata.markets import MarketSpec
 from marketdata.models import Market
@@ -241,10 +241,9 @@ def check(
     matches, rest = _walk(spec, command)
     with margin_reading.snapshot():
         account = margin_reading.read(account_id)
-        desk = margin.Desk(account.positions, clock.now())
         resting = rest if price is not None and not reduce_only else 0
-        need = desk.need(
-            account.sheet(), spec, account_id, command.side,
+        need = weighing.weigh(
+            account.positions, account.sheet(), spec, account_id, command.side,
             matches=matches, rests=resting, price=command.price, taker_rate=spec.taker_rate,
             worst_rate=max(spec.maker_rate, spec.taker_rate),
             beside=margin_reading.resting_notional(account_id, spec, SIDE_NAMES[command.side]),
@@ -278,8 +277,10 @@ def _refusal(command: Place, account: MarginAccount, need: Need, meets_anybody: 
         return refusal
     if command.price is None and not meets_anybody:
         return NoLiquidity("There is no order on the other side; place a limit order instead.")
-    if need.total and need.spendable < need.total:
-        return margin.insufficient(spec, need.total, need.spendable)
+    try:
+        need.check(spec)
+    except Refusal as refusal:
+        return refusal
     return None
 
 

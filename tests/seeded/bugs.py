@@ -203,9 +203,9 @@ BUGS = (
     ),
     Bug(
         "margin is not asked for",
-        "exchange/margin.py",
-        "            if need.total and need.spendable + freed < need.total:\n",
-        "            if need.total and need.spendable + freed < 0:\n",
+        "exchange/weighing.py",
+        "        if self.spendable + freed < self.total:\n",
+        "        if self.spendable + freed < 0:\n",
         "tests/margin",
     ),
     Bug(

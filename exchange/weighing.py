@@ -1,0 +1,114 @@
+"""What a margin order would do to its account, what it needs for that, and what there is for it. Nothing changes here.
+
+The matcher weighs by it under its locks (exchange.margin), `margin/check` without (exchange.positions): so they agree.
+
+What of an order trades at once is weighed exactly, in the very steps in which it will be settled: the fills are netted
+in thought, closing frees margin, opening needs initial margin at its own price. What rests needs initial margin and
+the worst fee for all of it, as if it opened, at a figure per lot. An order that needs anything must be covered by what
+is available, less the unrealised loss of the account's positions (gains count once real).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from accounts import conversion, margin, netting
+from accounts.ledger import Sheet
+from accounts.margin import Rate
+from accounts.netting import Net, Netted
+from accounts.positions import Positions, exposure
+from exchange import commands as c
+from exchange.live import RATE_ONE, fee_on
+from marketdata import units
+from marketdata.markets import MarketSpec
+
+
+@dataclass(slots=True)
+class Need:
+    """What an order would do, in settlement units: the margin of what opens at once and of each resting lot, and what
+    there is for it.
+    """
+
+    rests: int
+    after: Net
+    margin: int = 0
+    per_lot: int = 0
+    spendable: int = 0
+    #: Profit of what it closes less all fees, and the reserve that it frees.
+    cash: int = 0
+    freed: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.margin + self.rests * self.per_lot
+
+    def check(self, spec: MarketSpec, *, freed: int = 0) -> None:
+        """InsufficientMargin when it needs more than there is, `freed` being what its order has set aside by now."""
+        if not self.total:
+            return
+        if self.spendable + freed < self.total:
+            raise insufficient(spec, self.total, self.spendable + freed)
+
+
+def weigh(
+    positions: Positions,
+    sheet: Sheet,
+    spec: MarketSpec,
+    account: int,
+    side: int,
+    *,
+    matches: Iterable[tuple[int, int]],
+    rests: int,
+    price: int | None,
+    taker_rate: int,
+    worst_rate: int,
+    beside: int = 0,
+) -> Need:
+    """Weigh an order that fills `matches` (price, lots) at once and rests with the others at `price`, while other
+    orders of that side may open the notional `beside`.
+    """
+    settlement, rate = spec.contract.settlement_id, conversion.rate_of(spec)
+    leverage = positions.leverage(account, spec)
+    position = positions.of(account, spec)
+    net, reserved = (position.net, position.reserved) if position else (Net(), 0)
+    need = Need(rests, net)
+    for at, lots in matches:
+        notional = spec.notional(at, lots)
+        before, netted = need.after, netting.fill(need.after, side=side, lots=lots, notional=notional)
+        need.after = netted.net
+        need.cash += rate.down(netted.realized) - rate.up(fee_on(notional, taker_rate))
+        if netted.closed:
+            need.freed += share(reserved - need.freed, netted.closed, before.quantity)
+        need.margin += opening_margin(spec, rate, leverage, before, netted, beside)
+    if rests:
+        held = rate.up(beside + (abs(need.after.cost) if need.after.quantity * side > 0 else 0))
+        notional = spec.notional(price, rests)
+        whole = margin.added(spec.contract.tiers, held, rate.up(notional), leverage)
+        whole += rate.up(-(-notional * worst_rate // RATE_ONE))
+        need.per_lot = -(-whole // rests)
+    others = positions.exposures(account, settlement, without=spec.id)
+    unrealized = sum(one.unrealized for one in others) + exposure(spec, need.after, 0).unrealized
+    need.spendable = sheet.available(account, settlement) + need.freed + need.cash + min(0, unrealized)
+    return need
+
+
+def opening_margin(spec: MarketSpec, rate: Rate, leverage: int, before: Net, netted: Netted, beside: int = 0) -> int:
+    """The initial margin of what a fill opened, on top of what the position had before and what may open beside it."""
+    if not netted.opened:
+        return 0
+    opened_before = 0 if netted.closed else abs(before.cost)
+    held, more = beside + opened_before, abs(netted.net.cost) - opened_before
+    return margin.added(spec.contract.tiers, rate.up(held), rate.up(more), leverage)
+
+
+def share(reserved: int, lots: int, quantity: int) -> int:
+    """What of a position's reserve goes with these lots of its quantity; all of it with all of them."""
+    return reserved * lots // abs(quantity)
+
+
+def insufficient(spec: MarketSpec, needed: int, spendable: int) -> c.InsufficientMargin:
+    """The refusal, with its figures."""
+    decimals, asset = spec.contract.settlement_decimals, spec.contract.settlement
+    return c.InsufficientMargin(
+        f"Needs {units.text(needed, decimals)} {asset} of margin and fees; "
+        f"{units.text(spendable, decimals)} can be used. Close something, deposit, or order less."
+    )
