@@ -62,7 +62,7 @@ class Desk:
     # Reserving
 
     def check(self, sheet: Sheet, live: LiveBook, order: LiveOrder, cmd: c.Place) -> None:
-        """What the market asks of a new order, and what each of its lots would reserve; a Refusal otherwise."""
+        """What the market asks of a new order, and what each of its lots reserves while it waits; else a Refusal."""
         if not cmd.is_liquidation:
             self.check_risk(sheet, live, order)
         is_exit = order.list_kind == ListKind.BRACKET and order.list_role != ListRole.ENTRY
@@ -70,7 +70,7 @@ class Desk:
             order.reduce_only = True  # of a position that the entry is yet to open; looked at when its turn comes
         elif order.reduce_only:
             self.check_reduce_only(live, order, order.price, order.quantity, is_liquidation=cmd.is_liquidation)
-        order.margin_per_lot = self._per_lot(sheet, live.spec, order)
+        order.margin_per_lot = self._waiting_per_lot(sheet, live.spec, order)
 
     def check_risk(self, sheet: Sheet, live: LiveBook, order: LiveOrder) -> None:
         """What the market asks of an order whenever it may come to open more: new, amended, or triggered."""
@@ -83,11 +83,10 @@ class Desk:
         if order.reduce_only:
             self.check_reduce_only(live, order, price, quantity)
 
-    def _per_lot(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> int:
-        if order.reduce_only or order.price is None or not sheet.holders[order.account].is_heard:
+    def _waiting_per_lot(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder) -> int:
+        if order.stop is None or order.reduce_only or not sheet.holders[order.account].is_heard:
             return 0
-        rests = order.remaining + order.hidden
-        return self._weigh(sheet, spec, order, matches=[], rests=rests, price=order.price).per_lot
+        return self._weigh(sheet, spec, order, matches=[], rests=order.remaining, price=order.price, waits=True).per_lot
 
     def _weigh(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, **plan) -> weighing.Need:
         return weighing.weigh(

@@ -3,9 +3,13 @@
 The matcher weighs by it under its locks (exchange.margin), `margin/check` without (exchange.positions): so they agree.
 
 What of an order trades at once is weighed exactly, in the very steps in which it will be settled: the fills are netted
-in thought, closing frees margin, opening needs initial margin at its own price. What rests needs initial margin and
-the worst fee for all of it, as if it opened, at a figure per lot. An order that needs anything must be covered by what
-is available, less the unrealised loss of the account's positions (gains count once real).
+in thought, closing frees margin, opening needs initial margin at its own price. What rests needs initial margin, the
+worst fee and the open loss for all of it, as if it opened, at a figure per lot. An order that needs anything must be
+covered by what is available, less the unrealised loss of the account's positions (gains count once real).
+
+Open loss: what a fill at the order's price would have lost at once at the mark. What is taken has it in the unrealised
+loss; without it two accounts could trade far off the mark, and what one of them cannot pay the other would have won
+from the insurance fund. An order that waits has none yet: it is weighed again before it goes to the book.
 """
 
 from collections.abc import Iterable
@@ -62,9 +66,10 @@ def weigh(
     taker_rate: int,
     worst_rate: int,
     beside: int = 0,
+    waits: bool = False,
 ) -> Need:
-    """Weigh an order that fills `matches` (price, lots) at once and rests with the others at `price`, while other
-    orders of that side may open the notional `beside`.
+    """Weigh an order that fills `matches` (price, lots) at once and rests with the others at `price` (or only waits),
+    while other orders of that side may open the notional `beside`.
     """
     settlement, rate = spec.contract.settlement_id, conversion.rate_of(spec)
     leverage = positions.leverage(account, spec)
@@ -84,6 +89,8 @@ def weigh(
         notional = spec.notional(price, rests)
         whole = margin.added(spec.contract.tiers, held, rate.up(notional), leverage)
         whole += rate.up(-(-notional * worst_rate // RATE_ONE))
+        if not waits:
+            whole += max(0, -exposure(spec, Net(side * rests, side * notional), 0).unrealized)
         need.per_lot = -(-whole // rests)
     others = positions.exposures(account, settlement, without=spec.id)
     unrealized = sum(one.unrealized for one in others) + exposure(spec, need.after, 0).unrealized

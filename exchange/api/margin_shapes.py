@@ -162,7 +162,7 @@ class CheckShape(serializers.Serializer):
     code = serializers.CharField(allow_null=True, help_text="Of the refusal.")
     detail = serializers.CharField(allow_null=True)
     leverage = serializers.IntegerField()
-    required = AmountField(help_text="Margin of what fills at once, and margin and fees of what rests.")
+    required = AmountField(help_text="Margin of what fills at once, and margin, fees and open loss of what rests.")
     spendable = AmountField()
     unfilled_quantity = AmountField(help_text="What of it the book could not fill now.")
     position_after = AmountField()

@@ -5,6 +5,11 @@ from decimal import Decimal
 import pytest
 
 from exchange import orders, positions
+from exchange.audit import replay
+from exchange.commands import InsufficientMargin
+from exchange.sequencer import sequencer
+from marketdata.markets import by_symbol
+from tests.margin.test_settlement import trade
 
 TIERS = [
     {"up_to": "110000", "initial": "0.02", "maintenance": "0.01"},
@@ -98,3 +103,117 @@ def test_orders_that_only_reduce_do_not_hinder(ann):
     ann.order("ann BUY 1 EURUSD @ 1.1")
     ann.order("ann SELL 1 EURUSD @ 1.2", reduce_only=True)
     leverage(ann, 5)
+
+
+def is_sound_and_replays(venue) -> bool:
+    sequencer.registry.forget()
+    assert replay.replay(by_symbol("EURUSD").id).difference is None
+    return venue.is_sound()
+
+
+class TestOpenLoss:
+    """What a fill at its price would lose at once at the mark, 1.10000, an order keeps from the start."""
+
+    @pytest.mark.parametrize(
+        ("sentence", "reserved"),
+        [
+            ("ann BUY 1 EURUSD @ 1.12000", "4240"),  # 2,240 of margin, 2,000 above the mark
+            ("ann BUY 1 EURUSD @ 1.08000", "2160"),
+            ("ann SELL 1 EURUSD @ 1.08000", "4160"),
+            ("ann SELL 1 EURUSD @ 1.12000", "2240"),
+            ("ann BUY 2.5 EURUSD @ 1.10001", "5502.55"),
+            ("ann SELL 1 USDJPY @ 147.000", "3960"),  # 1,960 and 300,000 yen
+        ],
+    )
+    def test_what_rests_has_it_set_aside(self, venue, sentence, reserved):
+        symbol, side, price = (sentence.split()[index] for index in (3, 1, 5))
+        weighed = positions.check(
+            account_id=venue.accounts["ann"].id, symbol=symbol, side=side, quantity=Decimal(sentence.split()[2]),
+            price=Decimal(price), reduce_only=False,
+        )  # fmt: skip
+        order = venue.order(sentence)
+        assert order["reserved"] == weighed["required"] == reserved
+        assert is_sound_and_replays(venue)
+        assert venue.cancel("ann", order)["status"] == "CANCELLED" and venue.funds("ann", "USD") == "10000+0"
+
+    def test_a_fill_frees_its_share_of_it(self, venue):
+        order = venue.order("ann BUY 2 EURUSD @ 1.12000")
+        venue.order("bob SELL 0.5 EURUSD @ 1.12000 IOC")
+        assert (venue.stored(order)["reserved"], venue.funds("ann", "USD")) == ("6360", "2520+7480")
+        assert venue.position("ann", "EURUSD") == "0.5 56000 1120/1120"
+        assert is_sound_and_replays(venue)
+
+    def test_an_amendment_weighs_it_anew(self, venue):
+        order = venue.order("ann BUY 1 EURUSD @ 1.08000")
+        venue.mark("EURUSD", "1.07000")
+        assert venue.stored(order)["reserved"] == "2160"
+        assert venue.amend("ann", order, price="1.09")["reserved"] == "4180"
+        assert is_sound_and_replays(venue)
+
+    def test_what_only_reduces_has_none(self, venue):
+        trade(venue, "ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+        assert venue.order("ann SELL 1 EURUSD @ 1.08000", reduce_only=True)["reserved"] == "0"
+
+    def test_a_market_without_a_mark_has_none(self, venue):
+        venue.contract("GBPJPY", "GBP", "JPY", "0.001", mark_source="BOOK")
+        venue.order("bob SELL 0.1 GBPJPY @ 200.000")
+        assert venue.order("ann BUY 0.1 GBPJPY @ 190.000")["reserved"] == "253.3333334"
+
+
+LIMIT = {"type": "STOP_LIMIT", "price": Decimal("1.15400")}
+
+
+class TestFarOffTheMark:
+    """Nobody trades at a loss that the account cannot pay, on whatever way the order comes to its trade."""
+
+    @pytest.fixture
+    def fx(self, venue):
+        """5,400 a lot of it against 10,000; the last price is 1.10000."""
+        venue.change("EURUSD", price_band=Decimal("0.05"))
+        venue.trader("rich", USD=10_000_000)
+        trade(venue, "bob", "BUY", "rich", "0.01", "EURUSD", "1.10000")
+        return venue
+
+    def is_untouched(self, venue) -> bool:
+        assert (venue.position("ann", "EURUSD"), venue.funds("ann", "USD")) == ("flat", "10000+0")
+        return is_sound_and_replays(venue)
+
+    def test_it_neither_takes_nor_rests(self, fx):
+        assert fx.refused("ann BUY 3 EURUSD @ 1.15400") == "insufficient_margin"
+        fx.order("bob SELL 3 EURUSD @ 1.15400")
+        assert fx.refused("ann BUY 3 EURUSD @ 1.15400") == "insufficient_margin"
+        assert self.is_untouched(fx)
+
+    def test_it_does_not_move_there(self, fx):
+        order = fx.order("ann BUY 3 EURUSD @ 1.10000")
+        with pytest.raises(InsufficientMargin):
+            fx.amend("ann", order, price="1.154")
+        fx.cancel("ann", order)
+        assert self.is_untouched(fx)
+
+    def test_it_does_not_wait_for_an_auction(self, fx):
+        fx.change("EURUSD", volatility_band=Decimal("0.001"), auction_seconds=60)
+        fx.order("rich SELL 1 EURUSD @ 1.14000")
+        fx.order("bob BUY 0.01 EURUSD @ 1.14000")
+        assert fx.refused("ann BUY 3 EURUSD @ 1.15400") == "insufficient_margin"
+        assert self.is_untouched(fx)
+
+    @pytest.mark.parametrize(
+        ("terms", "offered", "end"),
+        [
+            (LIMIT, "3", "REJECTED insufficient_margin"),
+            (LIMIT, "1", "REJECTED insufficient_margin"),  # the others would rest
+            (LIMIT, "0", "REJECTED insufficient_margin"),
+            ({"type": "STOP_LOSS"}, "3", "REJECTED insufficient_margin"),
+            ({"type": "STOP_LOSS"}, "0", "EXPIRED no_liquidity"),
+        ],
+    )
+    def test_a_stop_ends_when_it_is_triggered(self, fx, terms, offered, end):
+        if offered != "0":
+            fx.order(f"bob SELL {offered} EURUSD @ 1.15400")
+        order = fx.order("ann BUY 3 EURUSD", stop_price=Decimal("1.10100"), **terms)
+        assert order["status"] == "PENDING" and Decimal(order["reserved"]) < 8000
+        trade(fx, "rich", "BUY", "bob", "0.01", "EURUSD", "1.10100")
+        row = fx.stored(order)
+        assert f"{row['status']} {row['reason']}" == end
+        assert self.is_untouched(fx)

@@ -56,6 +56,7 @@ class TestNetting:
 
     def test_through_zero_in_one_fill(self, venue):
         trade(venue, "ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+        venue.mark("EURUSD", "1.10500")
         trade(venue, "ann", "SELL", "bob", "3", "EURUSD", "1.10500")
         assert venue.position("ann", "EURUSD") == "-2 -221000 4420/4420"
         assert venue.position("bob", "EURUSD") == "2 221000 4420/4420"

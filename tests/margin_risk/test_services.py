@@ -117,6 +117,7 @@ def test_what_a_dead_engine_left_under_way_is_ended_and_begun_anew(venue, fast):
 
 def test_closed_positions_are_put_away_and_nothing_is_lost(venue):
     venue.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    venue.mark("EURUSD", "1.10500")
     venue.trade("ann", "SELL", "bob", "3", "EURUSD", "1.10500")
     sums = {name: Sum(name) for name in ("realized", "realized_quote", "fees", "financing")}
     before = Position.objects.aggregate(**sums)

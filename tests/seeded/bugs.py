@@ -209,6 +209,13 @@ BUGS = (
         "tests/margin",
     ),
     Bug(
+        "an order far off the mark rests for its margin alone",
+        "exchange/weighing.py",
+        "        if not waits:\n",
+        "        if waits:\n",
+        "tests/margin",
+    ),
+    Bug(
         "the winner is paid and the loser is not charged",
         "exchange/margin.py",
         "            entries.append((account, asset, due + short))\n",
