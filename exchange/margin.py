@@ -127,8 +127,12 @@ class Desk:
     def change_reserve(
         self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan, *, price: int, remaining: int
     ) -> None:
-        """Move an open order's reserve to other terms."""
-        self._reserve(sheet, spec, order, plan, price, freed=held(spec, order))
+        """Move an open order's reserve to other terms. Lots that are taken off it where it is take theirs along."""
+        freed = held(spec, order)
+        if plan.keeps_place:
+            sheet.release(order.account, spec.contract.settlement_id, freed - held(spec, order, remaining))
+        else:
+            self._reserve(sheet, spec, order, plan, price, freed=freed)
 
     def reserve_triggered(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
         """The same for an order that waited: it goes to the book as a new one, with what it holds."""

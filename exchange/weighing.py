@@ -12,7 +12,7 @@ loss; without it two accounts could trade far off the mark, and what one of them
 from the insurance fund. An order that waits has none yet: it is weighed again before it goes to the book.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accounts import conversion, margin, netting
@@ -34,6 +34,7 @@ class Need:
 
     rests: int
     after: Net
+    takes: bool
     margin: int = 0
     per_lot: int = 0
     spendable: int = 0
@@ -46,8 +47,10 @@ class Need:
         return self.margin + self.rests * self.per_lot
 
     def check(self, spec: MarketSpec, *, freed: int = 0) -> None:
-        """InsufficientMargin when it needs more than there is, `freed` being what its order has set aside by now."""
-        if not self.total:
+        """InsufficientMargin when it needs more than there is, `freed` being what its order has set aside by now. What
+        takes nothing and asks for no more than that only frees funds, whatever the account has lost.
+        """
+        if self.total <= (0 if self.takes else freed):
             return
         if self.spendable + freed < self.total:
             raise insufficient(spec, self.total, self.spendable + freed)
@@ -60,7 +63,7 @@ def weigh(
     account: int,
     side: int,
     *,
-    matches: Iterable[tuple[int, int]],
+    matches: Sequence[tuple[int, int]],
     rests: int,
     price: int | None,
     taker_rate: int,
@@ -75,7 +78,7 @@ def weigh(
     leverage = positions.leverage(account, spec)
     position = positions.of(account, spec)
     net, reserved = (position.net, position.reserved) if position else (Net(), 0)
-    need = Need(rests, net)
+    need = Need(rests, net, takes=bool(matches))
     for at, lots in matches:
         notional = spec.notional(at, lots)
         before, netted = need.after, netting.fill(need.after, side=side, lots=lots, notional=notional)

@@ -81,16 +81,17 @@ def test_a_loss_is_paid_before_anything_is_set_aside(fx):
     assert is_sound_and_replays(fx)
 
 
-def test_what_rests_is_set_aside_before_a_position_is_topped_up(venue):
+def test_what_a_position_lacks_of_its_margin_does_not_take_what_rests(venue):
     trade(venue, "ann", "BUY", "bob", "2", "EURUSD", "1.10000")
     venue.trader("rich", USD=10_000_000)
     trade(venue, "ann", "BUY", "rich", "0.5", "GBPUSD", "1.25000")
     trade(venue, "ann", "SELL", "rich", "2", "EURUSD", "1.05300")  # 9,400 lost of 10,000
     assert venue.position("ann", "GBPUSD") == "0.5 62500 1250/600"
-    venue.trader("ann", USD=2_800)
+    venue.trader("ann", USD=3_150)
     venue.order("rich SELL 0.5 GBPUSD @ 1.25000")
     assert venue.order("ann BUY 1 GBPUSD @ 1.25000")["reserved"] == "1250"
-    assert venue.position("ann", "GBPUSD") == "1 125000 2500/2150"
+    assert venue.position("ann", "GBPUSD") == "1 125000 2500/2500"
+    assert venue.funds("ann", "USD") == "0+3750"
     assert venue.is_sound()
 
 

@@ -9,6 +9,7 @@ from exchange.audit import replay
 from exchange.commands import InsufficientMargin
 from exchange.sequencer import sequencer
 from marketdata.markets import by_symbol
+from marketdata.units import plain
 from tests.margin.test_settlement import trade
 
 TIERS = [
@@ -109,6 +110,49 @@ def is_sound_and_replays(venue) -> bool:
     sequencer.registry.forget()
     assert replay.replay(by_symbol("EURUSD").id).difference is None
     return venue.is_sound()
+
+
+class TestLosses:
+    """With 10,000: a contract at 1.10 that loses 7,000 of the 5,600 that an order for one more has left."""
+
+    @pytest.fixture
+    def resting(self, venue):
+        trade(venue, "ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+        venue.bid = venue.order("ann BUY 1 EURUSD @ 1.10000")
+        venue.mark("EURUSD", "1.03000")
+        return venue
+
+    @pytest.mark.parametrize(
+        ("terms", "reserved"),
+        [
+            ({"quantity": "0.9"}, "1980"),  # as much a lot as it had
+            ({"quantity": "0.1"}, "220"),
+            ({"price": "1.03"}, "2060"),
+            ({"price": "1.025", "quantity": "1.07"}, "2193.5"),
+            ({"price": "1.03", "quantity": "1.07"}, None),  # 2,204.2
+            ({"price": "1.0302"}, "2080.4"),
+            ({"price": "1.04"}, None),  # 3,080 with its open loss
+            ({"quantity": "1.01"}, None),
+        ],
+    )
+    def test_an_amendment_that_frees_funds_is_always_taken(self, resting, terms, reserved):
+        if reserved is None:
+            with pytest.raises(InsufficientMargin):
+                resting.amend("ann", resting.bid, **terms)
+        else:
+            assert resting.amend("ann", resting.bid, **terms)["reserved"] == reserved
+        reserved = reserved or "2200"
+        assert resting.stored(resting.bid)["reserved"] == reserved
+        assert resting.funds("ann", "USD").endswith(f"+{plain(Decimal(reserved) + 2200)}")
+        assert is_sound_and_replays(resting)
+
+    def test_one_that_trades_is_weighed_whatever_it_frees(self, resting):
+        resting.trader("rich", USD=10_000_000)
+        resting.order("rich SELL 1 EURUSD @ 1.11000")
+        with pytest.raises(InsufficientMargin):
+            resting.amend("ann", resting.bid, price="1.11", quantity="0.9")  # 1,998 of margin
+        assert resting.stored(resting.bid)["reserved"] == "2200"
+        assert is_sound_and_replays(resting)
 
 
 class TestOpenLoss:
