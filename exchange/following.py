@@ -13,6 +13,7 @@ does one whose account could not place it there now.
 two prices.
 """
 
+from accounts import spending
 from exchange import commands as c
 from exchange import interruption, spot
 from exchange.books import LiveBook
@@ -145,15 +146,23 @@ def _arm(batch, live: LiveBook, order: SpecialOrder) -> bool:
 
 
 def _fund(batch, live: LiveBook, order: SpecialOrder) -> bool:
-    """Reserve what the order does not hold yet; without the funds it ends REJECTED, and False."""
+    """Reserve what the order does not hold yet; without the funds it ends REJECTED, and False.
+
+    What comes to life spends like any other order. What it shared so far was set aside for it all along, and the other
+    exit has just given it back: whatever was lost since, it stays the order's own.
+    """
     before = held(live.spec, order)
     waits_for, shared = order.waits_for, order.shared
     order.waits_for = None
     if waits_for is None:
         order.shared = 0
     asset = spot.reserve_asset(live.spec, order.side)
+    missing = held(live.spec, order) - before
     try:
-        batch.sheet.reserve(order.account, asset, held(live.spec, order) - before)
+        if waits_for is None:
+            batch.sheet.reserve(order.account, asset, missing)
+        else:
+            spending.reserve(batch.sheet, order.account, asset, missing)
     except Refusal as refusal:
         order.waits_for, order.shared = waits_for, shared
         end(batch, live, order, Order.Status.REJECTED, refusal.code)

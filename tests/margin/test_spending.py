@@ -55,6 +55,35 @@ def test_a_loss_that_is_not_real_yet_is_not_spent(ann, spending):
     assert ann.is_sound()
 
 
+@pytest.mark.parametrize("stop_limit, ended", [("2810", "OPEN PENDING"), ("2810.01", "EXPIRED REJECTED")])
+def test_nor_by_the_exits_of_a_bracket(ann, stop_limit, ended):
+    """Beside the 2,800 that are free it has the 10 of its entry, when its exits come to life."""
+    ann.change("AAPL", maker_fee=Decimal(0), taker_fee=Decimal(0), price_band=None)
+    ann.trader("carl", USD=10)
+    ann.trader("ann", AAPL=1)
+    ann.order("carl BUY 1 AAPL @ 10")
+    entry, *exits = ann.bracket("ann SELL 1 AAPL MARKET", profit="0.01", stop="2800", stop_limit=stop_limit)
+    assert entry["status"] == "FILLED"
+    assert " ".join(ann.stored(order)["status"] for order in exits) == ended
+    assert ann.stored(exits[1])["reason"] == (None if "PENDING" in ended else "insufficient_funds")
+    assert ann.is_sound()
+
+
+def test_what_a_list_has_set_aside_stays_its_own(ann):
+    """Lost is more than what is available by the time that the stop takes over what it shared with the other exit."""
+    ann.change("AAPL", maker_fee=Decimal(0), taker_fee=Decimal(0), price_band=None)
+    ann.trader("carl", AAPL=101)
+    ann.trader("dan", USD=25)
+    profit, stop = ann.oco("ann BUY 100 AAPL", profit="20", stop="25", stop_limit="26")
+    assert (ann.stored(profit)["reserved"], ann.stored(stop)["reserved"]) == ("2000", "600")
+    ann.mark("EURUSD", "1.0")
+    ann.order("carl SELL 1 AAPL @ 25")
+    ann.order("carl SELL 100 AAPL @ 26")
+    ann.order("dan BUY 1 AAPL @ 25")
+    assert [ann.stored(order)["status"] for order in (profit, stop)] == ["EXPIRED", "FILLED"]
+    assert ann.is_sound()
+
+
 def test_a_gain_is_not_spent_before_it_is_real(ann):
     ann.mark("EURUSD", "1.2")
     with pytest.raises(Refusal):
