@@ -96,16 +96,22 @@ class Positions:
         chosen = self.leverages.get((account, spec.id), spec.contract.max_leverage)
         return min(chosen, spec.contract.max_leverage)
 
-    def loss(self, account: int, settlement_id: int) -> int:
-        """What all of the account's open positions together have lost at their marks; 0 if they have gained."""
-        return max(0, -sum(one.unrealized for one in self.exposures(account, settlement_id)))
+    def owed(self, account: int, settlement_id: int, *, instead: LivePosition | None = None) -> int:
+        """What available funds owe the account's open positions: what all of them together have lost at their marks (0
+        if they have gained), and the margin that they should have reserved and have not. `instead` stands for the one
+        in its market.
+        """
+        held = self.of_account(account, settlement_id)
+        if instead is not None:
+            held = [*(position for position in held if position.spec.id != instead.spec.id), instead]
+        profit = sum(exposure(one.spec, one.net, one.margin).unrealized for one in held)
+        return max(0, -profit) + sum(one.margin - one.reserved for one in held)
 
-    def exposures(self, account: int, settlement_id: int, *, without: int | None = None) -> list[Exposure]:
-        """Each of the account's open positions at its mark, but for that market's."""
+    def exposures(self, account: int, settlement_id: int) -> list[Exposure]:
+        """Each of the account's open positions at its mark."""
         return [
             exposure(position.spec, position.net, position.margin)
             for position in self.of_account(account, settlement_id)
-            if position.spec.id != without
         ]
 
 

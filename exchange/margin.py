@@ -214,7 +214,7 @@ class Desk:
         position.fees += fee
         if netted.closed:
             freed = weighing.share(position.reserved, netted.closed, before.quantity)
-            used = position.margin * netted.closed // abs(before.quantity)
+            used = weighing.share(position.margin, netted.closed, before.quantity)
             sheet.release(account, asset, freed)
             position.reserved -= freed
             position.margin -= used

@@ -52,6 +52,7 @@ class MarginAccount:
     def sheet(self) -> Sheet:
         """What is available, as exchange.margin weighs orders by; nothing is ever written from it."""
         sheet = Sheet({}, self.scales, clock.now())
+        sheet.positions = self.positions
         for asset, amount in self.available.items():
             sheet.purses[self.account_id, asset] = Purse(available=amount)
         return sheet

@@ -5,7 +5,8 @@ The matcher weighs by it under its locks (exchange.margin), `margin/check` witho
 What of an order trades at once is weighed exactly, in the very steps in which it will be settled: the fills are netted
 in thought, closing frees margin, opening needs initial margin at its own price. What rests needs initial margin, the
 worst fee and the open loss for all of it, as if it opened, at a figure per lot. An order that needs anything must be
-covered by what is available, less the unrealised loss of the account's positions (gains count once real).
+covered by what may be spent: what is available, less what the account's positions have lost at their marks (gains count
+once real) and lack of their margin (see accounts.spending).
 
 Open loss: what a fill at the order's price would have lost at once at the mark. What is taken has it in the unrealised
 loss; without it two accounts could trade far off the mark, and what one of them cannot pay the other would have won
@@ -13,16 +14,16 @@ from the insurance fund. An order that waits has none yet: it is weighed again b
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from accounts import conversion, margin, netting
+from accounts import conversion, margin, netting, spending
 from accounts.ledger import Sheet
 from accounts.margin import Rate
 from accounts.netting import Net, Netted
-from accounts.positions import Positions, exposure
+from accounts.positions import LivePosition, Positions, exposure
 from exchange import commands as c
 from exchange.live import RATE_ONE, fee_on
-from marketdata import units
+from marketdata import clock, units
 from marketdata.markets import MarketSpec
 
 
@@ -77,15 +78,18 @@ def weigh(
     settlement, rate = spec.contract.settlement_id, conversion.rate_of(spec)
     leverage = positions.leverage(account, spec)
     position = positions.of(account, spec)
-    net, reserved = (position.net, position.reserved) if position else (Net(), 0)
-    need = Need(rests, net, takes=bool(matches))
+    left = replace(position) if position else LivePosition(account, spec, clock.now())
+    need = Need(rests, left.net, takes=bool(matches))
     for at, lots in matches:
         notional = spec.notional(at, lots)
         before, netted = need.after, netting.fill(need.after, side=side, lots=lots, notional=notional)
         need.after = netted.net
         need.cash += rate.down(netted.realized) - rate.up(fee_on(notional, taker_rate))
         if netted.closed:
-            need.freed += share(reserved - need.freed, netted.closed, before.quantity)
+            freed = share(left.reserved, netted.closed, before.quantity)
+            left.margin -= share(left.margin, netted.closed, before.quantity)
+            left.reserved -= freed
+            need.freed += freed
         need.margin += opening_margin(spec, rate, leverage, before, netted, beside)
     if rests:
         held = rate.up(beside + (abs(need.after.cost) if need.after.quantity * side > 0 else 0))
@@ -95,9 +99,8 @@ def weigh(
         if not waits:
             whole += max(0, -exposure(spec, Net(side * rests, side * notional), 0).unrealized)
         need.per_lot = -(-whole // rests)
-    others = positions.exposures(account, settlement, without=spec.id)
-    unrealized = sum(one.unrealized for one in others) + exposure(spec, need.after, 0).unrealized
-    need.spendable = sheet.available(account, settlement) + need.freed + need.cash + min(0, unrealized)
+    left.quantity, left.cost = need.after.quantity, need.after.cost
+    need.spendable = spending.spendable(sheet, account, settlement, instead=left) + need.freed + need.cash
     return need
 
 
@@ -110,9 +113,9 @@ def opening_margin(spec: MarketSpec, rate: Rate, leverage: int, before: Net, net
     return margin.added(spec.contract.tiers, rate.up(held), rate.up(more), leverage)
 
 
-def share(reserved: int, lots: int, quantity: int) -> int:
-    """What of a position's reserve goes with these lots of its quantity; all of it with all of them."""
-    return reserved * lots // abs(quantity)
+def share(whole: int, lots: int, quantity: int) -> int:
+    """What of a position's margin or reserve goes with these lots of its quantity; all of it with all of them."""
+    return whole * lots // abs(quantity)
 
 
 def insufficient(spec: MarketSpec, needed: int, spendable: int) -> c.InsufficientMargin:
