@@ -2,8 +2,9 @@
 
 From the quote asset to the settlement asset the shortest way over margin markets' marks is taken, forwards (× price) or
 backwards (÷ price), and where none leads over marks, over all markets' last prices as well. A rate is an exact
-fraction, as old as the marks are (see marketdata.marks). A stale mark still converts: who holds a position must be able
-to leave it; what must not begin on an old price is refused elsewhere.
+fraction, as old as the marks are (see marketdata.marks). A stale mark still converts, and so, where no other way leads,
+does what is known of markets that are not active any more: who holds a position must be able to leave it. What must not
+begin on an old price is refused elsewhere (`check`, for the second).
 """
 
 from collections import deque
@@ -15,6 +16,7 @@ from accounts.valuation import EXACT_ENOUGH, PRICE_STEP, Pair
 from marketdata import markets, marks
 from marketdata.markets import MarketSpec
 from marketdata.marks import StalePrice
+from marketdata.models import Market
 
 
 def prices_in(settlement: int, pairs: list[Pair]) -> dict[int, Fraction]:
@@ -40,17 +42,21 @@ class _Cache:
 
     def __init__(self):
         self.of: object = None
-        self.prices: dict[int, dict[int, Fraction]] = {}
+        #: By settlement asset, and by how many of the SOURCES were asked.
+        self.prices: dict[tuple[int, int], dict[int, Fraction]] = {}
 
-    def find(self, asset: int, settlement: int) -> Fraction | None:
+    def find(self, asset: int, settlement: int, sources: int) -> Fraction | None:
+        """The price by the first of so many sources, by more of them where those do not tell."""
         latest = marks.latest()
         if latest is not self.of:
             self.of, self.prices = latest, {}
-        if settlement not in self.prices:
-            self.prices[settlement] = prices_in(settlement, _marked_pairs())
-        if asset not in self.prices[settlement]:
-            self.prices[settlement] = prices_in(settlement, [*_marked_pairs(), *valuation.load_pairs()])
-        return self.prices[settlement].get(asset)
+        for asked in range(1, sources + 1):
+            if (settlement, asked) not in self.prices:
+                pairs = [pair for load in SOURCES[:asked] for pair in load()]
+                self.prices[settlement, asked] = prices_in(settlement, pairs)
+            if (price := self.prices[settlement, asked].get(asset)) is not None:
+                return price
+        return None
 
 
 _cache = _Cache()
@@ -58,9 +64,26 @@ _cache = _Cache()
 
 def fraction_of(spec: MarketSpec) -> Fraction:
     """What one of the market's quote asset is worth in its settlement asset. StalePrice when no market tells."""
+    return _fraction_of(spec, len(SOURCES))
+
+
+def check(spec: MarketSpec) -> None:
+    """StalePrice when no active market tells: by what others once said nothing begins, it only ends."""
+    _fraction_of(spec, len(SOURCES) - 1)
+
+
+def is_known(spec: MarketSpec) -> bool:
+    """Whether trades of the market can be settled: those of a spot market always."""
+    try:
+        return spec.contract is None or bool(fraction_of(spec))
+    except StalePrice:
+        return False
+
+
+def _fraction_of(spec: MarketSpec, sources: int) -> Fraction:
     if spec.quote_id == spec.contract.settlement_id:
         return Fraction(1)
-    price = _cache.find(spec.quote_id, spec.contract.settlement_id)
+    price = _cache.find(spec.quote_id, spec.contract.settlement_id, sources)
     if price is None:
         raise StalePrice(f"No market tells what {spec.quote} is worth in {spec.contract.settlement}.")
     return price
@@ -88,3 +111,19 @@ def _marked_pairs() -> list[Pair]:
         for spec in markets.active()
         if spec.contract is not None and spec.id in latest
     ]
+
+
+def _left_pairs() -> list[Pair]:
+    """Markets that are not active any more, at their last mark or else their last price."""
+    latest = marks.latest()
+    rows = Market.objects.filter(is_active=False).order_by("id")
+    return [
+        Pair(base, quote, latest[market].price if market in latest else last or reference)
+        for market, base, quote, last, reference in rows.values_list(
+            "id", "base_id", "quote_id", "last_price", "reference_price"
+        )
+    ]
+
+
+#: What is asked for a way, one after the other; the last are not good enough for new risk.
+SOURCES = (_marked_pairs, valuation.load_pairs, _left_pairs)

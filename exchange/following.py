@@ -5,15 +5,16 @@ sequence of its own; what it trades may make further orders due, behind those th
 triggered once, so this ends. A batch does at most FOLLOWERS of them; the rest are the first thing that the market's
 next batch does, before any command. So are orders that would meet an account which this batch could not know to lock.
 
-A market that is not open, or outside its trading hours, triggers nothing: what is due stays so until it reopens. Where
-a margin market takes no new risk (see exchange.margin), an order that is triggered and may open some ends instead. So
-does one whose account could not place it there now.
+A market that is not open, or outside its trading hours, triggers nothing: what is due stays so until it reopens. So it
+is where nothing tells what a profit is worth in the settlement asset, because no trade could be settled. Where a margin
+market takes no new risk (see exchange.margin), an order that is triggered and may open some ends instead. So does one
+whose account could not place it there now.
 
 `accounts` is the estimate before the lock: everybody whom a cascade could reach if trades happened anywhere between
 two prices.
 """
 
-from accounts import spending
+from accounts import conversion, spending
 from exchange import commands as c
 from exchange import interruption, spot
 from exchange.books import LiveBook
@@ -35,6 +36,7 @@ def follow(batch, live: LiveBook) -> bool:
     trades = batch.status[live.spec.id] == Market.Status.OPEN and live.session.phase == CONTINUOUS
     if live.spec.contract is not None:
         trades = trades and hours.is_open(live.spec.contract.schedule, batch.records.moment)
+        trades = trades and conversion.is_known(live.spec)
     while (order_id := _next(waiting.due, trades)) is not None:
         if batch.followed >= FOLLOWERS:
             return False

@@ -47,6 +47,8 @@ def check_placing(
         raise c.ReduceOnly(f"{spec.symbol} takes only reduce-only orders now.")
     if contract.needs_mark:
         marks.fresh(spec.id, spec.symbol)
+    if not is_house:
+        conversion.check(spec)
 
 
 class Desk:

@@ -77,15 +77,18 @@ def due(rules: Rules, session: State, now: datetime) -> list[Change]:
     return changes
 
 
-def change(batch, live: LiveBook, change: Change) -> None:
-    """Take one change of phase, with the auction that comes before it."""
+def change(batch, live: LiveBook, change: Change) -> bool:
+    """Take one change of phase, with the auction that comes before it; False, with nothing done, while that must wait.
+    """
     before = live.session
     terms = {"since": None if live.spec.rules.calendar is None else clock.text(change.at)}
     after = before.to(change.phase, **terms)
     if before.is_collecting and not after.is_collecting:
-        auctions.hold(batch, live)
+        if not auctions.hold(batch, live):
+            return False
         _end_auction_only(batch, live)
     enter(batch, live, after)
+    return True
 
 
 def enter(batch, live: LiveBook, session: State) -> None:

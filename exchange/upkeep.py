@@ -1,7 +1,8 @@
 """What time does to a market, done by whoever next holds its lock: orders end, phases of the session change.
 
 Each batch keeps its markets up before its first command, so that what is due happens before anything new, however late
-the batch comes, and in every process alike. A halted market is left alone until it is reopened.
+the batch comes, and in every process alike. A halted market is left alone until it is reopened, a margin market whose
+auction could not be settled from there on, until it can (exchange.auctions).
 
 Order of events: before each change of phase those orders end whose moment lies before it; an order that ends with the
 session still takes part in the closing auction. What has ended is journaled like a cancellation (EXPIRE).
@@ -27,11 +28,17 @@ def run(batch) -> set[int]:
         concerned = _concerned(live, now)
         if not concerned <= batch.sheet.holders.keys():
             return concerned
-        for change in sessions.due(live.spec.rules, live.session, batch.records.moment):
-            end_orders(batch, live, clock.text(change.at), inclusive=False)
-            sessions.change(batch, live, change)
-        end_orders(batch, live, now)
+        _keep_up(batch, live, now)
     return set()
+
+
+def _keep_up(batch, live: LiveBook, now: str) -> None:
+    """All that is due, or all before an auction that must wait: orders that end after it still take part."""
+    for change in sessions.due(live.spec.rules, live.session, batch.records.moment):
+        end_orders(batch, live, clock.text(change.at), inclusive=False)
+        if not sessions.change(batch, live, change):
+            return
+    end_orders(batch, live, now)
 
 
 def reach(live: LiveBook) -> set[int]:
