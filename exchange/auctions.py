@@ -1,11 +1,16 @@
-"""An auction in a batch: the engine's plan, journaled, and everybody paid. The caller has locked all who take part."""
+"""An auction in a batch: the engine's plan, journaled, and everybody paid. The caller has locked all whose orders rest.
+
+Reduce-only orders have nothing set aside for what would open a position, so none may be filled beyond its own: they
+are shrunk to what they can reduce, each under a sequence of its own, before the auction is planned for good.
+"""
 
 from collections import Counter
 
 from accounts import conversion
-from exchange import paying, spot
+from exchange import paying, reducing, spot
 from exchange.books import LiveBook
 from exchange.engine import auction
+from exchange.engine.auction import Uncross
 from exchange.journal import Kind
 
 
@@ -14,11 +19,11 @@ def hold(batch, live: LiveBook) -> bool:
     those could not be settled: nothing tells what profits are worth in the settlement asset.
     """
     at = live.reference()
-    plan = auction.plan(live.book, at)
+    if not conversion.is_known(live.spec) and auction.plan(live.book, at) is not None:
+        return False
+    plan = _plan(batch, live, at)
     if plan is None:
         return True
-    if not conversion.is_known(live.spec):
-        return False
     sequence = batch.records.command(live, Kind.UNCROSS, 0, {"reference": at})
     matches = live.uncross(plan, sequence, batch.records.moment)
     filled = Counter()
@@ -39,3 +44,16 @@ def hold(batch, live: LiveBook) -> bool:
         batch.stirred.append(live)
     return True
 
+
+def _plan(batch, live: LiveBook, reference: int | None) -> Uncross | None:
+    """What the auction does once no reduce-only order would do more than reduce. Without the lots that they lose the
+    price and everybody's share may be others, so it is planned anew; each turn takes lots away, so this ends.
+    """
+    while (plan := auction.plan(live.book, reference)) is not None and live.reducing:
+        fills = [(order, lots) for buy, sell, lots in plan.matches for order in (buy, sell)]
+        over = reducing.beyond(fills, live, batch.margin_desk.positions)
+        if not over:
+            break
+        for order, lots in over.items():
+            reducing.shrink(batch, live, order, sum(got for one, got in fills if one is order) - lots)
+    return plan

@@ -287,18 +287,7 @@ class Desk:
 
     def over_reducing(self, live: LiveBook, plan: Plan) -> list[LiveOrder]:
         """Resting reduce-only orders that the plan would fill beyond their owner's position."""
-        left: dict[int, int] = {}
-        found = []
-        for maker, lots in plan.matches:
-            if maker.account not in live.reducing:
-                continue
-            if maker.account not in left:
-                position = self.positions.of(maker.account, live.spec)
-                left[maker.account] = position.quantity if position else 0
-            left[maker.account] += maker.side * lots
-            if maker.reduce_only and left[maker.account] * maker.side > 0 and maker not in found:
-                found.append(maker)
-        return found
+        return list(reducing.beyond(plan.matches, live, self.positions))
 
     def take_out_over_reducing(self, batch, live: LiveBook, plan: Plan) -> bool:
         """Cancel the resting orders that the plan would fill beyond their owner's position; whether there were any."""

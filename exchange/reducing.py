@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from accounts.positions import Positions
 from exchange.journal import Kind, amend_row
 from exchange.live import LiveOrder
 
@@ -30,6 +31,26 @@ def competes(order: LiveOrder) -> bool:
     use for.
     """
     return order.price is not None and order.stop is None and order.time_in_force not in AT_ONCE
+
+
+def beyond(fills: Iterable[tuple[LiveOrder, int]], live, positions: Positions) -> dict[LiveOrder, int]:
+    """Of the resting reduce-only orders among these fills those that would do more than take from their owner's
+    position, with the lots that are too many. What they would open counts for nobody after them.
+    """
+    left: dict[int, int] = {}
+    over: dict[LiveOrder, int] = {}
+    for order, lots in fills:
+        account = order.account
+        if account not in live.reducing:
+            continue
+        if account not in left:
+            position = positions.of(account, live.spec)
+            left[account] = position.quantity if position else 0
+        left[account] += order.side * lots
+        if order.reduce_only and (opened := min(lots, order.side * left[account])) > 0:
+            over[order] = over.get(order, 0) + opened
+            left[account] -= order.side * opened
+    return over
 
 
 def excess(resting: Iterable[LiveOrder], held: int) -> list[tuple[LiveOrder, int]]:
