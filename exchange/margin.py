@@ -273,7 +273,8 @@ class Desk:
         lots, left = quantity - order.filled, self.reducible(live, order)
         if reducing.competes(order):
             resting = live.reducing.get(order.account, {}).values()
-            left -= sum(other.remaining for other in resting if other.side == order.side and other is not order)
+            others = [other for other in resting if other.side == order.side and other is not order]
+            left -= sum(other.remaining + other.hidden for other in others)
         if lots > left:
             most = live.spec.quantity_text(max(left, 0))
             raise c.ReduceOnly(f"The order would do more than reduce: {most} can be closed that way.")

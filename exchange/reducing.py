@@ -62,9 +62,10 @@ def excess(resting: Iterable[LiveOrder], held: int) -> list[tuple[LiveOrder, int
     left = abs(held)
     for order in orders:
         if order.side * held < 0:
-            if order.remaining > left:
+            lots = order.remaining + order.hidden
+            if lots > left:
                 found.append((order, left))
-            left = max(0, left - order.remaining)
+            left = max(0, left - lots)
     return found[::-1]
 
 

@@ -233,6 +233,18 @@ class TestReduceOnly:
         with pytest.raises(Exception, match="more than reduce"):
             long.amend("ann", order, quantity="0.51")
 
+    def test_what_an_iceberg_hides_counts_as_what_it_shows(self, long):
+        iceberg = long.order("ann SELL 1.5 EURUSD @ 1.10500", reduce_only=True, displayed_quantity=Decimal("0.1"))
+        assert long.refused("ann SELL 0.51 EURUSD @ 1.10600", reduce_only=True) == "reduce_only"
+        other = long.order("ann SELL 0.5 EURUSD @ 1.10600", reduce_only=True)
+        long.order("cat BUY 1.6 EURUSD @ 1.10000")
+        long.order("ann SELL 0.4 EURUSD @ 1.10000 IOC")
+        assert [long.stored(each)["status"] for each in (iceberg, other)] == ["OPEN", "OPEN"]
+        assert long.stored(other)["quantity"] == "0.1"
+        long.order("ann SELL 1.2 EURUSD @ 1.10000 IOC")  # 0.4 are left, and an iceberg cannot get smaller
+        assert [long.stored(each)["status"] for each in (iceberg, other)] == ["CANCELLED", "CANCELLED"]
+        assert long.is_sound()
+
     def test_they_get_smaller_and_end_with_what_they_could_reduce(self, long):
         first = long.order("ann SELL 1.5 EURUSD @ 1.10500", reduce_only=True)
         second = long.order("ann SELL 0.5 EURUSD @ 1.10600", reduce_only=True)
