@@ -7,7 +7,8 @@ calendar is always CONTINUOUS, but for interruptions.
 A phase is state under the market's lock: each change is a PHASE row of the market journal with the whole state
 (exchange.phases), which the market's row keeps as well. So every process has the same phase at the same sequence, and
 a replay goes through the same auctions. Market.status, the operators' word, stands beside it: a halt stops the clock
-of the session, which catches up when the market is reopened.
+of the session, which catches up when the market is reopened; a market that is closed or takes only cancellations stops
+before its next auction.
 
 Known limit: of a gap longer than a session only its two ends are caught up with, one auction each.
 """
@@ -21,7 +22,7 @@ from exchange import commands as c
 from exchange.books import LiveBook
 from exchange.journal import Kind
 from exchange.live import Status
-from exchange.phases import CLOSED, CONTINUOUS, State
+from exchange.phases import CLOSED, COLLECTING, CONTINUOUS, State
 from marketdata import clock
 from marketdata.calendar import Change
 from marketdata.rules import Rules
@@ -77,13 +78,18 @@ def due(rules: Rules, session: State, now: datetime) -> list[Change]:
     return changes
 
 
+def uncrosses(session: State, change: Change) -> bool:
+    """Whether the change ends the collecting of orders, with an auction."""
+    return session.is_collecting and change.phase not in COLLECTING
+
+
 def change(batch, live: LiveBook, change: Change) -> bool:
     """Take one change of phase, with the auction that comes before it; False, with nothing done, while that must wait.
     """
     before = live.session
     terms = {"since": None if live.spec.rules.calendar is None else clock.text(change.at)}
     after = before.to(change.phase, **terms)
-    if before.is_collecting and not after.is_collecting:
+    if uncrosses(before, change):
         if not auctions.hold(batch, live):
             return False
         _end_auction_only(batch, live)

@@ -1,8 +1,10 @@
 """What time does to a market, done by whoever next holds its lock: orders end, phases of the session change.
 
 Each batch keeps its markets up before its first command, so that what is due happens before anything new, however late
-the batch comes, and in every process alike. A halted market is left alone until it is reopened, a margin market whose
-auction could not be settled from there on, until it can (exchange.auctions).
+the batch comes, and in every process alike. A halted market is left alone until it is reopened. In one that is closed
+or takes only cancellations orders end as ever, but nothing trades: an auction that is due waits until it is open, and
+so do the phases after it. So it is in a margin market whose auction could not be settled, until it can
+(exchange.auctions).
 
 Order of events: before each change of phase those orders end whose moment lies before it; an order that ends with the
 session still takes part in the closing auction. What has ended is journaled like a cancellation (EXPIRE).
@@ -23,21 +25,23 @@ def run(batch) -> set[int]:
     """
     now = clock.text(batch.records.moment)
     for live in batch.books.values():
-        if not is_due(live, now) or batch.status[live.spec.id] == Market.Status.HALTED:
+        status = batch.status[live.spec.id]
+        if not is_due(live, now) or status == Market.Status.HALTED:
             continue
         concerned = _concerned(live, now)
         if not concerned <= batch.sheet.holders.keys():
             return concerned
-        _keep_up(batch, live, now)
+        _keep_up(batch, live, status, now)
     return set()
 
 
-def _keep_up(batch, live: LiveBook, now: str) -> None:
-    """All that is due, or all before an auction that must wait: orders that end after it still take part."""
+def _keep_up(batch, live: LiveBook, status: str, now: str) -> None:
     for change in sessions.due(live.spec.rules, live.session, batch.records.moment):
+        if status != Market.Status.OPEN and sessions.uncrosses(live.session, change):
+            break
         end_orders(batch, live, clock.text(change.at), inclusive=False)
         if not sessions.change(batch, live, change):
-            return
+            break
     end_orders(batch, live, now)
 
 

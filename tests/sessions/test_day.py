@@ -100,6 +100,38 @@ def test_a_venue_that_was_down_over_close_and_open_catches_up_before_anything_ne
     assert clockwork.due_markets(day.moment("2026-11-24 15:00")) == set()
 
 
+@pytest.mark.parametrize("forgets", [False, True])
+@pytest.mark.parametrize(
+    ("status", "meanwhile", "then"),
+    [
+        ("CANCEL_ONLY", "EXPIRED 0/9", "EXPIRED 2/3"),
+        ("CLOSED", "EXPIRED 0/9", "EXPIRED 2/3"),
+        ("HALTED", "OPEN 0/9", "FILLED 3/3"),
+    ],
+)
+def test_an_auction_waits_for_the_operators(exchange_day, status, meanwhile, then, forgets):
+    day, venue = exchange_day, exchange_day.venue
+    day.at("2026-11-23 14:00")
+    bid = venue.order("ann BUY 2 AAPL @ 101")
+    ask = venue.order("bob SELL 3 AAPL @ 99 AUC")
+    other = venue.order("cid BUY 1 AAPL @ 101")
+    ends = venue.order("cid BUY 9 AAPL @ 98 GTD", expires_at=day.moment("2026-11-23 14:45"))
+    venue.change("AAPL", status=status)
+    if forgets:
+        sequencer.registry.forget()
+    for moment in ("2026-11-23 14:30", "2026-11-23 15:30", "2026-11-23 15:31"):
+        day.at(moment)
+        assert (day.phase(), day.status(bid), day.status(ask)) == ("PRE_OPEN", "OPEN 0/2", "OPEN 0/3")
+    assert day.status(ends) == meanwhile
+    if status != "HALTED":
+        assert venue.cancel("cid", other)["status"] == "CANCELLED"
+    day.check()
+    venue.change("AAPL", status="OPEN")
+    day.at("2026-11-23 15:32")
+    assert (day.phase(), day.status(bid), day.status(ends)) == ("CONTINUOUS", "FILLED 2/2", "EXPIRED 0/9")
+    assert day.status(ask) == then
+
+
 def test_another_process_follows_the_session_by_the_journal(exchange_day):
     """The live book of this process is thrown away in the midst of a call phase; what it loads collects as well."""
     day, venue = exchange_day, exchange_day.venue

@@ -227,6 +227,18 @@ class TestInterruptions:
         assert (jumpy.phase(), jumpy.status(stop)) == ("CONTINUOUS", "FILLED 8/8")
         assert jumpy.venue.stored(stop)["average_price"] == "98"
 
+    @pytest.mark.parametrize("status", ["CANCEL_ONLY", "CLOSED", "HALTED"])
+    def test_its_end_waits_until_the_market_is_open(self, jumpy, status):
+        order = jumpy.venue.order("ann BUY 25 AAPL @ 103")
+        stop = jumpy.venue.order("cid BUY 1 AAPL", type="STOP_LOSS", stop_price=Decimal(102))
+        jumpy.venue.change("AAPL", status=status)
+        for moment in ("2026-11-23 12:02", "2026-11-23 12:10"):
+            jumpy.at(moment)
+            assert (jumpy.phase(), jumpy.status(order), jumpy.status(stop)) == ("AUCTION", "OPEN 0/25", "PENDING 0/1")
+        jumpy.venue.change("AAPL", status="OPEN")
+        jumpy.at("2026-11-23 12:11")
+        assert (jumpy.phase(), jumpy.status(order), jumpy.status(stop)) == ("CONTINUOUS", "FILLED 25/25", "FILLED 1/1")
+
     @pytest.fixture
     def falling(self, jumpy):
         """The next sale is at 99; further bids are at 95."""
