@@ -204,6 +204,11 @@ ENGINE_REFUSALS = {
         SelfTrade,
         "The best order on the other side is your own; cancel it, or use self_trade_prevention EXPIRE_MAKER.",
     ),
+    "self_trade_collected": (
+        SelfTrade,
+        "Orders are collected for an auction, in which this one could trade with your own; cancel that, or take a "
+        "price that does not reach it. Until the auction every self_trade_prevention means EXPIRE_TAKER.",
+    ),
 }
 
 

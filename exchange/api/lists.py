@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from accounts.authentication import TRADING
 from exchange import lists, orders, resent
 from exchange.api import doors, shapes
-from exchange.api.serializers import OrderRequest
+from exchange.api.serializers import PREVENTION, OrderRequest
 from exchange.commands import Replay, UnknownOrder
 from exchange.models import ListKind, Order, SelfTradePrevention, Side
 from exchange.rendering import order_row
@@ -45,7 +45,9 @@ class OrderListRequest(StrictSerializer):
         allow_null=True,
         help_text="Of an OCO on a margin market; a bracket's exits are reduce-only there in any case.",
     )
-    self_trade_prevention = Word(choices=SelfTradePrevention.choices, default="EXPIRE_TAKER", allow_null=True)
+    self_trade_prevention = Word(
+        choices=SelfTradePrevention.choices, default="EXPIRE_TAKER", allow_null=True, help_text=PREVENTION
+    )
     client_order_id = Text(
         max_length=64, required=False, allow_null=True, help_text="Of the list's first order: its idempotency key."
     )

@@ -11,6 +11,10 @@ BATCH_ORDERS = 100
 MAX_DEPTH = 1000
 DEFAULT_DEPTH = 20
 ACTIVE = "ACTIVE"
+PREVENTION = (
+    "What ends where the order meets one of its own account's. While orders are collected for an auction each means "
+    "EXPIRE_TAKER: the new order is refused (self_trade)."
+)
 
 
 class OrderRequest(StrictSerializer):
@@ -54,7 +58,9 @@ class OrderRequest(StrictSerializer):
             "smaller than min_quantity and min_notional."
         ),
     )
-    self_trade_prevention = Word(choices=SelfTradePrevention.choices, default="EXPIRE_TAKER", allow_null=True)
+    self_trade_prevention = Word(
+        choices=SelfTradePrevention.choices, default="EXPIRE_TAKER", allow_null=True, help_text=PREVENTION
+    )
     client_order_id = Text(
         max_length=64,
         required=False,

@@ -184,6 +184,17 @@ class TestInterruptions:
         assert jumpy.refused("ann BUY 25 AAPL @ 103") == "self_trade"
         assert (jumpy.phase(), jumpy.venue.funds("ann", "AAPL")) == ("CONTINUOUS", "10000+1")
 
+    @pytest.mark.parametrize("prevention", ["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"])
+    @pytest.mark.parametrize("collects", [False, True], ids=["it would jump", "orders are collected"])
+    def test_in_an_auction_every_prevention_means_that_the_new_order_ends(self, jumpy, prevention, collects):
+        jumpy.venue.order("ann SELL 1 AAPL @ 103")
+        jumpy.venue.order("ann SELL 1 AAPL @ 104")
+        if collects:
+            jumpy.venue.order("cid BUY 25 AAPL @ 103")
+        with pytest.raises(Refusal, match="every self_trade_prevention means EXPIRE_TAKER") as caught:
+            jumpy.venue.order("ann BUY 25 AAPL @ 104", self_trade_prevention=prevention)
+        assert (caught.value.code, jumpy.phase()) == ("self_trade", "AUCTION" if collects else "CONTINUOUS")
+
     def test_nor_a_list_with_prices_that_do_not_fit(self, jumpy):
         before = jumpy.venue.funds("ann", "USD")
         with pytest.raises(Refusal) as caught:
