@@ -162,6 +162,10 @@ class BadListPrices(OrderRefusal):
     code, title = "bad_list_prices", "Prices of the list are in the wrong order"
 
 
+class ExitsUndeliverable(OrderRefusal):
+    code, title = "exits_undeliverable", "What the entry buys settles too late for its exits"
+
+
 class ReplaceMismatch(OrderRefusal):
     code, title = "replace_mismatch", "Not an order that this one can replace"
 

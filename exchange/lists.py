@@ -2,7 +2,8 @@
 
 OCO: a take-profit order in the book and a stop that waits, of one side and quantity. Only one of them can come to
 trade, so the stop holds no more than it needs above the other.
-BRACKET: an entry, and the two exits for what it fills. The exits hold nothing until the entry has ended.
+BRACKET: an entry, and the two exits for what it fills. The exits hold nothing until the entry has ended. One that buys
+is refused where trades settle later: its exits could not deliver what the entry has bought.
 What happens between the members afterwards is stated in exchange.waiting.
 
 A list is named by the id of its first order: the take-profit of an OCO, the entry of a bracket. That one's
@@ -14,10 +15,11 @@ from dataclasses import dataclass, field, fields
 
 from accounts.ledger import Sheet
 from exchange import commands as c
-from exchange import spot, validation
+from exchange import deferred, spot, validation
 from exchange.books import SIDE_NAMES, LiveBook
 from exchange.commands import Place
 from exchange.conditions import market_price
+from exchange.engine.book import BUY
 from exchange.live import LiveOrder, held
 from exchange.models import ListKind, ListRole
 from marketdata.refusals import Refusal
@@ -128,6 +130,12 @@ def _oco(batch, cmd: PlaceList, live: LiveBook) -> list[dict]:
 
 
 def _bracket(batch, cmd: PlaceList, live: LiveBook) -> list[dict]:
+    if cmd.side == BUY and deferred.is_deferred(live):
+        days = live.spec.rules.settlement_days
+        raise c.ExitsUndeliverable(
+            f"{live.spec.symbol} settles T+{days}: what the entry buys could not be sold by its exits before it is "
+            "delivered. Place the entry alone, and an OCO once it has settled."
+        )
     profit_cmd, stop_cmd = cmd.exits
     entry = batch.check(_named(cmd, cmd.kind, ListRole.ENTRY), live)
     profit = batch.check(_named(profit_cmd, cmd.kind, ListRole.TAKE_PROFIT), live)

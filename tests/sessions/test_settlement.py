@@ -10,6 +10,7 @@ from django.db import connection
 from accounts import holdings_proof
 from accounts.models import Account, Journal
 from exchange import deferred
+from exchange.commands import ExitsUndeliverable
 from exchange.models import Settlement, Trade
 from marketdata import clock
 
@@ -61,6 +62,22 @@ def test_what_is_reserved_cannot_be_sold_again(later):
     trade(later)
     assert later.refused("bob SELL 9991 AAPL @ 100") == "insufficient_funds"
     assert later.refused("ann SELL 10001 AAPL @ 100") == "insufficient_funds"
+
+
+def test_a_bracket_that_buys_is_refused_as_its_exits_would_have_nothing_to_sell(later):
+    later.venue.trader("eve", USD=10_000)
+    for entry in ("eve BUY 5 AAPL @ 100", "ann BUY 5 AAPL MARKET"):
+        with pytest.raises(ExitsUndeliverable, match=r"T\+2.*an OCO once it has settled"):
+            later.venue.bracket(entry, profit="105", stop="95")
+    assert later.venue.funds("eve", "USD") == "10000+0"
+    later.venue.change("AAPL", settlement_days=0)
+    assert later.venue.bracket("eve BUY 5 AAPL @ 100", profit="105", stop="95")[0]["status"] == "OPEN"
+
+
+def test_one_that_sells_buys_back_with_what_is_there(later):
+    later.venue.order("bob BUY 5 AAPL @ 100")
+    members = later.venue.bracket("ann SELL 5 AAPL @ 100", profit="95", stop="105")
+    assert [later.status(order) for order in members] == ["FILLED 5/5", "OPEN 0/5", "PENDING 0/5"]
 
 
 def test_a_market_order_reserves_its_leg_too(later):
