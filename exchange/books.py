@@ -18,7 +18,7 @@ from exchange import bands, journal, loading
 from exchange.engine import auction
 from exchange.engine.auction import Uncross
 from exchange.engine.book import BUY, NO_LIQUIDITY, SELL, Book, Plan
-from exchange.live import LiveOrder, Status, fee_on
+from exchange.live import LiveOrder, Status, fee_on, sharable
 from exchange.models import OrderType
 from exchange.open_orders import OpenOrders
 from exchange.phases import ALWAYS_OPEN, State
@@ -321,6 +321,7 @@ class LiveBook:
         if kind == journal.Kind.PLACE:
             order = journal.order_of(order_id, command, moment)
             if order.stop is not None or order.waits_for is not None:
+                order.shared = sharable(self.spec, order, order.shared)  # older rows may say more
                 return self.wait(order, sequence, moment) or []
             return self.enter(order, self.plan(order), sequence, moment)
         if kind == journal.Kind.PHASE:
@@ -344,7 +345,8 @@ class LiveBook:
             lots = command.get("quantity", order.remaining)
             return self.trigger(order, self.plan_waiting(order, lots), lots, sequence, moment)
         if kind == journal.Kind.ARM:
-            self.arm(self.waiting.orders[order_id], command["shared"], moment)
+            order = self.waiting.orders[order_id]
+            self.arm(order, sharable(self.spec, order, command["shared"]), moment)
         elif kind == journal.Kind.EXPIRE:
             self.end(order_id, command["status"], command["reason"], moment)
         elif kind == journal.Kind.MARK:

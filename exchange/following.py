@@ -18,7 +18,7 @@ from accounts import conversion, spending
 from exchange import commands as c
 from exchange import interruption, spot
 from exchange.books import LiveBook
-from exchange.live import SpecialOrder, held
+from exchange.live import SpecialOrder, held, sharable
 from exchange.models import BookCommand, ListRole, Order
 from exchange.phases import CONTINUOUS
 from marketdata import hours
@@ -138,7 +138,7 @@ def _weigh(batch, live: LiveBook, order: SpecialOrder, plan) -> bool:
 def _arm(batch, live: LiveBook, order: SpecialOrder) -> bool:
     """Let the stop of a bracket wait for its price, with the funds that it needs above the other exit's."""
     other = live.waiting.lists[order.list_id].get(ListRole.TAKE_PROFIT)
-    order.shared = held(live.spec, other) if other is not None else 0
+    order.shared = sharable(live.spec, order, held(live.spec, other)) if other is not None else 0
     if not _fund(batch, live, order):
         return True
     batch.records.command(live, Kind.ARM, order.id, {"shared": order.shared})

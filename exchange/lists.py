@@ -20,7 +20,7 @@ from exchange.books import SIDE_NAMES, LiveBook
 from exchange.commands import Place
 from exchange.conditions import market_price
 from exchange.engine.book import BUY
-from exchange.live import LiveOrder, held
+from exchange.live import LiveOrder, held, sharable
 from exchange.models import ListKind, ListRole
 from marketdata.refusals import Refusal
 
@@ -119,7 +119,7 @@ def _oco(batch, cmd: PlaceList, live: LiveBook) -> list[dict]:
     try:
         stop = batch.check(_named(stop_cmd, cmd.kind, ListRole.STOP_LOSS), live)
         _check_prices(live, first, stop, market_price(live))
-        stop.shared = held(live.spec, first)
+        stop.shared = sharable(live.spec, stop, held(live.spec, first))
         batch.desk(live).hold(batch.sheet, live.spec, stop)
     except Refusal:
         spot.release_rest(batch.sheet, live.spec, first)

@@ -163,12 +163,22 @@ def held(spec: MarketSpec, order: LiveOrder, remaining: int | None = None) -> in
     if order.price is None or order.waits_for is not None:
         return 0
     lots = order.remaining + order.hidden if remaining is None else remaining
+    return max(0, _needed(spec, order, lots) - order.shared) if order.shared else _needed(spec, order, lots)
+
+
+def sharable(spec: MarketSpec, order: LiveOrder, funds: int) -> int:
+    """How much of the `funds` that another leg of its list holds an order can share: no more than it needs itself, as
+    what it has reserved says no more of what it shares.
+    """
+    return min(funds, _needed(spec, order, order.remaining + order.hidden))
+
+
+def _needed(spec: MarketSpec, order: LiveOrder, lots: int) -> int:
+    """What a limit order must have set aside for so many lots."""
     if spec.contract is not None:
-        needed = (order.margin_per_lot or 0) * lots
-    else:
-        worst_rate = max(order.maker_rate, order.taker_rate)
-        needed = required(spec, side=order.side, price=order.price, remaining=lots, worst_rate=worst_rate)
-    return max(0, needed - order.shared) if order.shared else needed
+        return (order.margin_per_lot or 0) * lots
+    worst_rate = max(order.maker_rate, order.taker_rate)
+    return required(spec, side=order.side, price=order.price, remaining=lots, worst_rate=worst_rate)
 
 
 def reserved(spec: MarketSpec, order: LiveOrder) -> int:

@@ -210,7 +210,7 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
         # Rows that make no book (crossed, off the tick, doubled) are the finding.
         return Difference(result.until, f"the database's open orders are no book: {type(error).__name__}: {error}")
     result.stored_hash = head.book.state_hash()
-    if difference := _first_order_that_differs(result, head):
+    if difference := first_order_that_differs(result, head):
         return difference
     if result.stored_hash != result.state_hash:
         return _first_place_that_differs(result, head)
@@ -221,8 +221,8 @@ def _compare_heads(cursor, result: Replayed, market: Market) -> Difference | Non
     return None
 
 
-def _first_order_that_differs(result: Replayed, head: LiveBook) -> Difference | None:
-    """Of the orders that are not the same in both books, the one with the lowest sequence."""
+def first_order_that_differs(result: Replayed, head: LiveBook) -> Difference | None:
+    """Of the orders that are not the same in the replayed book and another, the one with the lowest sequence."""
     replayed, stored = ({**live.book.orders, **live.waiting.orders} for live in (result.live, head))
     found = []
     for order_id in replayed.keys() | stored.keys():

@@ -1,8 +1,9 @@
 """The market journal: what is old enough goes, once it was proved and the book that it makes is kept.
 
 For each market the journal is replayed from its last checkpoint to the newest command that is old enough, or at most
-CHECKPOINT_COMMANDS further; every match must be the stored trade. The book then becomes the next checkpoint, the rows
-up to it go, and the checkpoints before it. The database refuses to delete any row that no checkpoint covers.
+CHECKPOINT_COMMANDS further; every match must be the stored trade. The book then becomes the next checkpoint, which must
+make the same book when it is loaded again; the rows up to it go, and the checkpoints before it. The database refuses to
+delete any row that no checkpoint covers.
 
 A process whose book is older than what is kept loads it anew (exchange.registry). Known limit: a checkpoint is one row
 that holds all open orders of its market, about 600 bytes each before compression.
@@ -34,7 +35,7 @@ DELETE_OLDER = "DELETE FROM exchange_bookcheckpoint WHERE market_id = %s AND seq
 
 
 class NotProved(Exception):
-    """The journal does not make the stored trades: nothing of it may go."""
+    """The journal does not make the stored trades, or its checkpoint not the same book: nothing of it may go."""
 
 
 def old_rows(cursor, cutoff: datetime) -> int:
@@ -88,4 +89,20 @@ def _prove(market_id: int, until: int) -> int:
         )
     with batch() as cursor:
         checkpoints.write(cursor, live)
+        _prove_kept(cursor, result)
     return until
+
+
+def _prove_kept(cursor, result: replay.Replayed) -> None:
+    """Load the checkpoint that was just written: once the rows before it are gone it is all that tells of them."""
+    kept = LiveBook(result.live.spec, fees=0)
+    try:
+        checkpoints.load(cursor, kept, checkpoints.newest(cursor, kept.spec.id, result.until))
+        difference = replay.first_order_that_differs(result, kept)
+    except ValueError as error:
+        difference = replay.Difference(result.until, str(error))
+    if difference is not None:
+        raise NotProved(
+            f"{result.symbol}: a checkpoint at sequence {result.until} does not make the book that it is of:"
+            f" {difference.text}. Nothing of the journal was deleted."
+        )

@@ -8,6 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
+from exchange import checkpoints
 from exchange.audit.replay import levels, replay
 from exchange.models import BookCheckpoint, BookCommand
 from exchange.retention import journal, running
@@ -122,6 +123,19 @@ def test_a_journal_that_differs_from_the_trades_stays(venue, capsys):
     execute("UPDATE exchange_trade SET quantity = quantity + 1 WHERE id = (SELECT min(id) FROM exchange_trade)")
     execute("ALTER TABLE exchange_trade ENABLE TRIGGER USER")
     with pytest.raises(CommandError, match="differs from the trades at sequence"):
+        call_command("prune", "--yes")
+    assert BookCommand.objects.count() == rows and not BookCheckpoint.objects.exists()
+
+
+def test_a_checkpoint_that_would_be_another_book_is_not_kept(venue, monkeypatch):
+    trade_for_long(venue, commands=60)
+    rows = BookCommand.objects.count()
+    written = checkpoints.order_rows
+    monkeypatch.setattr(checkpoints, "order_rows", lambda live: [{**row, "fee": "7"} for row in written(live)])
+    with pytest.raises(CommandError, match="does not make the book that it is of.*replayed fee .*, stored"):
+        call_command("prune", "--yes")
+    monkeypatch.setattr(checkpoints, "order_rows", lambda live: written(live)[:-1])
+    with pytest.raises(CommandError, match="does not make the book that it is of: its orders hash to"):
         call_command("prune", "--yes")
     assert BookCommand.objects.count() == rows and not BookCheckpoint.objects.exists()
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import call_command
+from django.db import connection, transaction
 
 from exchange import clockwork
 from exchange.models import BookCheckpoint, BookCommand
@@ -83,6 +84,33 @@ def test_lists(old, moment):
     old.order("pat SELL 50 AAPL @ 95")
     prune()
     assert "EXPIRED 0 other_leg" in [state(old, order) for order in pair]
+
+
+def test_a_stop_that_needs_less_than_its_take_profit_order(old):
+    profit, stop = old.oco("ann BUY 10 AAPL", profit=98, stop=102, stop_limit=95)
+    members = old.bracket("bob SELL 5 AAPL @ 99", profit=98, stop=102, stop_limit=95)
+    assert [state(old, order) for order in members] == ["FILLED 5", "OPEN 0", "PENDING 0"]
+    assert [old.stored(order)["reserved"] for order in (stop, members[2])] == ["0", "0"]
+    holds()
+    prune()
+    old.cancel("ann", profit)
+    assert state(old, stop) == "EXPIRED 0 other_leg"
+    holds()
+    prune()
+
+
+def test_journals_of_before_say_that_it_shares_more_than_it_needs(old):
+    old.oco("ann BUY 10 AAPL", profit=98, stop=102, stop_limit=95)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE exchange_bookcommand DISABLE TRIGGER USER")
+        cursor.execute(
+            "UPDATE exchange_bookcommand SET command = jsonb_set(command::jsonb, '{more,shared}', '98098000000')::json"
+            " WHERE command->'more'->>'shared' IS NOT NULL"
+        )
+        assert cursor.rowcount == 1
+        cursor.execute("ALTER TABLE exchange_bookcommand ENABLE TRIGGER USER")
+    holds()
+    prune()
 
 
 def test_icebergs_and_ends_in_time(old):
