@@ -66,6 +66,11 @@ def end(batch, live: LiveBook, order, status: str, reason: str) -> dict:
     spot.release_rest(batch.sheet, live.spec, order)
     if (heir := live.waiting.heir(order)) is not None:
         _fund(batch, live, heir)
+    return take_out(batch, live, order, status, reason)
+
+
+def take_out(batch, live: LiveBook, order, status: str, reason: str) -> dict:
+    """The same for one that holds nothing any more."""
     batch.records.command(live, Kind.EXPIRE, order.id, {"status": str(status), "reason": reason})
     live.end(order.id, status, reason, batch.records.moment)
     batch.stir(live)

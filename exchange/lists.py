@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, fields
 
 from accounts.ledger import Sheet
 from exchange import commands as c
-from exchange import deferred, spot, validation
+from exchange import deferred, following, spot, validation
 from exchange.books import SIDE_NAMES, LiveBook
 from exchange.commands import Place
 from exchange.conditions import market_price
 from exchange.engine.book import BUY
-from exchange.live import LiveOrder, held, sharable
+from exchange.live import LiveOrder, Status, held, sharable
 from exchange.models import ListKind, ListRole
+from exchange.waiting import OTHER_LEG
 from marketdata.refusals import Refusal
 
 
@@ -167,35 +168,43 @@ def _check_prices(live: LiveBook, profit: LiveOrder, stop: LiveOrder, middle: in
 
 
 def replace(batch, cmd: Replace):
-    """Take the new order and cancel the old one, or refuse and leave it where it is."""
+    """Take the new order and cancel the old one, or refuse and leave it where it is. With one exit of a list the other
+    goes too, and what that holds is there for the new order.
+    """
     if known := batch.replay(cmd):
         return known
     live, old = batch.open_order(cmd.account, cmd.order_id)
     if live.spec.id != cmd.spec.id or old.side != cmd.side:
         terms = f"a {SIDE_NAMES[old.side]} of {live.spec.symbol}"
         raise c.ReplaceMismatch(f"Order {old.id} is {terms}, and so must be the one in its place.")
-    with _out_of_the_way(batch.sheet, live, old):
+    rival = live.waiting.rival(old)
+    with _out_of_the_way(batch.sheet, live, [old] if rival is None else [old, rival]):
         order, plan = batch.admit(cmd, live)
     batch.take_out(live, old)
+    if rival is not None:
+        following.take_out(batch, live, rival, Status.EXPIRED, OTHER_LEG)
     return batch.accept(cmd, live, order, plan)
 
 
 @contextmanager
-def _out_of_the_way(sheet: Sheet, live: LiveBook, order: LiveOrder):
-    """Within it nothing counts an order that is to go against the one in its place. After it the order lives as before,
-    without funds; on a refusal with them.
+def _out_of_the_way(sheet: Sheet, live: LiveBook, orders: list[LiveOrder]):
+    """Within it nothing counts the orders that are to go against the one in their place: an open one, and the exit that
+    ends with it. After it they live as before, without funds; on a refusal with them.
     """
-    asset, funds = spot.reserve_asset(live.spec, order.side), held(live.spec, order)
-    reduces = order.id in live.reducing.get(order.account, ())  # one that waits does not, yet
-    sheet.release(order.account, asset, funds)
-    live.open_orders.drop(order)
-    live.reducing.drop(order)
+    funds = [(one.account, spot.reserve_asset(live.spec, one.side), held(live.spec, one)) for one in orders]
+    reduces = [one for one in orders if one.id in live.reducing.get(one.account, ())]  # one that waits does not, yet
+    for order, reserve in zip(orders, funds, strict=True):
+        sheet.release(*reserve)
+        live.open_orders.drop(order)
+        live.reducing.drop(order)
     try:
         yield
     except Exception:
-        sheet.reserve(order.account, asset, funds)
+        for reserve in funds:
+            sheet.reserve(*reserve)
         raise
     finally:
-        live.open_orders.add(order)
-        if reduces:
+        for order in orders:
+            live.open_orders.add(order)
+        for order in reduces:
             live.reducing.note(order)

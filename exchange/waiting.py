@@ -102,11 +102,15 @@ class WaitingRoom:
 
     def _end_other(self, order: LiveOrder) -> None:
         """The other exit is due to end, unless the market has already triggered it."""
-        other = self.lists.get(order.list_id, {}).get(EXITS[order.list_role])
-        if other is None or self.due.get(other.id) == END_UNFILLED:
-            return
-        if self.due.get(other.id) != TRIGGER or other.triggered_at is None:
+        if (other := self.rival(order)) is not None:
             self.end(other.id)
+
+    def rival(self, order: LiveOrder) -> LiveOrder | None:
+        """The other exit, that ends once this one does: no more when the market has triggered it."""
+        other = self.lists.get(order.list_id, {}).get(EXITS.get(order.list_role))
+        if other is None or self.due.get(other.id) == END_UNFILLED:
+            return None
+        return None if self.due.get(other.id) == TRIGGER and other.triggered_at is not None else other
 
     def heir(self, order: LiveOrder) -> SpecialOrder | None:
         """The triggered stop that has to itself what it shared with this order, once that ends."""

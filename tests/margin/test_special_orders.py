@@ -173,6 +173,16 @@ class TestReplacingOneThatOnlyReduces:
         assert fx.refused("ann SELL 0.01 EURUSD @ 1.10300", reduce_only=True) == "reduce_only"
         assert is_sound_and_replays(fx)
 
+    def test_what_goes_with_it_is_not_in_the_way(self, fx):
+        terms = {"profit": "1.10500", "stop": "1.09500", "reduce_only": True}
+        profit, loss = fx.oco("ann SELL 1 EURUSD", **terms)
+        new = self.replaced(fx, loss, "ann SELL 1 EURUSD @ 1.10400")
+        assert states(fx, profit, loss, new) == [("EXPIRED", "other_leg"), ("CANCELLED", None), ("OPEN", None)]
+        with pytest.raises(ReduceOnly):
+            self.replaced(fx, new, "ann SELL 1.01 EURUSD @ 1.10300")
+        assert fx.refused("ann SELL 0.01 EURUSD @ 1.10300", reduce_only=True) == "reduce_only"
+        assert is_sound_and_replays(fx)
+
     def test_refused_it_leaves_the_old_one_in_its_place(self, fx):
         old = fx.order("ann SELL 0.6 EURUSD @ 1.10100", reduce_only=True)
         fx.order("ann SELL 0.4 EURUSD @ 1.10200", reduce_only=True)

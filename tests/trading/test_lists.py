@@ -172,6 +172,35 @@ class TestReplace:
         new = self.replaced(market, "ann", order, "ann SELL 90 AAPL", type="STOP_LOSS", stop_price=Decimal(96))
         assert (new["status"], state(market, order)) == ("PENDING", "CANCELLED 0")
 
+    @pytest.mark.parametrize("forgets", [False, True])
+    @pytest.mark.parametrize(
+        ("leg", "sentence", "terms"),
+        [
+            (1, "ann SELL 100 AAPL", {"type": "STOP_LOSS", "stop_price": Decimal(95)}),
+            (0, "ann SELL 100 AAPL @ 105", {}),
+        ],
+    )
+    def test_an_exit_with_the_funds_of_the_other_which_goes_with_it(self, market, leg, sentence, terms, forgets):
+        members = market.oco("ann SELL 100 AAPL", profit=104, stop=96)
+        if forgets:
+            sequencer.stop()
+        with pytest.raises(Refusal) as caught:
+            self.replaced(market, "ann", members[leg], sentence.replace("100", "101", 1), **terms)
+        assert (caught.value.code, states(market, members)) == ("insufficient_funds", ["OPEN 0", "PENDING 0"])
+        assert market.funds("ann", "AAPL") == "0+100"
+        new = self.replaced(market, "ann", members[leg], sentence, **terms)
+        assert new["reserved"] == "100"
+        assert states(market, members)[leg] == "CANCELLED 0"
+        assert states(market, members)[1 - leg] == "EXPIRED 0 other_leg"
+        assert market.funds("ann", "AAPL") == "0+100"
+
+    def test_of_a_list_that_buys_both_legs_pay(self, market):
+        members = market.oco("ann BUY 100 AAPL", profit=90, stop=102, stop_limit=104)
+        assert market.funds("ann", "USD") == "89589.6+10410.4"
+        self.replaced(market, "ann", members[0], "ann BUY 1090 AAPL @ 91")
+        assert states(market, members) == ["CANCELLED 0", "EXPIRED 0 other_leg"]
+        assert market.funds("ann", "USD") == "710.81+99289.19"
+
     def test_it_takes_the_room_of_the_old_one(self, market):
         market.change("AAPL", max_open_orders=2)
         order, _ = market.order("ann SELL 10 AAPL @ 105"), market.order("ann SELL 10 AAPL @ 104")
