@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from marketdata.markets import MarketSpec
-from marketdata.refusals import NotFound, Refusal
+from marketdata.refusals import NotFound, Refusal, Unavailable
 
 
 @dataclass(slots=True)
@@ -188,6 +188,12 @@ class InsufficientMargin(OrderRefusal):
 
 class UnknownOrder(NotFound):
     title = "Unknown order"
+
+
+class NotAccepting(Unavailable):
+    """The venue takes no commands now; nothing was done."""
+
+    code, title = "not_accepting", "Not accepting commands"
 
 
 #: What the engine's refusals are called at the doors, and what they say.

@@ -7,10 +7,12 @@ hint, never a right: whoever cannot reach the owner settles the command itself, 
 
 Only what names its market is passed on: placements, and amendments and cancellations of orders that this process saw
 being placed. What waits for an answer when the connection breaks, or for RELAY_SECONDS, is answered 503: whether the
-owner settled it is for the client to look up, as after any lost answer.
+owner settled it is for the client to look up, as after any lost answer. So that what the client finds then stays true,
+an owner that was stopped or is far behind begins nothing later than BEGIN_SECONDS after it was sent.
 
 Messages are pickles over a Unix socket in a directory that only this user can enter: four bytes of length, then a list
-of (number, command) one way, of (number, outcome) the other. What is sent within one turn of the loop leaves together.
+of (number, command, deadline) one way, of (number, outcome) the other. What is sent within one turn of the loop leaves
+together. Deadlines are times of CLOCK_MONOTONIC, which is one clock for all processes of a machine.
 """
 
 import asyncio
@@ -24,20 +26,31 @@ from dataclasses import fields
 from pathlib import Path
 
 from exchange.commands import Amend, Cancel, Command, Place
-from exchange.transaction import OutcomeUnknown
+from exchange.transaction import PAUSE_TIMEOUT_MS, OutcomeUnknown
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
+#: How long a sender waits for the answer before it says that the outcome is unknown.
 RELAY_SECONDS = 15.0
+#: For writing and committing a batch.
+WRITE_SECONDS = 2.0
+#: How long after it was sent a command may still be begun. The owner asks in the transaction that holds the market's
+#: lock (exchange.batch): it may be stopped anywhere before, for any time, and the command lies in a socket or a queue.
+#: What passes there is settled before the sender gives up, or never: a process that stops after that look loses its
+#: transaction after PAUSE_TIMEOUT_MS, and all that was left to do is one write, which waits for nobody's lock. If the
+#: database takes longer than WRITE_SECONDS for that, an order can still appear after a client looked for it in vain.
+#: It cannot overtake anything: what the client commands next waits for the same lock, so it is decided afterwards.
+BEGIN_SECONDS = RELAY_SECONDS - PAUSE_TIMEOUT_MS / 1000 - WRITE_SECONDS
 #: How long a peer that could not be reached is left alone.
 AWAY_SECONDS = 1.0
 KNOWN_ORDERS = 100_000
 LENGTH_BYTES = 4
 PLACE_FIELDS = tuple(field.name for field in fields(Place))
 
-Submit = Callable[[Sequence[Command]], list[asyncio.Future]]
+#: Given commands and, if they are another process's, their deadlines (see exchange.sequencer).
+Submit = Callable[..., list[asyncio.Future]]
 
 
 class Packer:
@@ -125,9 +138,9 @@ class Peer:
         if self._link is None:
             self._connect()
             return None
-        future, number = asyncio.get_running_loop().create_future(), next(self._numbers)
-        self._pending[number] = future, time.monotonic() + RELAY_SECONDS
-        self._link.send((number, self._link.packer.pack(command)))
+        future, number, now = asyncio.get_running_loop().create_future(), next(self._numbers), time.monotonic()
+        self._pending[number] = future, now + RELAY_SECONDS
+        self._link.send((number, self._link.packer.pack(command), now + BEGIN_SECONDS))
         return future
 
     def give_up_late(self) -> None:
@@ -246,9 +259,9 @@ class Relay:
         return link
 
     def _serve(self, link: Link, items: list[tuple]) -> None:
-        numbers = [number for number, _ in items]
+        numbers, packed, deadlines = zip(*items, strict=True)
         try:
-            futures = self._submit([link.packer.unpack(packed) for _, packed in items])
+            futures = self._submit([link.packer.unpack(one) for one in packed], deadlines)
         except Refusal as refusal:  # the sequencer takes none now
             for number in numbers:
                 link.send((number, refusal))

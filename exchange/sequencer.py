@@ -21,18 +21,19 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from itertools import repeat
 
 from exchange import reading, transaction, writers
 from exchange.batch import Batch, Outcome
-from exchange.commands import Command, Place, Refresh
+from exchange.commands import Command, NotAccepting, Place, Refresh
 from exchange.lists import Replace
 from exchange.registry import Registry
 from exchange.relay import Relay
 from exchange.transaction import PASSING_ERRORS, OutcomeUnknown
 from marketdata import hub, metrics
-from marketdata.refusals import Refusal, Unavailable
+from marketdata.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -43,21 +44,23 @@ PUBLISH_SECONDS = metrics.BATCH_SECONDS.labels("publish")
 HOLD_SECONDS = 0.02
 #: Commands waiting beyond this are refused at once: answering late is worse than answering no.
 QUEUE_COMMANDS = 20_000
-
-
-class NotAccepting(Unavailable):
-    """The venue takes no commands now."""
-
-    code, title = "not_accepting", "Not accepting commands"
+NO_DEADLINES = repeat(None)
 
 
 class Waiting:
-    """A command and who waits for its outcome: a thread's Future, or a Future of an event loop."""
+    """A command and who waits for its outcome: a thread's Future, or a Future of an event loop. `deadline`: until
+    when it may be begun, if another process has passed it on (see exchange.relay).
+    """
 
-    __slots__ = ("command", "future", "loop")
+    __slots__ = ("command", "future", "loop", "deadline")
 
-    def __init__(self, command: Command, future, loop: asyncio.AbstractEventLoop | None):
-        self.command, self.future, self.loop = command, future, loop
+    def __init__(
+        self, command: Command, future, loop: asyncio.AbstractEventLoop | None, deadline: float | None = None
+    ):
+        self.command, self.future, self.loop, self.deadline = command, future, loop, deadline
+
+    def is_overdue(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
 
 
 class Sequencer:
@@ -95,10 +98,13 @@ class Sequencer:
         """The same for a coroutine: futures of the running loop, woken once per batch."""
         return self.relay.submit(commands) if self.relay is not None else self.submit_here(commands)
 
-    def submit_here(self, commands: Sequence[Command]) -> list[asyncio.Future]:
-        """The same, never passed on."""
+    def submit_here(
+        self, commands: Sequence[Command], deadlines: Iterable[float | None] = NO_DEADLINES
+    ) -> list[asyncio.Future]:
+        """The same, never passed on; what is not begun by its deadline is answered NotAccepting."""
         loop = asyncio.get_running_loop()
-        waiting = [Waiting(command, loop.create_future(), loop) for command in commands]
+        pairs = zip(commands, deadlines, strict=False)
+        waiting = [Waiting(command, loop.create_future(), loop, deadline) for command, deadline in pairs]
         self._enqueue(waiting)
         return [one.future for one in waiting]
 
@@ -215,6 +221,7 @@ class Sequencer:
             [one.command for one in waiting],
             self._extra_accounts,
             late=lambda market_ids: self._take_late(waiting, market_ids),
+            is_overdue=lambda place: waiting[place].is_overdue(),
         )
         try:
             transaction.settle(batch, self._held.release)

@@ -7,6 +7,7 @@ waits exactly if it must, and lets go.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from benchmarks.server import wait_until
 from exchange import store
 from exchange.books import LiveBook
 from exchange.commands import Command, Replay
-from exchange.sequencer import Sequencer
+from exchange.sequencer import Sequencer, Waiting
 from marketdata import bulk, markets
 from marketdata.models import Market
 from marketdata.refusals import Refusal
@@ -103,13 +104,18 @@ class Stage:
         if self._loop is not None:
             self._loop.stop()
 
-    def run(self, point: str, *, held: Command, other: Command | Callable, guard: str | None) -> tuple[str, str]:
-        """Both outcomes in words, the held one's first. Without a guard the other ends first, come what may."""
+    def run(
+        self, point: str, *, held: Command, other: Command | Callable, guard: str | None, deadline: float | None = None
+    ) -> tuple[str, str]:
+        """Both outcomes in words, the held one's first. Without a guard the other ends first, come what may. The writer
+        is held beyond the `deadline` of its command, if that has one.
+        """
         self._warm()
         if point in IN_TURN:
             self.held.registry._moved.update(self.held.registry.books)
         gate = self._gate(point)
-        first = self.held.submit([held])[0]
+        first = Future()
+        self.held._enqueue([Waiting(held, first, None, deadline)])
         assert gate.reached.wait(WAIT_SECONDS), f"the writer never came to the point {point!r}"
         second = self._start(other)
         if guard is not None and GUARDS[guard] <= ORDER.index(point) <= LAST_HELD:
@@ -117,6 +123,7 @@ class Stage:
             assert not second.done()
         else:
             second.result(WAIT_SECONDS)
+        time.sleep(max(0, (deadline or 0) - time.monotonic()))
         gate.go.set()
         return words(first.result(WAIT_SECONDS)), words(second.result(WAIT_SECONDS))
 

@@ -1,13 +1,14 @@
 """Commands passed on between processes: settled once, by the owner or here, and answers arrive as they were given."""
 
 import asyncio
+import time
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from exchange import commands as c
-from exchange import relay
+from exchange import relay, transaction
 from exchange.commands import Amend, Cancel, CancelAll, Place, Refresh, Replay
 from exchange.relay import Packer, Relay
 from exchange.transaction import OutcomeUnknown
@@ -37,11 +38,12 @@ class Process:
     """One server process as the relay sees it: what it settled itself, and what it says to each command."""
 
     def __init__(self, directory, index: int, count: int):
-        self.settled, self.answers = [], {}
+        self.settled, self.answers, self.deadlines = [], {}, []
         self.relay = Relay(directory, index, count, self.submit)
         self.refuses = None
 
-    def submit(self, commands):
+    def submit(self, commands, deadlines=()):
+        self.deadlines += deadlines
         if self.refuses is not None:
             raise self.refuses
         futures = []
@@ -89,6 +91,15 @@ async def test_orders_are_followed_to_their_market(two):
     [order] = await outcomes(here, place(1))
     await outcomes(here, Cancel(7, order["id"]), Amend(7, order["id"], Decimal(5), None))
     assert [type(command) for command in owner.settled] == [Place, Cancel, Amend] and not here.settled
+
+
+async def test_what_is_passed_on_must_be_begun_before_its_sender_gives_up(two):
+    here, owner = two
+    sent = time.monotonic()
+    await outcomes(here, place(1), place(3), place(2))
+    assert all(0 < deadline - sent - relay.BEGIN_SECONDS < 1 for deadline in owner.deadlines)
+    assert (len(owner.deadlines), len(here.deadlines)) == (2, 0)
+    assert relay.BEGIN_SECONDS + transaction.PAUSE_TIMEOUT_MS / 1000 < relay.RELAY_SECONDS
 
 
 @pytest.mark.parametrize("command", [CancelAll(7, 1), Refresh(1), Cancel(7, 999), Amend(7, 999, None, Decimal(1))])
