@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from exchange.commands import Amend, Cancel, Command, Place
+from exchange.commands import Amend, Cancel, Command, NotAccepting, Place
 from exchange.transaction import PAUSE_TIMEOUT_MS, OutcomeUnknown
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Refusal
@@ -129,14 +129,17 @@ class Peer:
         self._link: Link | None = None
         self._connecting: asyncio.Task | None = None
         self._away_until = 0.0
+        #: It let a command wait for too long, and has said nothing since.
+        self._is_silent = False
         self._numbers = itertools.count()
         #: (future, deadline) by number, in the order in which they were sent.
         self._pending: dict[int, tuple[asyncio.Future, float]] = {}
 
     def send(self, command: Command) -> asyncio.Future | None:
-        """A future of the outcome; None while the peer cannot be reached."""
+        """A future of the outcome; None while the peer cannot be reached or does not answer."""
         if self._link is None:
             self._connect()
+        if self._link is None or self._is_silent:
             return None
         future, number, now = asyncio.get_running_loop().create_future(), next(self._numbers), time.monotonic()
         self._pending[number] = future, now + RELAY_SECONDS
@@ -144,11 +147,17 @@ class Peer:
         return future
 
     def give_up_late(self) -> None:
-        """A peer that lets commands wait for too long is dropped, and they are answered."""
-        first = next(iter(self._pending.values()), None)
-        if first is not None and first[1] < time.monotonic() and self._link is not None:
-            logger.warning("the process at %s does not answer; settling its markets here", self._path.name)
-            self._link.transport.abort()
+        """Answer what has waited for too long, each in its own time: what was sent later may still be done. The peer is
+        sent nothing more until it says something; that it does when it wakes, because it answers whatever it was sent.
+        """
+        now = time.monotonic()
+        for number in [number for number, (_, deadline) in self._pending.items() if deadline < now]:
+            if not self._is_silent:
+                logger.warning("the process at %s does not answer; settling its markets here", self._path.name)
+                self._is_silent = True
+            future, _ = self._pending.pop(number)
+            if not future.done():
+                future.set_result(OutcomeUnknown())
 
     def close(self) -> None:
         if self._connecting is not None:
@@ -170,13 +179,14 @@ class Peer:
             self._connecting = None
 
     def _answered(self, answers: list[tuple]) -> None:
+        self._is_silent = False
         for number, outcome in answers:
-            future, _ = self._pending.pop(number)
-            if not future.done():
+            future, _ = self._pending.pop(number, (None, 0))
+            if future is not None and not future.done():
                 future.set_result(outcome)
 
     def _lose(self) -> None:
-        self._link, pending = None, self._pending
+        self._link, self._is_silent, pending = None, False, self._pending
         self._away_until, self._pending = time.monotonic() + AWAY_SECONDS, {}
         for future, _ in pending.values():
             if not future.done():
@@ -207,7 +217,8 @@ class Relay:
         """Answer what was asked, then leave."""
         self._sweeper.cancel()
         self._server.close()
-        if self._serving:
+        self._submit = _refuse
+        if self._serving:  # what is not begun by the end of this never is, so whoever is cut off then hears the truth
             await asyncio.wait(self._serving, timeout=RELAY_SECONDS)
             await asyncio.sleep(0)  # the last answers leave at the end of this turn
         for link in self._served:
@@ -274,6 +285,10 @@ class Relay:
         self._serving.discard(done)
         if not link.transport.is_closing():
             link.send((number, _portable(done.result())))
+
+
+def _refuse(commands: Sequence[Command], deadlines: Sequence[float]) -> list[asyncio.Future]:
+    raise NotAccepting("The server is stopping.")
 
 
 def _portable(outcome: object) -> object:

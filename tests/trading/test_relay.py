@@ -175,15 +175,38 @@ async def test_what_was_under_way_when_the_owner_died_is_unknown(two):
         future.set_result({"id": 1})
 
 
-async def test_an_owner_that_sleeps_is_left_alone(two, monkeypatch):
+async def test_an_owner_that_sleeps_is_left_alone_until_it_says_something(two, monkeypatch):
     here, owner = two
     owner.answers[Place] = None
-    monkeypatch.setattr(relay, "RELAY_SECONDS", -1.0)
-    [came] = await outcomes(here, place(1))
-    assert type(came) is OutcomeUnknown
-    assert await outcomes(here, place(3)) == [{"id": 101}] and len(here.settled) == 1
-    for future in owner.relay._serving:
+    with monkeypatch.context() as patch:
+        patch.setattr(relay, "RELAY_SECONDS", -1.0)
+        [late] = here.relay.submit([place(1)])
+    [fresh] = here.relay.submit([place(1)])
+    assert type(await asyncio.wait_for(late, 10)) is OutcomeUnknown
+    assert not fresh.done()  # it is given up in its own time: it may still be begun
+    for _ in range(2):
+        await outcomes(here, place(3))
+    assert (len(here.settled), len(owner.settled)) == (2, 2)
+    for future in list(owner.relay._serving):
         future.set_result({"id": 1})
+    assert await asyncio.wait_for(fresh, 10) == {"id": 1}
+    owner.answers[Place] = {"id": 2}
+    assert await outcomes(here, place(3)) == [{"id": 2}]
+
+
+async def test_an_owner_that_stops_begins_nothing_new(two):
+    here, owner = two
+    owner.answers[Place] = None
+    [first] = here.relay.submit([place(1)])
+    await asyncio.sleep(0.05)
+    stopping = asyncio.create_task(owner.relay.stop())
+    await asyncio.sleep(0.05)
+    [second] = await outcomes(here, place(1))
+    assert (second.code, len(owner.settled)) == ("not_accepting", 1)
+    owner.relay._serving.copy().pop().set_result({"id": 1})
+    await stopping
+    assert await asyncio.wait_for(first, 10) == {"id": 1}
+    await owner.relay.start()
 
 
 def test_a_spec_travels_once_for_each_version():
