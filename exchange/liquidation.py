@@ -2,13 +2,16 @@
 
 Each position is closed by an IOC order through the one door, reduce-only, so that it can never open anything, and at
 a price no further from the mark than the contract's `liquidation_band`. After each order the account is read again.
-A position that nobody takes within the band is passed over; what is still short then is tried again later. A loss
+A position that nobody takes within the band is passed over; what is still short then is tried again later. An order
+whose answer is lost counts as none before it is certain: the next one is only chosen when it has been found, or cannot
+come any more; else the same loss would be answered by many orders, in this market and in others. A loss
 beyond what the account has is paid by the insurance fund in the very trade that makes it real (see exchange.margin);
 where the fund could not, exchange.risk_stop stops new risk and tells the operators.
 """
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 from math import ceil, floor
@@ -18,19 +21,21 @@ from django.db import transaction
 from accounts import conversion, ledger
 from accounts.margin import State
 from exchange import orders, risk_reading
-from exchange.commands import NoLiquidity, OrderNotOpen, Place, UnknownOrder
+from exchange.commands import NoLiquidity, OrderNotOpen, Place, Refresh, UnknownOrder
 from exchange.engine.book import BUY
 from exchange.liquidation_plan import Close, Held, Standing, is_restored, next_close
 from exchange.live import fee_on
+from exchange.models import Order
 from exchange.risk import call_level, figures
 from exchange.risk_index import Key
 from exchange.risk_models import Liquidation
 from exchange.risk_reading import Open, Purse
+from exchange.sequencer import sequencer
 from marketdata import clock, marks, metrics, threads, units
 from marketdata.contracts import RATE_ONE
 from marketdata.markets import MarketSpec
 from marketdata.models import Asset
-from marketdata.refusals import Refusal
+from marketdata.refusals import Refusal, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +43,8 @@ logger = logging.getLogger(__name__)
 CHUNK = 200
 #: Orders that one liquidation may place: what it needs more for is begun again.
 MOST_ORDERS = 50
+#: How long until a market that could not be locked is asked again what became of an order.
+ASK_SECONDS = 0.5
 
 _pool = threads.Pool(2, "liquidation")
 stop_threads = _pool.stop
@@ -82,7 +89,9 @@ async def liquidate(purse: Purse, liquidation_id: int) -> str:
     placed, passed = 0, set()
     while placed < MOST_ORDERS and (order := await _pool.run(next_order, key, known, passed)) is not None:
         placed += 1
-        if await _place(order) < order.quantity:
+        order.client_order_id = _name(liquidation_id, placed)
+        closed = await _place(order)
+        if closed is not None and closed < order.quantity:
             passed.add(order.spec.id)
         known = None
     return await _pool.run(_end, liquidation_id, cancelled, placed)
@@ -142,16 +151,48 @@ async def _cancel_orders(order_ids: Sequence[int]) -> int:
     return cancelled
 
 
-async def _place(order: Place) -> int:
-    """Place one closing order; how many lots it closed."""
+def _name(liquidation_id: int, step: int) -> str:
+    """A client_order_id that the account's owner cannot have taken before: nobody knows it."""
+    return f"liquidation-{liquidation_id}-{step}-{secrets.token_hex(8)}"
+
+
+async def _place(order: Place) -> int | None:
+    """Place one closing order; how many lots it closed. None: nothing was done, and the market is not to blame."""
     try:
         placed = await orders.place_async(order)
     except NoLiquidity:
         return 0
+    except Unavailable as unavailable:
+        logger.warning("liquidation of account %d in %s: %s", order.account, order.spec.symbol, unavailable.detail)
+        return await _closed_after_all(order)
     except Refusal as refusal:
         logger.warning("liquidation of account %d in %s: %s", order.account, order.spec.symbol, refusal.detail)
         return 0
     return order.spec.lots(Decimal(placed.order["filled_quantity"]))
+
+
+async def _closed_after_all(order: Place) -> int | None:
+    """How many lots an order closed whose answer was lost; None if there is no such order and will be none.
+
+    By then no process begins it any more (see exchange.relay), and what was under way holds the market's lock: a batch
+    that has had that lock comes after it.
+    """
+    while not await _was_locked(order.spec.id):
+        await asyncio.sleep(ASK_SECONDS)
+    return await _pool.run(_closed_by, order)
+
+
+async def _was_locked(market_id: int) -> bool:
+    try:
+        return not isinstance(await sequencer.submit_from_loop([Refresh(market_id)])[0], Exception)
+    except Unavailable:
+        return False
+
+
+def _closed_by(order: Place) -> int | None:
+    named = Order.objects.filter(account=order.account, client_order_id=order.client_order_id)
+    filled = named.values_list("filled_quantity", flat=True).first()
+    return None if filled is None else order.spec.lots(filled)
 
 
 def order_of(account_id: int, spec: MarketSpec, close: Close, mark: marks.Mark) -> Place:

@@ -1,10 +1,14 @@
 """Margin calls and liquidations, from the mark to the last cent: 100,000 euros a contract, 2 % of margin."""
 
+import asyncio
+
 import pytest
 
 from accounts.models import Shortfall
-from exchange import risk_stop
-from exchange.models import MarginCall, RiskStop
+from exchange import orders, risk_stop
+from exchange.commands import NotAccepting
+from exchange.models import MarginCall, Order, RiskStop
+from exchange.transaction import OutcomeUnknown
 from marketdata import clock
 from marketdata.models import Contract, Market
 
@@ -168,3 +172,46 @@ def test_a_loss_in_another_currency_counts_at_its_rate(venue, symbol):
     venue.watch()
     assert len(venue.liquidations("ann")) == 1
     assert venue.is_sound()
+
+
+def lose_answers(monkeypatch, fate: str) -> None:
+    """The first closing order gets no answer: it was done, is on its way still, or was never begun."""
+    place, lost = orders.place_async, []
+
+    async def losing(command):
+        if not command.is_liquidation or lost:
+            return await place(command)
+        lost.append(asyncio.create_task(place(command)) if fate != "never" else None)
+        if fate == "done":
+            await lost[0]
+        raise NotAccepting("Nothing was done.") if fate == "never" else OutcomeUnknown()
+
+    monkeypatch.setattr(orders, "place_async", losing)
+
+
+@pytest.mark.parametrize(("fate", "tries"), [("done", 1), ("on its way", 1), ("never", 2)])
+def test_a_lost_answer_closes_nothing_twice_and_no_other_market(venue, monkeypatch, fate, tries):
+    for symbol in ("EURUSD", "GBPUSD"):
+        venue.terms(symbol, max_leverage=100)
+    venue.trade("ann", "BUY", "rich", "3.5", "EURUSD", "1.10000")
+    venue.trade("ann", "BUY", "rich", "0.4", "GBPUSD", "1.25000")
+    venue.order("rich BUY 10 EURUSD @ 1.07700")
+    venue.order("rich BUY 10 GBPUSD @ 1.25000")
+    venue.mark("EURUSD", "1.07700")
+    lose_answers(monkeypatch, fate)
+    venue.watch()
+    assert venue.liquidations("ann") == [f"RESTORED 0/{tries}"]
+    [order] = Order.objects.filter(account=venue.accounts["ann"], client_order_id__startswith="liquidation-")
+    assert order.market.symbol == "EURUSD" and 0 < order.filled_quantity < 3
+    assert venue.position("ann", "GBPUSD").startswith("0.4 ")
+    assert venue.is_sound()
+
+
+def test_the_names_of_closing_orders_cannot_be_taken_before(venue):
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.order("rich BUY 10 EURUSD @ 1.07500")
+    venue.mark("EURUSD", "1.07500")
+    venue.watch()
+    [name] = Order.objects.filter(client_order_id__isnull=False).values_list("client_order_id", flat=True)
+    prefix, _, secret = name.rpartition("-")
+    assert prefix.startswith("liquidation-") and len(secret) == 16 and len(name) <= 64
