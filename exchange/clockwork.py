@@ -1,8 +1,11 @@
 """The job that lets time do its work when nobody trades: it has a batch look at each market where something is due.
 
-All that is done is done by exchange.upkeep, under the market's lock, at the head of whichever batch comes first; this
-job only sees to it that one comes, within LOOK_SECONDS. One process at a time looks, but two would do no harm: what is
-done already is not due any more. What a venue that was down has missed is due when it comes back.
+All that is done is done by exchange.upkeep and exchange.following, under the market's lock, at the head of whichever
+batch comes first; this job only sees to it that one comes, within LOOK_SECONDS. One process at a time looks, but two
+would do no harm: what is done already is not due any more. What a venue that was down has missed is due when it comes
+back; so are the orders that a trade has triggered and no batch has sent to the book yet, because the process that would
+have done it is gone, or the market was not open. Known limit: what a list alone makes due (another exit's end, a
+bracket's exits) waits then for the market's next batch.
 """
 
 import asyncio
@@ -14,9 +17,9 @@ from django.db.models import Q
 
 from exchange import deferred, fee_tiers, halts, sessions
 from exchange.commands import Refresh
-from exchange.phases import State
+from exchange.phases import CONTINUOUS, State
 from exchange.sequencer import sequencer
-from marketdata import clock
+from marketdata import clock, hours, markets
 from marketdata.leadership import Leadership, Lost
 from marketdata.models import Market
 from marketdata.refusals import Unavailable
@@ -32,18 +35,33 @@ ENDING = """
 SELECT DISTINCT o.market_id FROM exchange_order o JOIN marketdata_market m ON m.id = o.market_id
 WHERE o.expires_at <= %s AND o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') AND m.status <> 'HALTED'
 """
+#: Where orders can be triggered, as exchange.following sees it; a margin market's hours aside. By order_due_in_market.
+TRIGGERED = """
+SELECT m.id FROM marketdata_market m
+WHERE m.status = 'OPEN' AND m.is_active AND COALESCE(m.session->>'phase', %s) = %s AND EXISTS
+(SELECT FROM exchange_order o WHERE o.market_id = m.id AND o.status = 'PENDING' AND o.triggered_at IS NOT NULL)
+"""
 
 
 def due_markets(now: datetime) -> set[int]:
-    """The markets that are not halted and have an order or a phase that has reached its end."""
+    """The markets that are not halted and have an order or a phase that has reached its end, and those that are open
+    and have an order which was triggered and waits still.
+    """
     with connection.cursor() as cursor:
         cursor.execute(ENDING, [now])
         ids = {market_id for (market_id,) in cursor.fetchall()}
+        cursor.execute(TRIGGERED, [CONTINUOUS, CONTINUOUS])
+        ids |= {market_id for (market_id,) in cursor.fetchall() if _is_in_hours(market_id, now)}
     timed = Market.objects.filter(Q(calendar__isnull=False) | Q(session__isnull=False))
     for market in timed.exclude(status=Market.Status.HALTED).select_related("quote"):
         if sessions.next_change(rules_of(market), State.of(market.session)) <= clock.text(now):
             ids.add(market.id)
     return ids
+
+
+def _is_in_hours(market_id: int, now: datetime) -> bool:
+    contract = markets.by_id(market_id).contract
+    return contract is None or hours.is_open(contract.schedule, now)
 
 
 def look() -> int:

@@ -154,6 +154,9 @@ class Order(models.Model):
                 condition=Q(status__in=["PENDING", "OPEN", "PARTIALLY_FILLED"], expires_at__isnull=False),
                 name="order_expiring",
             ),
+            models.Index(
+                fields=["market"], condition=Q(status="PENDING", triggered_at__isnull=False), name="order_due_in_market"
+            ),
             models.Index(fields=["list_id"], condition=Q(list_id__isnull=False), name="order_of_list"),
         ]
 

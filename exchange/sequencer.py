@@ -75,6 +75,7 @@ class Sequencer:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
         self._extra_accounts: frozenset[int] = frozenset()
+        #: Markets where a batch has left something to do, as long as no command of the queue sees to it.
         self._unfinished: set[int] = set()
         self._held = Held()
         #: Passes coroutines' commands on to the processes that own their markets, where there are several.
@@ -153,6 +154,7 @@ class Sequencer:
         finally:
             self._held.release()
             self.registry.forget()
+            self._unfinished.clear()  # the clockwork finds what is due
             transaction.close()
             self._forget(writer)
 
@@ -178,7 +180,7 @@ class Sequencer:
                 done = self._attempt(waiting)
             except OutcomeUnknown as unknown:
                 self.registry.forget()
-                return self._answer([(one, unknown) for one in waiting])
+                return self._give_up(waiting, unknown)
             except PASSING_ERRORS as error:
                 self.registry.forget()
                 metrics.BATCH_FAILURES.inc()
@@ -192,12 +194,17 @@ class Sequencer:
                     self._queue.extendleft(reversed(waiting[done:]))
                     self._kick()
                 return None
-        refusal = NotAccepting("The database does not answer; nothing was done. Try again.")
-        return self._answer([(one, refusal) for one in waiting])
+        return self._give_up(waiting, NotAccepting("The database does not answer; nothing was done. Try again."))
+
+    def _give_up(self, waiting: list[Waiting], refusal: Refusal) -> None:
+        """Answer all of a batch that failed. What is left of earlier ones stays to be done."""
+        self._unfinished |= {one.command.market_id for one in waiting if type(one.command) is Refresh}
+        self._answer([(one, refusal) for one in waiting])
 
     def _kick(self) -> None:
         """What a batch has left is done first of all, even if nobody asks for anything."""
         self._queue.extendleft(Waiting(Refresh(one), Future(), None) for one in self._unfinished)
+        self._unfinished.clear()
 
     def _settle_apart(self, waiting: list[Waiting], error: Exception) -> None:
         """One of the commands breaks the batch: settle each by itself, so that only the bad one fails."""
@@ -229,7 +236,8 @@ class Sequencer:
             self._held.release()
         # From here on everything is committed: an error may be logged, never retried.
         committed_at = time.time()
-        self._extra_accounts, self._unfinished = frozenset(batch.unlocked), batch.unfinished
+        self._extra_accounts = frozenset(batch.unlocked)
+        self._unfinished |= batch.unfinished
         self._update_views(batch)
         answers = list(zip(waiting, batch.outcomes, strict=False))
         self._held.hold(lambda: self._tell(batch, answers, committed_at))

@@ -4,10 +4,11 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import orders, positions
+from exchange import clockwork, orders, positions
 from exchange.audit import replay
 from exchange.mark_price import Mark
 from exchange.sequencer import sequencer
+from marketdata import clock
 from marketdata.markets import by_symbol
 from marketdata.refusals import Refusal
 from tests.margin.test_rules import STOPS
@@ -56,8 +57,10 @@ class TestWhereNewRiskIsStopped:
         STOPS["market_closed"](fx)
         mark_reaches("1.09400")
         assert [state(fx, each)[0] for each in stops] == ["PENDING", "PENDING"]
+        assert clockwork.due_markets(clock.now()) == set()
         sequencer.registry.forget()
         fx.terms("EURUSD", holidays=[])
+        assert clockwork.due_markets(clock.now()) == {by_symbol("EURUSD").id}
         mark_reaches("1.09600")  # whatever comes next: they were reached
         assert [state(fx, each)[0] for each in stops] == ["FILLED", "FILLED"]
 

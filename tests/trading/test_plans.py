@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 from django.db import connection
 
-from exchange import store, transaction
+from exchange import clockwork, store, transaction
 from marketdata import bulk, markets
 
 
@@ -80,3 +80,16 @@ def plan(cursor, name: str, text: str) -> list[str]:
     nothing = ", ".join(["NULL"] * text.count("%s"))
     cursor.execute(f"EXPLAIN EXECUTE {name}" + (f" ({nothing})" if nothing else ""))
     return [line for (line,) in cursor.fetchall()]
+
+
+def test_the_clockwork_looks_for_triggered_orders_by_their_own_index(venue):
+    """However many orders there were and wait: the planner knows them all here."""
+    ann, bob = venue.trader("ann", USD=1_000), venue.trader("bob", USD=1_000)
+    market = markets.by_symbol("AAPL").id
+    with connection.cursor() as cursor:
+        cursor.execute(PAST_AND_OTHERS, {"market": market, "ann": ann.id, "bob": bob.id})
+        cursor.execute("UPDATE exchange_order SET status = 'PENDING' WHERE status = 'OPEN' AND id % 2 = 0")
+        cursor.execute("ANALYZE exchange_order")
+        cursor.execute("EXPLAIN " + clockwork.TRIGGERED, ["CONTINUOUS"] * 2)
+        found = "\n".join(line for (line,) in cursor.fetchall())
+    assert "order_due_in_market" in found and "Seq Scan on exchange_order" not in found, found

@@ -3,15 +3,20 @@
 from decimal import Decimal
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from accounts.models import AccountEvent
-from exchange import audit, following, orders
+from benchmarks.server import wait_until
+from exchange import audit, clockwork, following, orders
+from exchange import transaction as transaction_of_the_writer
 from exchange.audit.replay import replay
 from exchange.books import LiveBook
+from exchange.commands import Refresh
 from exchange.mark_price import Mark
 from exchange.models import Trade
-from exchange.sequencer import Sequencer, sequencer
+from exchange.phases import AUCTION, State
+from exchange.sequencer import ATTEMPTS, Sequencer, sequencer
+from marketdata import clock
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 
@@ -211,6 +216,57 @@ class TestCascades:
         sequencer.stop()
         market.order("bob BUY 1 AAPL @ 90.5")
         assert [state(market, order) for order in found] == ["FILLED 1", "FILLED 2", "FILLED 3"]
+
+    def leave_some(self, market, monkeypatch, count=3) -> list[dict]:
+        """Stops that a trade has triggered in a process that then ended."""
+        found = self.stops(market, count)
+        with monkeypatch.context() as patch:
+            patch.setattr(Sequencer, "_kick", lambda self: None)
+            patch.setattr(following, "FOLLOWERS", 0)
+            market.order("bob SELL 6 AAPL @ 98")
+            sequencer.stop()
+        assert [state(market, order) for order in found] == ["PENDING 0"] * count
+        return found
+
+    def test_what_a_process_that_is_gone_has_left_is_done_though_nobody_asks(self, market, monkeypatch):
+        found = self.leave_some(market, monkeypatch)
+        monkeypatch.setattr(following, "FOLLOWERS", 2)
+        assert clockwork.look() == 1
+        wait_until(lambda: state(market, found[-1]) == "FILLED 3", "the cascade to go on")
+        assert [state(market, order) for order in found] == ["FILLED 1", "FILLED 2", "FILLED 3"]
+        assert clockwork.look() == 0
+
+    @pytest.mark.parametrize(
+        "closed",
+        [{"status": "HALTED"}, {"status": "CANCEL_ONLY"}, {"session": State(AUCTION, until="2999-01-01").row()}],
+    )
+    def test_where_the_market_is_not_open_it_waits_for_that(self, market, monkeypatch, closed):
+        found = self.leave_some(market, monkeypatch, 1)
+        row = Market.objects.filter(symbol="AAPL")
+        row.update(**closed)
+        assert clockwork.due_markets(clock.now()) == set()
+        row.update(status="OPEN", session=None)
+        assert clockwork.look() == 1
+        assert state(market, found[0]) == "FILLED 1"
+
+    def test_a_database_that_is_away_for_a_while_ends_no_cascade(self, market, monkeypatch):
+        """The rest is done with the next command, whatever its market."""
+        found, settle, failed = self.stops(market, 3), transaction_of_the_writer.settle, []
+
+        def settling(batch, meanwhile):
+            if isinstance(batch.commands[0], Refresh) and len(failed) < ATTEMPTS:
+                failed.append(batch)
+                raise OperationalError("away")
+            return settle(batch, meanwhile)
+
+        monkeypatch.setattr(following, "FOLLOWERS", 2)
+        monkeypatch.setattr(transaction_of_the_writer, "settle", settling)
+        market.order("bob SELL 6 AAPL @ 98")
+        wait_until(lambda: len(failed) == ATTEMPTS, "the attempts to fail")
+        assert state(market, found[-1]) == "PENDING 0"
+        market.trader("ann", USDT=1_000)
+        market.order("ann BUY 1 BTC_USDT @ 100")
+        wait_until(lambda: state(market, found[-1]) == "FILLED 3", "the cascade to go on")
 
     def test_an_account_that_was_not_foreseen_is_locked_for_the_next_batch(self, market, monkeypatch):
         monkeypatch.setattr(following, "accounts", lambda *_: set())
