@@ -32,6 +32,9 @@ JOIN accounts_entry e ON e.journal_id = j.id AND e.account_id = f.account_id AND
 ORDER BY f.account_id, e.id
 """
 
+#: An account's fills are folded in one go, and may be millions.
+UNHURRIED = "SET LOCAL idle_in_transaction_session_timeout = 0"
+
 #: What an account's history comes to: pools, what was realised, and when each trade was.
 Folded = tuple[int, State, list[Realized], dict[int, datetime]]
 
@@ -41,6 +44,7 @@ def differences() -> Iterator[str]:
     counts = [0, 0]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute(UNHURRIED)
         decimals = _decimals()
         for account, state, realized, moments in _histories(decimals):
             pools, sales = _stored(account, decimals)
@@ -62,6 +66,7 @@ def rebuild() -> int:
     accounts = 0
     with transaction.atomic(), connection.cursor() as cursor:
         list(Market.objects.select_for_update(no_key=True).order_by("id").values_list("id"))
+        cursor.execute(UNHURRIED)
         cursor.execute("DELETE FROM accounts_holding; DELETE FROM accounts_realization")
         decimals = _decimals()
         for _, state, realized, moments in _histories(decimals):

@@ -131,6 +131,11 @@ USE_TZ = True
 DATABASES = {"default": database(DATABASE_URL or embedded.database_url(DATA_DIR))}
 DATABASES["default"].update(CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=True)
 DATABASES["default"]["OPTIONS"].setdefault("application_name", "venue")
+# A process that stands still in the middle of a transaction loses it, and with it the locks that others wait for. What
+# takes its time between two statements says so itself (`SET LOCAL`): the audit, for one. The URL's own options win.
+DATABASES["default"]["OPTIONS"]["options"] = " ".join(
+    ["-c idle_in_transaction_session_timeout=5000", DATABASES["default"]["OPTIONS"].get("options", "")]
+).strip()
 if REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {

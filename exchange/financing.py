@@ -152,11 +152,12 @@ def _charge(contract: Contract, spec: MarketSpec, rollover: Rollover, held: dict
     asset, clearing = contract.settlement, house.clearing_account(spec.id).id
     fund = house.insurance_fund().id
     with transaction.atomic(), ledger.working_sheet([*held, fund], [asset]) as sheet:
-        known = FinancingCharge.objects.filter(rollover=rollover, account__in=held).values_list("account_id", flat=True)
+        charges = FinancingCharge.objects.filter(rollover=rollover, account__in=held)
+        known = set(charges.values_list("account_id", flat=True))
         bills = [
             Bill(account, quantity, _amount(contract, spec, rollover, quantity))
             for account, quantity in held.items()
-            if account not in set(known)
+            if account not in known
         ]
         for bill in bills:
             _pay(sheet, asset.pk, fund, clearing, bill, rollover)

@@ -76,7 +76,9 @@ def snapshot() -> Iterator:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute(
-            "SELECT set_config('statement_timeout', '0', true), set_config('work_mem', %s, true)", [WORK_MEMORY]
+            "SELECT set_config('statement_timeout', '0', true), set_config('work_mem', %s, true),"
+            " set_config('idle_in_transaction_session_timeout', '0', true)",
+            [WORK_MEMORY],
         )
         yield cursor
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.db import connection, transaction
 
 from marketdata import clock, datasets, external, importing, markets, providers
 from marketdata.importing import Inspection, Unreadable
@@ -116,6 +116,8 @@ class Command(BaseCommand):
             counts = f"{inspection.kept} good rows of {inspection.read}"
             raise CommandError(f"{counts} show no interval: name it by --interval.")
         source, bars = options["source"][:SOURCE_LENGTH], chain(sample, bars)
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # the rows may come from a slow pipe
         inserted = changed = 0
         while chunk := list(islice(bars, CHUNK)):
             if not dry_run:

@@ -1,0 +1,57 @@
+"""A process that stands still in the middle of a transaction: whoever waits for its locks waits for seconds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg2
+import pytest
+from django.db import connection, transaction
+
+from accounts import holdings_proof
+from accounts.models import Account
+from exchange import audit
+
+ROOT = Path(__file__).parents[2]
+SHOW = "SHOW idle_in_transaction_session_timeout"
+
+
+def shown(cursor) -> str:
+    cursor.execute(SHOW)
+    return cursor.fetchone()[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_holds_locks_may_not_pause_and_who_reads_for_long_may():
+    with connection.cursor() as cursor:
+        assert shown(cursor) == "5s"
+    with audit.snapshot() as cursor:
+        assert shown(cursor) == "0"
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(holdings_proof.UNHURRIED)
+        assert shown(cursor) == "0"
+    with connection.cursor() as cursor:
+        assert shown(cursor) == "5s"
+
+
+def test_a_stopped_deposit_lets_go_of_its_account(venue):
+    ann = venue.trader("ann", USD=1_000)
+    terms = connection.get_connection_params() | {"cursor_factory": None}
+    assert "idle_in_transaction_session_timeout=5000" in terms["options"]
+    terms["options"] = terms["options"].replace("5000", "500")
+    stopped = psycopg2.connect(**terms)
+    with stopped.cursor() as cursor:
+        cursor.execute(f"SELECT 1 FROM {Account._meta.db_table} WHERE id = {ann.id} FOR UPDATE")
+        assert venue.order("ann BUY 1 AAPL @ 100")["status"] == "OPEN"
+        with pytest.raises(psycopg2.OperationalError):
+            cursor.execute("SELECT 1")
+    stopped.close()
+
+
+@pytest.mark.parametrize(("theirs", "added"), [("", ""), ("?options=-c%20work_mem%3D8MB", " -c work_mem=8MB")])
+def test_what_the_url_says_comes_last(theirs, added):
+    code = "from config.settings import DATABASES as d; print(d['default']['OPTIONS']['options'])"
+    surroundings = os.environ | {"DATABASE_URL": f"postgresql://u@h/n{theirs}"}
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=surroundings, capture_output=True, text=True)
+    assert answer.stdout == f"-c idle_in_transaction_session_timeout=5000{added}\n", answer.stderr
