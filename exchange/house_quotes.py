@@ -4,7 +4,8 @@ It trades like everybody else, through `exchange.orders`, for an account of its 
 stops it: a mark that is stale or a print that is doubted (both quotes go), a closed session or a market that is not
 open, and its exposure limit (the side that would carry its position beyond it goes, the other stays). Its quotes are
 never narrower than the provider's. Known limit: between a print and the amended quotes lies one commit, in which the
-old quotes can be traded with.
+old quotes can be traded with; where the process that settles a market does not answer, as long as that takes. The other
+markets' quotes, and all marks, do not wait for it.
 """
 
 import asyncio
@@ -27,6 +28,9 @@ from marketdata.marks import Mark
 from marketdata.refusals import Refusal
 
 logger = logging.getLogger(__name__)
+
+#: How long a round waits for its markets. One that has not answered by then is left alone until it has.
+QUOTE_SECONDS = 1.0
 
 
 class Standing(NamedTuple):
@@ -74,6 +78,8 @@ class House:
         self._standing: dict[int, dict[int, Standing]] = {}
         self._wanted: dict[int, dict[int, Wanted]] = {}
         self._specs: dict[int, MarketSpec] = {}
+        #: What was asked of markets that had not answered at the end of the last round.
+        self._late: dict[int, asyncio.Task] = {}
 
     def read(self, keeper: MarkKeeper) -> None:
         """What stands in the books, and what should."""
@@ -92,9 +98,24 @@ class House:
                 self._wanted[market_id] = wanted(terms, mark, positions.get(market_id, 0))
 
     async def quote(self) -> None:
-        """Bring the books to what is wanted, all markets side by side. What is refused waits for the next round."""
-        work = [change for market_id in self._specs for change in self._changes(market_id)]
-        for outcome in await asyncio.gather(*work, return_exceptions=True):
+        """Bring the books to what is wanted, all markets side by side. What is refused waits for the next round, and
+        what answers late for the one after: until then nobody has read what became of it.
+        """
+        fresh = [market_id for market_id in self._specs if market_id not in self._late]
+        self._late |= {market_id: asyncio.create_task(self._change(market_id)) for market_id in fresh}
+        if fresh:
+            await asyncio.wait([self._late[market_id] for market_id in fresh], timeout=QUOTE_SECONDS)
+        done = [market_id for market_id, task in self._late.items() if task.done()]
+        for task in [self._late.pop(market_id) for market_id in done]:
+            task.result()
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        for task in self._late.values():
+            task.cancel()
+
+    async def _change(self, market_id: int) -> None:
+        for outcome in await asyncio.gather(*self._changes(market_id), return_exceptions=True):
             if isinstance(outcome, Refusal):
                 if not isinstance(outcome, OrderNotOpen):
                     logger.info("a quote of the house was refused: %s", outcome.detail)

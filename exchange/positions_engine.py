@@ -7,7 +7,8 @@ processes on a database, the one that holds its advisory lock works and the othe
   posts financing (exchange.financing).
 
 Where both run in one process, the engine hears of new marks at once; else it looks every ENGINE_SECONDS. The quotes
-are moved before the engine is told, so that no liquidation trades with quotes of the mark before.
+are moved before the engine is told, so that no liquidation trades with quotes of the mark before (unless their market
+does not answer).
 """
 
 import asyncio
@@ -86,15 +87,18 @@ def _has_contracts() -> bool:
 
 async def _update(leader: Leadership) -> None:
     keeper, house = MarkKeeper(), House()
-    while True:
-        changed = await leader.do(keeper.step)
-        await leader.do(house.read, keeper)
-        await house.quote()
-        specs = {market_id: terms.spec for market_id, terms in keeper.terms.items()}
-        await mark_triggers.tell(await leader.do(mark_triggers.due, specs, changed))
-        if changed and _marked is not None:
-            _marked.set()
-        await asyncio.sleep(UPDATER_SECONDS)
+    try:
+        while True:
+            changed = await leader.do(keeper.step)
+            await leader.do(house.read, keeper)
+            await house.quote()
+            specs = {market_id: terms.spec for market_id, terms in keeper.terms.items()}
+            await mark_triggers.tell(await leader.do(mark_triggers.due, specs, changed))
+            if changed and _marked is not None:
+                _marked.set()
+            await asyncio.sleep(UPDATER_SECONDS)
+    finally:
+        house.close()
 
 
 # The engine

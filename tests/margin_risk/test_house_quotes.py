@@ -1,9 +1,12 @@
 """The house's quotes: where they stand, how they move with the marks, and what stops them."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 
+from exchange import house_quotes, orders
+from exchange.models import Order
 from marketdata.markets import by_symbol
 from marketdata.units import plain
 
@@ -103,3 +106,27 @@ def test_a_book_of_its_own_makes_its_mark(venue):
     venue.trade("ann", "BUY", "rich", "0.1", "GBPUSD", "1.25500")
     venue.tick()
     assert venue.keeper.marks[by_symbol("GBPUSD").id].price == Decimal("1.255")
+
+
+def test_a_market_that_does_not_answer_holds_up_no_other(quoted, monkeypatch):
+    quoted.terms("GBPUSD", is_quoted=True, quote_spread_ticks=10, quote_size_lots=50, exposure_limit_lots=120)
+    amend, first, woken = orders.amend_async, Order.objects.earliest("id").id, asyncio.Event()
+
+    async def amending(*, order_id: int, **terms):
+        if order_id == first:
+            await woken.wait()
+        return await amend(order_id=order_id, **terms)
+
+    monkeypatch.setattr(orders, "amend_async", amending)
+    monkeypatch.setattr(house_quotes, "QUOTE_SECONDS", 0.3)
+    for price in ("1.10100", "1.10200"):
+        quoted.quote("EURUSD", price, price)
+        quoted.quote("GBPUSD", price, price)
+        quoted.tick()
+        assert quoted.keeper.marks[by_symbol("EURUSD").id].price == Decimal(price)
+    assert quoted.book("GBPUSD") == "0.5@1.10195 | 0.5@1.10205"
+    assert quoted.book("EURUSD") != "0.5@1.10195 | 0.5@1.10205"
+    woken.set()
+    for _ in range(3):  # it has answered, what became of it is read, then it is moved
+        quoted.tick()
+    assert quoted.book("EURUSD") == "0.5@1.10195 | 0.5@1.10205"
