@@ -23,7 +23,7 @@ from accounts.netting import Net, Netted
 from accounts.positions import LivePosition, Positions, exposure
 from exchange import commands as c
 from exchange.live import RATE_ONE, fee_on
-from marketdata import clock, units
+from marketdata import units
 from marketdata.markets import MarketSpec
 
 
@@ -78,7 +78,7 @@ def weigh(
     settlement, rate = spec.contract.settlement_id, conversion.rate_of(spec)
     leverage = positions.leverage(account, spec)
     position = positions.of(account, spec)
-    left = replace(position) if position else LivePosition(account, spec, clock.now())
+    left = replace(position) if position else LivePosition(account, spec, sheet.moment)
     need = Need(rests, left.net, takes=bool(matches))
     for at, lots in matches:
         notional = spec.notional(at, lots)
