@@ -60,12 +60,16 @@ class Desk:
         self.books = books or {}
         #: Positions that fills have just changed, whose margin is not set aside yet.
         self.filled: list[LivePosition] = []
+        #: Orders of liquidations, which close whatever it costs.
+        self.forced: set[int] = set()
 
     # Reserving
 
     def check(self, sheet: Sheet, live: LiveBook, order: LiveOrder, cmd: c.Place) -> None:
         """What the market asks of a new order, and what each of its lots reserves while it waits; else a Refusal."""
-        if not cmd.is_liquidation:
+        if cmd.is_liquidation:
+            self.forced.add(order.id)
+        else:
             self.check_risk(sheet, live, order)
         is_exit = order.list_kind == ListKind.BRACKET and order.list_role != ListRole.ENTRY
         if is_exit:
@@ -149,9 +153,10 @@ class Desk:
             conversion.rate_of(spec)
         else:
             matches = [(maker.price, lots) for maker, lots in plan.matches]
-            rests = 0 if order.reduce_only else plan.rests
-            need = self._weigh(sheet, spec, order, matches=matches, rests=rests, price=price)
-            need.check(spec, freed=freed)
+            rests, closes = (0, plan.rests) if order.reduce_only else (plan.rests, 0)
+            need = self._weigh(sheet, spec, order, matches=matches, rests=rests, closes=closes, price=price)
+            if order.id not in self.forced:
+                need.check(spec, freed=freed)
             per_lot = need.per_lot
         sheet.release(account, settlement, freed)
         order.margin_per_lot = per_lot

@@ -241,10 +241,10 @@ def check(
     matches, rest = _walk(spec, command)
     with margin_reading.snapshot():
         account = margin_reading.read(account_id)
-        resting = rest if price is not None and not reduce_only else 0
+        resting, closes = (0, rest) if reduce_only else (0 if price is None else rest, 0)
         need = weighing.weigh(
             account.positions, account.sheet(), spec, account_id, command.side,
-            matches=matches, rests=resting, price=command.price, taker_rate=spec.taker_rate,
+            matches=matches, rests=resting, closes=closes, price=command.price, taker_rate=spec.taker_rate,
             worst_rate=max(spec.maker_rate, spec.taker_rate),
             beside=margin_reading.resting_notional(account_id, spec, SIDE_NAMES[command.side]),
         )  # fmt: skip

@@ -11,6 +11,9 @@ once real) and lack of their margin (see accounts.spending).
 Open loss: what a fill at the order's price would have lost at once at the mark. What is taken has it in the unrealised
 loss; without it two accounts could trade far off the mark, and what one of them cannot pay the other would have won
 from the insurance fund. An order that waits has none yet: it is weighed again before it goes to the book.
+
+What only closes needs nothing, but not at any price: where it loses against the mark, it may not lose more than the
+account has. Who has less than nothing at the mark can still close there, or leaves it to the liquidation.
 """
 
 from collections.abc import Sequence
@@ -20,10 +23,10 @@ from accounts import conversion, margin, netting, spending
 from accounts.ledger import Sheet
 from accounts.margin import Rate
 from accounts.netting import Net, Netted
-from accounts.positions import LivePosition, Positions, exposure
+from accounts.positions import LivePosition, Positions, exposure, value_at
 from exchange import commands as c
 from exchange.live import RATE_ONE, fee_on
-from marketdata import units
+from marketdata import marks, units
 from marketdata.markets import MarketSpec
 
 
@@ -42,6 +45,8 @@ class Need:
     #: Profit of what it closes less all fees, and the reserve that it frees.
     cash: int = 0
     freed: int = 0
+    #: What the account could not pay of fills that lose against the mark.
+    missing: int = 0
 
     @property
     def total(self) -> int:
@@ -51,10 +56,13 @@ class Need:
         """InsufficientMargin when it needs more than there is, `freed` being what its order has set aside by now. What
         takes nothing and asks for no more than that only frees funds, whatever the account has lost.
         """
-        if self.total <= (0 if self.takes else freed):
-            return
-        if self.spendable + freed < self.total:
+        if self.total > (0 if self.takes else freed) and self.spendable + freed < self.total:
             raise insufficient(spec, self.total, self.spendable + freed)
+        if self.missing > freed:
+            raise c.InsufficientMargin(
+                f"At such a price it could cost {units.text(self.missing - freed, spec.contract.settlement_decimals)} "
+                f"{spec.contract.settlement} more than the account has. Ask for a better price, or deposit."
+            )
 
 
 def weigh(
@@ -69,11 +77,12 @@ def weigh(
     price: int | None,
     taker_rate: int,
     worst_rate: int,
+    closes: int = 0,
     beside: int = 0,
     waits: bool = False,
 ) -> Need:
     """Weigh an order that fills `matches` (price, lots) at once and rests with the others at `price` (or only waits),
-    while other orders of that side may open the notional `beside`.
+    while other orders of that side may open the notional `beside`. `closes` are lots that rest and only reduce.
     """
     settlement, rate = spec.contract.settlement_id, conversion.rate_of(spec)
     leverage = positions.leverage(account, spec)
@@ -101,7 +110,33 @@ def weigh(
         need.per_lot = -(-whole // rests)
     left.quantity, left.cost = need.after.quantity, need.after.cost
     need.spendable = spending.spendable(sheet, account, settlement, instead=left) + need.freed + need.cash
+    fills, after, cash = list(matches), need.after, need.cash
+    if price is not None and (lots := min(closes, max(0, -side * after.quantity))):
+        last = netting.fill(after, side=side, lots=lots, notional=spec.notional(price, lots))
+        fills, after, cash = [*fills, (price, lots)], last.net, cash + rate.down(last.realized)
+    if position and position.quantity * side < 0 and _lost(spec, side, fills) > 0:
+        left.quantity, left.cost = after
+        need.missing = max(0, -_worth(positions, sheet, left) - cash)
     return need
+
+
+def _lost(spec: MarketSpec, side: int, fills: Sequence[tuple[int, int]]) -> int:
+    """What the fills lose at once at the mark, in quote units; negative if they gain, 0 where there is no mark."""
+    mark = marks.mark(spec.id)
+    if mark is None:
+        return 0
+    paid = sum(spec.notional(price, lots) for price, lots in fills)
+    return side * paid - value_at(spec, side * sum(lots for _, lots in fills), mark.price)
+
+
+def _worth(positions: Positions, sheet: Sheet, instead: LivePosition) -> int:
+    """What losses of the account can be paid from, less what its positions have lost, with `instead` in its market."""
+    account, settlement = instead.account, instead.spec.contract.settlement_id
+    held = positions.of_account(account, settlement)
+    reserved = sum(position.reserved for position in held)
+    others = [position for position in held if position.spec.id != instead.spec.id]
+    profit = sum(exposure(one.spec, one.net, one.margin).unrealized for one in [*others, instead])
+    return sheet.available(account, settlement) + reserved + min(0, profit)
 
 
 def opening_margin(spec: MarketSpec, rate: Rate, leverage: int, before: Net, netted: Netted, beside: int = 0) -> int:

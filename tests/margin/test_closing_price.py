@@ -1,0 +1,61 @@
+"""Closing at a price that its account could not pay for: what two who agree on it would take from the insurance."""
+
+from decimal import Decimal
+
+import pytest
+
+from exchange import positions
+from exchange.commands import InsufficientMargin
+from tests.margin.test_settlement import trade
+
+
+@pytest.fixture
+def fx(venue):
+    """ann is long 4 EURUSD against bob, each with 10,000; the mark is 1.10, and the band lets prices stray far from it.
+    """
+    venue.change("EURUSD", price_band=Decimal("0.2"))
+    trade(venue, "ann", "BUY", "bob", "4", "EURUSD", "1.10000")
+    return venue
+
+
+#: 10,000 pay for 2,500 pips of a lot; a fee is not charged here.
+PRICES = [("1.10000", True), ("1.07500", True), ("1.07499", False), ("1.04600", False), ("1.20000", True)]
+
+
+@pytest.mark.parametrize(("price", "passes"), PRICES)
+@pytest.mark.parametrize(("is_met", "reduce_only"), [(True, True), (True, False), (False, True)])
+def test_how_far_from_the_mark_one_may_close(fx, price, passes, is_met, reduce_only):
+    """Whether the other is there already or is yet to come."""
+    if is_met:
+        fx.trader("rich", USD=10_000_000)
+        fx.order(f"rich BUY 4 EURUSD @ {price}")
+    terms = {"reduce_only": True} if reduce_only else {}
+    weighed = positions.check(
+        account_id=fx.accounts["ann"].id, symbol="EURUSD", side="SELL", quantity=Decimal(4), price=Decimal(price),
+        reduce_only=reduce_only,
+    )  # fmt: skip
+    assert weighed["would_pass"] is passes
+    if passes:
+        assert fx.order(f"ann SELL 4 EURUSD @ {price}", **terms)["status"] == ("FILLED" if is_met else "OPEN")
+    else:
+        assert fx.refused(f"ann SELL 4 EURUSD @ {price}", **terms) == weighed["code"] == "insufficient_margin"
+    assert fx.is_sound()
+
+
+def test_who_has_less_than_nothing_closes_at_the_mark_or_better(fx):
+    fx.trader("rich", USD=10_000_000)
+    fx.mark("EURUSD", "1.05000")
+    for price in ("1.05000", "1.05010"):
+        fx.order(f"rich BUY 1 EURUSD @ {price}")
+    assert fx.order("ann SELL 1 EURUSD @ 1.05010 IOC", reduce_only=True)["status"] == "FILLED"
+    assert fx.order("ann SELL 1 EURUSD @ 1.05000 IOC", reduce_only=True)["status"] == "FILLED"
+    fx.order("rich BUY 1 EURUSD @ 1.04990")
+    assert fx.refused("ann SELL 1 EURUSD @ 1.04990 IOC", reduce_only=True) == "insufficient_margin"
+
+
+def test_an_amendment_may_not_go_further_either(fx):
+    order = fx.order("ann SELL 4 EURUSD @ 1.10000", reduce_only=True)
+    with pytest.raises(InsufficientMargin):
+        fx.amend("ann", order, price="1.04600")
+    assert fx.amend("ann", order, price="1.08000")["price"] == "1.08"
+    assert fx.is_sound()
