@@ -214,7 +214,11 @@ ENGINE_REFUSALS = {
         SelfTrade,
         "The best order on the other side is your own; cancel it, or use self_trade_prevention EXPIRE_MAKER.",
     ),
-    "self_trade_collected": (
+}
+#: While orders are collected for an auction.
+AUCTION_REFUSALS = {
+    **ENGINE_REFUSALS,
+    "self_trade": (
         SelfTrade,
         "Orders are collected for an auction, in which this one could trade with your own; cancel that, or take a "
         "price that does not reach it. Until the auction every self_trade_prevention means EXPIRE_TAKER.",
@@ -222,7 +226,7 @@ ENGINE_REFUSALS = {
 }
 
 
-def engine_refusal(name: str) -> Refusal:
+def engine_refusal(name: str, *, collecting: bool = False) -> Refusal:
     """A new one each time: an exception keeps what it was raised through, so one for all would keep every batch."""
-    kind, detail = ENGINE_REFUSALS[name]
+    kind, detail = (AUCTION_REFUSALS if collecting else ENGINE_REFUSALS)[name]
     return kind(detail)

@@ -34,7 +34,7 @@ def prepare(
     passed: dict[int, LiveOrder] = {}
     while True:
         plan = look(without=passed)
-        _check(live, order, plan)
+        _check(live, order, plan, collecting=live.collecting)
         if interruption.is_outside(live, plan):
             return _interrupt(batch, live, order, plan, reserve)
         _check_reach(batch, live, plan)
@@ -48,9 +48,9 @@ def prepare(
     return plan
 
 
-def _check(live: LiveBook, order: LiveOrder, plan: Plan) -> None:
+def _check(live: LiveBook, order: LiveOrder, plan: Plan, *, collecting: bool) -> None:
     if plan.refusal:
-        raise c.engine_refusal(plan.refusal)
+        raise c.engine_refusal(plan.refusal, collecting=collecting)
     limits.check_plan(live, order, plan)
     if order.budget is not None and not plan.filled and not plan.expired_makers:
         raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
@@ -67,7 +67,7 @@ def _check_reach(batch, live: LiveBook, plan: Plan) -> None:
 def _interrupt(batch, live: LiveBook, order: LiveOrder, plan: Plan, reserve: Callable[[Plan], None]) -> Plan:
     """The order's plan in the auction that begins in the place of the plan; a Refusal if it has none."""
     instead = auction.plan_entry(live.book, order) if interruption.can_join(order, plan) else plan
-    _check(live, order, instead)
+    _check(live, order, instead, collecting=True)
     _try(batch, live, order, instead, reserve)
     interruption.begin(batch, live, order, plan)
     reserve(instead)

@@ -22,7 +22,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from exchange.engine.book import Book
-from exchange.engine.orders import BUY, SELF_TRADE_COLLECTED, SELL, FullPlan, Order, Plan
+from exchange.engine.orders import BUY, SELF_TRADE, SELL, FullPlan, Order, Plan
 
 
 class Call(NamedTuple):
@@ -155,7 +155,7 @@ def plan_entry(book: Book, order: Order) -> Plan:
     refused, whichever prevention it asks for, as nothing may end for a trade that the auction may not make.
     """
     if _meets_own(book, order.account, order.side, order.price):
-        return FullPlan(order, 0).refuse(SELF_TRADE_COLLECTED)
+        return FullPlan(order, 0).refuse(SELF_TRADE)
     return Plan(order, order.remaining)
 
 
@@ -168,7 +168,7 @@ def plan_amendment(book: Book, order_id: int, price: int, quantity: int) -> Plan
     change = FullPlan(order, lots, price, quantity)
     change.keeps_place = price == order.price and quantity <= order.quantity
     if not change.keeps_place and _meets_own(book, order.account, order.side, price):
-        return change.refuse(SELF_TRADE_COLLECTED)
+        return change.refuse(SELF_TRADE)
     return change
 
 

@@ -20,7 +20,6 @@ WOULD_TAKE = "would_take"
 CANNOT_FILL = "cannot_fill"
 NO_LIQUIDITY = "no_liquidity"
 SELF_TRADE = "self_trade"
-SELF_TRADE_COLLECTED = "self_trade_collected"
 
 
 class Order:
@@ -55,8 +54,7 @@ class Order:
 class Plan:
     """What would happen to `order`: the answer of a read-only look at a book.
 
-    refusal         None, or `would_take`, `cannot_fill`, `no_liquidity`, `self_trade`; while orders are collected for
-                    an auction, `self_trade_collected`
+    refusal         None, or `would_take`, `cannot_fill`, `no_liquidity`, `self_trade`
     matches         (maker, lots) in the order of execution, each at the maker's price
     expired_makers  the account's own resting orders that self-trade prevention removes
     filled          lots of this plan's matches (an amended order's earlier fills are not in it)

@@ -24,7 +24,7 @@ def plan_entry(book: ReferenceBook, order: Order) -> Plan:
     """Rule 1."""
     plan = FullPlan(order, order.remaining)
     if any(other.account == order.account for other in _crossed(book, order.side, order.price)):
-        return plan.refuse("self_trade_collected")
+        return plan.refuse("self_trade")
     return plan
 
 
@@ -37,7 +37,7 @@ def plan_amendment(book: ReferenceBook, order_id: int, price: int, quantity: int
     plan = FullPlan(order, left, price=price, quantity=quantity)
     plan.keeps_place = price == order.price and quantity <= order.quantity
     if not plan.keeps_place and any(other.account == order.account for other in _crossed(book, order.side, price)):
-        return plan.refuse("self_trade_collected")
+        return plan.refuse("self_trade")
     return plan
 
 
