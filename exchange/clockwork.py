@@ -54,7 +54,11 @@ def due_markets(now: datetime) -> set[int]:
         ids |= {market_id for (market_id,) in cursor.fetchall() if _is_in_hours(market_id, now)}
     timed = Market.objects.filter(Q(calendar__isnull=False) | Q(session__isnull=False))
     for market in timed.exclude(status=Market.Status.HALTED).select_related("quote"):
-        if sessions.next_change(rules_of(market), State.of(market.session)) <= clock.text(now):
+        rules, session = rules_of(market), State.of(market.session)
+        if sessions.next_change(rules, session) > clock.text(now):
+            continue
+        # Not where all that is due waits for the market to be open (exchange.upkeep).
+        if market.status == Market.Status.OPEN or not sessions.uncrosses(session, sessions.due(rules, session, now)[0]):
             ids.add(market.id)
     return ids
 

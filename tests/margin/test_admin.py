@@ -27,6 +27,7 @@ def url(model, page: str, *arguments) -> str:
 def test_every_page_opens_and_history_stays(venue, operator):
     venue.change("EURUSD", price_band=None)
     trade(venue, "ann", "BUY", "bob", "4", "EURUSD", "1.10000")
+    venue.mark("EURUSD", "1.05000")
     trade(venue, "ann", "SELL", "bob", "4", "EURUSD", "1.05000", reduce_only=True)
     MarginSetting.objects.create(
         account=venue.accounts["ann"], market=Contract.objects.get(market__symbol="EURUSD").market, leverage=7

@@ -300,6 +300,7 @@ class TestInsurance:
         transfers.deposit(account=house.insurance_fund(), asset=venue.assets["USD"], amount=Decimal(6_000))
         venue.change("EURUSD", price_band=None)
         trade(venue, "ann", "BUY", "bob", "4", "EURUSD", "1.10000")
+        venue.mark("EURUSD", "1.05000")
         trade(venue, "ann", "SELL", "bob", "4", "EURUSD", "1.05000", reduce_only=True)
         row = Shortfall.objects.get()
         assert (row.amount, row.covered, row.uncovered) == (10_000, 6_000, 4_000)

@@ -84,6 +84,7 @@ class TestLosses:
     def test_what_the_loser_cannot_pay_is_on_record(self, venue):
         venue.change("EURUSD", price_band=None)
         trade(venue, "ann", "BUY", "bob", "4", "EURUSD", "1.10000")
+        venue.mark("EURUSD", "1.05000")
         trade(venue, "ann", "SELL", "bob", "4", "EURUSD", "1.05000", reduce_only=True)
         assert (venue.funds("ann", "USD"), venue.funds("bob", "USD")) == ("0+0", "30000+0")
         row = Shortfall.objects.get()

@@ -6,8 +6,8 @@ the first one's transaction at which it can be held; `Stage.run` holds it there,
 waits exactly if it must, and lets go.
 """
 
+import math
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -105,17 +105,18 @@ class Stage:
             self._loop.stop()
 
     def run(
-        self, point: str, *, held: Command, other: Command | Callable, guard: str | None, deadline: float | None = None
+        self, point: str, *, held: Command, other: Command | Callable, guard: str | None, too_long: bool = False
     ) -> tuple[str, str]:
-        """Both outcomes in words, the held one's first. Without a guard the other ends first, come what may. The writer
-        is held beyond the `deadline` of its command, if that has one.
+        """Both outcomes in words, the held one's first. Without a guard the other ends first, come what may. A writer
+        that is held `too_long` is held beyond its command's deadline.
         """
         self._warm()
         if point in IN_TURN:
             self.held.registry._moved.update(self.held.registry.books)
         gate = self._gate(point)
         first = Future()
-        self.held._enqueue([Waiting(held, first, None, deadline)])
+        waiting = Waiting(held, first, None, math.inf)
+        self.held._enqueue([waiting])
         assert gate.reached.wait(WAIT_SECONDS), f"the writer never came to the point {point!r}"
         second = self._start(other)
         if guard is not None and GUARDS[guard] <= ORDER.index(point) <= LAST_HELD:
@@ -123,7 +124,8 @@ class Stage:
             assert not second.done()
         else:
             second.result(WAIT_SECONDS)
-        time.sleep(max(0, (deadline or 0) - time.monotonic()))
+        if too_long:
+            waiting.deadline = -math.inf
         gate.go.set()
         return words(first.result(WAIT_SECONDS)), words(second.result(WAIT_SECONDS))
 
