@@ -204,8 +204,15 @@ BUGS = (
     Bug(
         "margin is not asked for",
         "exchange/weighing.py",
-        "        if self.spendable + freed < self.total:\n",
-        "        if self.spendable + freed < 0:\n",
+        "and self.spendable + freed < self.total:\n",
+        "and self.spendable + freed < 0:\n",
+        "tests/margin",
+    ),
+    Bug(
+        "a position is closed at any price",
+        "exchange/weighing.py",
+        "        if self.missing > freed:\n",
+        "        if self.missing < 0:\n",
         "tests/margin",
     ),
     Bug(
