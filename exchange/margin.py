@@ -62,6 +62,15 @@ class Desk:
         self.filled: list[LivePosition] = []
         #: Orders of liquidations, which close whatever it costs.
         self.forced: set[int] = set()
+        self._rates: dict[int, Rate] = {}
+
+    def rate(self, spec: MarketSpec) -> Rate:
+        """From quote to settlement units, the same one for all that a batch weighs and settles: by another some order
+        could not set aside what it was weighed to have.
+        """
+        if spec.id not in self._rates:
+            self._rates[spec.id] = conversion.rate_of(spec)
+        return self._rates[spec.id]
 
     # Reserving
 
@@ -96,7 +105,7 @@ class Desk:
 
     def _weigh(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, **plan) -> weighing.Need:
         return weighing.weigh(
-            self.positions, sheet, spec, order.account, order.side, beside=self._beside(spec, order),
+            self.positions, sheet, spec, self.rate(spec), order.account, order.side, beside=self._beside(spec, order),
             taker_rate=order.taker_rate, worst_rate=max(order.maker_rate, order.taker_rate), **plan,
         )  # fmt: skip
 
@@ -141,22 +150,32 @@ class Desk:
             self._reserve(sheet, spec, order, plan, price, freed=freed)
 
     def reserve_triggered(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
-        """The same for an order that waited: it goes to the book as a new one, with what it holds."""
-        self._reserve(sheet, spec, order, plan, order.price, freed=held(spec, order))
+        """The same for an order that waited: it goes to the book as a new one, with what it holds. A stop that closes
+        may also count on what the account has elsewhere: refused, it would protect nobody.
+        """
+        self._reserve(sheet, spec, order, plan, order.price, freed=held(spec, order), elsewhere=order.reduce_only)
 
     def _reserve(
-        self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan, price: int | None, *, freed: int
+        self,
+        sheet: Sheet,
+        spec: MarketSpec,
+        order: LiveOrder,
+        plan: Plan,
+        price: int | None,
+        *,
+        freed: int,
+        elsewhere: bool = False,
     ) -> None:
         account, settlement = order.account, spec.contract.settlement_id
         per_lot = 0
         if not sheet.holders[account].is_heard:
-            conversion.rate_of(spec)
+            self.rate(spec)
         else:
             matches = [(maker.price, lots) for maker, lots in plan.matches]
             rests, closes = (0, plan.rests) if order.reduce_only else (plan.rests, 0)
             need = self._weigh(sheet, spec, order, matches=matches, rests=rests, closes=closes, price=price)
             if order.id not in self.forced:
-                need.check(spec, freed=freed)
+                need.check(spec, freed=freed, elsewhere=elsewhere)
             per_lot = need.per_lot
         sheet.release(account, settlement, freed)
         order.margin_per_lot = per_lot
@@ -180,7 +199,7 @@ class Desk:
     ) -> None:
         """One trade: both positions, and the journal of profits and fees."""
         spec, house = live.spec, live.house
-        asset, rate = spec.contract.settlement_id, conversion.rate_of(spec)
+        asset, rate = spec.contract.settlement_id, self.rate(spec)
         fees, cover, entries, filled = 0, 0, [], []
         for account, side, fee in ((buyer, 1, buyer_fee), (seller, -1, seller_fee)):
             paid = rate.down(fee) if fee >= 0 else -rate.down(-fee)
@@ -205,7 +224,9 @@ class Desk:
         some. It is there: with all that the trades brought the order was weighed.
         """
         if plan.matches and order.is_open():
-            sheet.reserve(order.account, spec.contract.settlement_id, held(spec, order))
+            asset, needed = spec.contract.settlement_id, held(spec, order)
+            assert sheet.available(order.account, asset) >= needed, f"order {order.id} was weighed wrongly"
+            sheet.reserve(order.account, asset, needed)
         self.lock_margins(sheet)
 
     def _net(

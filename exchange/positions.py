@@ -13,6 +13,7 @@ from math import ceil, floor
 from django.conf import settings
 from django.db import transaction
 
+from accounts import conversion
 from accounts.models import Account, MarginSetting, Position
 from accounts.positions import LivePosition, average_text
 from exchange import admission, bands, barrier, house_quotes, margin, margin_reading, orders, validation, weighing
@@ -243,7 +244,7 @@ def check(
         account = margin_reading.read(account_id)
         resting, closes = (0, rest) if reduce_only else (0 if price is None else rest, 0)
         need = weighing.weigh(
-            account.positions, account.sheet(), spec, account_id, command.side,
+            account.positions, account.sheet(), spec, conversion.rate_of(spec), account_id, command.side,
             matches=matches, rests=resting, closes=closes, price=command.price, taker_rate=spec.taker_rate,
             worst_rate=max(spec.maker_rate, spec.taker_rate),
             beside=margin_reading.resting_notional(account_id, spec, SIDE_NAMES[command.side]),

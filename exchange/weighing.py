@@ -1,6 +1,7 @@
 """What a margin order would do to its account, what it needs for that, and what there is for it. Nothing changes here.
 
-The matcher weighs by it under its locks (exchange.margin), `margin/check` without (exchange.positions): so they agree.
+The matcher weighs by it under its locks (exchange.margin), `margin/check` without (exchange.positions): so they agree,
+but for fee tiers, which the latter does not know.
 
 What of an order trades at once is weighed exactly, in the very steps in which it will be settled: the fills are netted
 in thought, closing frees margin, opening needs initial margin at its own price. What rests needs initial margin, the
@@ -19,7 +20,7 @@ account has. Who has less than nothing at the mark can still close there, or lea
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from accounts import conversion, margin, netting, spending
+from accounts import margin, netting, spending
 from accounts.ledger import Sheet
 from accounts.margin import Rate
 from accounts.netting import Net, Netted
@@ -45,23 +46,28 @@ class Need:
     #: Profit of what it closes less all fees, and the reserve that it frees.
     cash: int = 0
     freed: int = 0
-    #: What the account could not pay of fills that lose against the mark.
+    #: What the account could not pay of fills that lose against the mark, and what it has elsewhere: set aside for its
+    #: orders, or gained and not realized.
     missing: int = 0
+    elsewhere: int = 0
 
     @property
     def total(self) -> int:
         return self.margin + self.rests * self.per_lot
 
-    def check(self, spec: MarketSpec, *, freed: int = 0) -> None:
+    def check(self, spec: MarketSpec, *, freed: int = 0, elsewhere: bool = False) -> None:
         """InsufficientMargin when it needs more than there is, `freed` being what its order has set aside by now. What
-        takes nothing and asks for no more than that only frees funds, whatever the account has lost.
+        takes nothing and asks for no more than that only frees funds, whatever the account has lost. With `elsewhere`
+        it may cost what the account has elsewhere, too.
         """
         if self.total > (0 if self.takes else freed) and self.spendable + freed < self.total:
             raise insufficient(spec, self.total, self.spendable + freed)
-        if self.missing > freed:
+        missing = self.missing - freed - (self.elsewhere if elsewhere else 0)
+        if missing > 0:
             raise c.InsufficientMargin(
-                f"At such a price it could cost {units.text(self.missing - freed, spec.contract.settlement_decimals)} "
-                f"{spec.contract.settlement} more than the account has. Ask for a better price, or deposit."
+                f"At such a price it could cost {units.text(missing, spec.contract.settlement_decimals)} "
+                f"{spec.contract.settlement} more than the account has at hand. Ask for a better price, cancel orders, "
+                "close what has gained first, or deposit."
             )
 
 
@@ -69,6 +75,7 @@ def weigh(
     positions: Positions,
     sheet: Sheet,
     spec: MarketSpec,
+    rate: Rate,
     account: int,
     side: int,
     *,
@@ -84,7 +91,7 @@ def weigh(
     """Weigh an order that fills `matches` (price, lots) at once and rests with the others at `price` (or only waits),
     while other orders of that side may open the notional `beside`. `closes` are lots that rest and only reduce.
     """
-    settlement, rate = spec.contract.settlement_id, conversion.rate_of(spec)
+    settlement = spec.contract.settlement_id
     leverage = positions.leverage(account, spec)
     position = positions.of(account, spec)
     left = replace(position) if position else LivePosition(account, spec, sheet.moment)
@@ -116,7 +123,8 @@ def weigh(
         fills, after, cash = [*fills, (price, lots)], last.net, cash + rate.down(last.realized)
     if position and position.quantity * side < 0 and _lost(spec, side, fills) > 0:
         left.quantity, left.cost = after
-        need.missing = max(0, -_worth(positions, sheet, left) - cash)
+        at_hand, need.elsewhere = _funds(positions, sheet, left)
+        need.missing = max(0, -at_hand - cash)
     return need
 
 
@@ -129,14 +137,17 @@ def _lost(spec: MarketSpec, side: int, fills: Sequence[tuple[int, int]]) -> int:
     return side * paid - value_at(spec, side * sum(lots for _, lots in fills), mark.price)
 
 
-def _worth(positions: Positions, sheet: Sheet, instead: LivePosition) -> int:
-    """What losses of the account can be paid from, less what its positions have lost, with `instead` in its market."""
+def _funds(positions: Positions, sheet: Sheet, instead: LivePosition) -> tuple[int, int]:
+    """What losses of the account can be paid from, less what its positions have lost, with `instead` in its market; and
+    what it has elsewhere.
+    """
     account, settlement = instead.account, instead.spec.contract.settlement_id
     held = positions.of_account(account, settlement)
     reserved = sum(position.reserved for position in held)
     others = [position for position in held if position.spec.id != instead.spec.id]
     profit = sum(exposure(one.spec, one.net, one.margin).unrealized for one in [*others, instead])
-    return sheet.available(account, settlement) + reserved + min(0, profit)
+    for_orders = sheet.purses[account, settlement].reserved - reserved
+    return sheet.available(account, settlement) + reserved + min(0, profit), for_orders + max(0, profit)
 
 
 def opening_margin(spec: MarketSpec, rate: Rate, leverage: int, before: Net, netted: Netted, beside: int = 0) -> int:

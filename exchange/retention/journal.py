@@ -88,6 +88,7 @@ def _prove(market_id: int, until: int) -> int:
             f" {difference.text}. Nothing of it was deleted; `manage.py replay {live.spec.symbol}` says the same."
         )
     with batch() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # a large book is rendered here for long
         checkpoints.write(cursor, live)
         _prove_kept(cursor, result)
     return until

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import positions
+from exchange import positions, weighing
 from exchange.commands import InsufficientMargin
 from tests.margin.test_settlement import trade
 
@@ -58,4 +58,36 @@ def test_an_amendment_may_not_go_further_either(fx):
     with pytest.raises(InsufficientMargin):
         fx.amend("ann", order, price="1.04600")
     assert fx.amend("ann", order, price="1.08000")["price"] == "1.08"
+    assert fx.is_sound()
+
+
+def test_a_stop_counts_on_what_its_account_has_elsewhere(fx):
+    """An order by hand can wait for that; a stop that is refused would protect nobody."""
+    fx.trader("rich", USD=10_000_000)
+    assert fx.order("ann BUY 0.4 GBPUSD @ 1.25000")["reserved"] == "1000"
+    stop = fx.order("ann SELL 4 EURUSD", type="STOP_LOSS", stop_price=Decimal("1.07650"), reduce_only=True)
+    fx.order("rich BUY 4.01 EURUSD @ 1.07640")
+    fx.mark("EURUSD", "1.07650")
+    assert fx.refused("ann SELL 4 EURUSD @ 1.07640 IOC", reduce_only=True) == "insufficient_margin"
+    fx.trader("poor", USD=10_000)
+    trade(fx, "poor", "SELL", "rich", "0.01", "EURUSD", "1.07650")
+    assert fx.stored(stop)["status"] == "FILLED"
+
+
+def test_what_was_weighed_is_there_when_the_mark_moves_on_meanwhile(fx, monkeypatch):
+    """Profit in yen pays for what rests: at another rate there would be too little for it."""
+    fx.trader("rich", USD=10_000_000)
+    fx.trader("cat", USD=10_000)
+    trade(fx, "cat", "BUY", "rich", "2", "USDJPY", "150.000")
+    fx.mark("USDJPY", "152.000")
+    fx.order("rich BUY 2 USDJPY @ 152.000")
+    weigh = weighing.weigh
+
+    def weigh_and_move(*arguments, **terms):
+        need = weigh(*arguments, **terms)
+        fx.mark("USDJPY", "153.000")
+        return need
+
+    monkeypatch.setattr(weighing, "weigh", weigh_and_move)
+    assert fx.order("cat SELL 8.31 USDJPY @ 152.000")["status"] == "PARTIALLY_FILLED"
     assert fx.is_sound()

@@ -211,8 +211,8 @@ BUGS = (
     Bug(
         "a position is closed at any price",
         "exchange/weighing.py",
-        "        if self.missing > freed:\n",
-        "        if self.missing < 0:\n",
+        "        if missing > 0:\n",
+        "        if missing < 0:\n",
         "tests/margin",
     ),
     Bug(
