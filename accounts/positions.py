@@ -101,11 +101,20 @@ class Positions:
         if they have gained), and the margin that they should have reserved and have not. `instead` stands for the one
         in its market.
         """
+        held = self._with(account, settlement_id, instead)
+        lack = sum(one.margin - one.reserved for one in held)
+        return max(0, -self.profit(account, settlement_id, instead=instead)) + lack
+
+    def profit(self, account: int, settlement_id: int, *, instead: LivePosition | None = None) -> int:
+        """What the account's open positions together have gained at their marks, or lost; `instead` as above."""
+        held = self._with(account, settlement_id, instead)
+        return sum(exposure(one.spec, one.net, one.margin).unrealized for one in held)
+
+    def _with(self, account: int, settlement_id: int, instead: LivePosition | None) -> list[LivePosition]:
         held = self.of_account(account, settlement_id)
-        if instead is not None:
-            held = [*(position for position in held if position.spec.id != instead.spec.id), instead]
-        profit = sum(exposure(one.spec, one.net, one.margin).unrealized for one in held)
-        return max(0, -profit) + sum(one.margin - one.reserved for one in held)
+        if instead is None:
+            return held
+        return [*(position for position in held if position.spec.id != instead.spec.id), instead]
 
     def exposures(self, account: int, settlement_id: int) -> list[Exposure]:
         """Each of the account's open positions at its mark."""

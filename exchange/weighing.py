@@ -142,10 +142,8 @@ def _funds(positions: Positions, sheet: Sheet, instead: LivePosition) -> tuple[i
     what it has elsewhere.
     """
     account, settlement = instead.account, instead.spec.contract.settlement_id
-    held = positions.of_account(account, settlement)
-    reserved = sum(position.reserved for position in held)
-    others = [position for position in held if position.spec.id != instead.spec.id]
-    profit = sum(exposure(one.spec, one.net, one.margin).unrealized for one in [*others, instead])
+    reserved = sum(position.reserved for position in positions.of_account(account, settlement))
+    profit = positions.profit(account, settlement, instead=instead)
     for_orders = sheet.purses[account, settlement].reserved - reserved
     return sheet.available(account, settlement) + reserved + min(0, profit), for_orders + max(0, profit)
 
