@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
+import orjson
+
 #: (sql, parameters)
 Statement = tuple[str, list]
 #: (column, PostgreSQL type, values of all rows)
@@ -29,8 +31,14 @@ def array(values: Collection, sql_type: str) -> str:
 def _joined(values: Collection) -> str:
     try:
         return ",".join(values)
-    except TypeError:  # not all are texts already
-        # In a list, where the interpreter is twice as quick with `str(value)` as `map` is.
+    except TypeError:  # not all are texts already; in JSON's words an array is read too, and they are written quickly
+        return _as_json([*values])
+
+
+def _as_json(values: list) -> str:
+    try:
+        return orjson.dumps(values, default=str).decode()[1:-1]
+    except orjson.JSONEncodeError:  # a whole number of more than 64 bits
         return ",".join([str(value) for value in values]).replace("None", "NULL")
 
 

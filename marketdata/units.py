@@ -25,8 +25,8 @@ def steps(value: Decimal, step: Decimal) -> int:
 
 
 def divmod_exact(value: Decimal, step: Decimal) -> tuple[int, Decimal]:
-    count = EXACT.divide_int(value, step)
-    return int(count), EXACT.subtract(value, EXACT.multiply(count, step))
+    count, rest = EXACT.divmod(value, step)
+    return int(count), rest
 
 
 def to_units(value: Decimal, decimals: int) -> int:
