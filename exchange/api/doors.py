@@ -7,7 +7,7 @@ from exchange import barrier, orders, resent, validation
 from exchange.api.serializers import AmendRequest, BatchRequest, BookQuery, CancelAllQuery, OrderRequest
 from exchange.commands import Place, Replay, UnknownOrder
 from exchange.orders import Placed
-from marketdata.api.acceptor import accept, read_query, validated
+from marketdata.api.acceptor import accept, read_query
 from marketdata.api.doors import Answer, Call, Door
 from marketdata.api.fields import MAX_ID
 from marketdata.api.problems import problem_of
@@ -62,7 +62,7 @@ place = Door(_prepare_place, orders.place, orders.place_async, answer_placed)
 
 
 def _prepare_batch(call: Call) -> list[Place | Replay | Exception]:
-    return [_place_or_refusal(call, body) for body in validated(BatchRequest, call.body)["orders"]]
+    return [_place_or_refusal(call, body) for body in accept(BatchRequest, call.body)["orders"]]
 
 
 def _place_or_refusal(call: Call, body: dict) -> Place | Replay | Exception:

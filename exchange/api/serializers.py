@@ -5,7 +5,7 @@ document.
 from rest_framework import serializers
 
 from exchange.models import Order, OrderType, SelfTradePrevention, Side, TimeInForce
-from marketdata.api.fields import Flag, Instant, Moment, PlainDecimal, StrictSerializer, Text, Whole, Word
+from marketdata.api.fields import Flag, Instant, Moment, PlainDecimal, Several, StrictSerializer, Text, Whole, Word
 
 BATCH_ORDERS = 100
 MAX_DEPTH = 1000
@@ -83,7 +83,7 @@ class AmendRequest(StrictSerializer):
 class BatchRequest(StrictSerializer):
     """Up to 100 orders; each is answered by itself, in order."""
 
-    orders = serializers.ListField(min_length=1, max_length=BATCH_ORDERS, help_text="Each as in POST orders/.")
+    orders = Several(least=1, most=BATCH_ORDERS, help_text="Each as in POST orders/.")
 
 
 class BookQuery(serializers.Serializer):

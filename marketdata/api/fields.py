@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from difflib import get_close_matches
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
@@ -146,6 +147,24 @@ class Whole(Reading, serializers.IntegerField):
                 return number
             raise Unreadable("out_of_range", f"Must be {self.least} to {self.most}.")
         raise Unreadable("invalid", "Must be a whole number.")
+
+
+class Several(Reading, serializers.ListField):
+    """A list of so many values, taken as they are: whoever reads them says what is wrong with one of them."""
+
+    def __init__(self, *, least: int, most: int, **kwargs):
+        self.least, self.most = least, most
+        super().__init__(**kwargs)
+        self.validators = []  # `read` says it
+        extend_schema_field({"type": "array", "items": {}, "minItems": least, "maxItems": most})(self)
+
+    def read(self, value) -> list:
+        if type(value) is not list:
+            raise Unreadable("not_a_list", "Must be a list.")
+        if not self.least <= len(value) <= self.most:
+            code = "min_length" if len(value) < self.least else "max_length"
+            raise Unreadable(code, f"Must have {self.least} to {self.most} items.")
+        return value
 
 
 class Moment(serializers.DateTimeField):

@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import pytest
+
 from accounts.models import Balance
 from exchange.models import Order
 
@@ -151,6 +153,23 @@ def test_halted_and_cancel_only(api):
         assert api("POST", ORDERS, ORDER).code == placing
         assert api("PUT", f"{ORDERS}{mine}/", {"quantity": "4"}).status == 422
         assert api("DELETE", f"{ORDERS}{mine}/").status == cancelling
+
+
+#: What stands for the list of a batch, and the code of what is wrong with it.
+BATCHES = [
+    (None, "null"),
+    ("orders", "not_a_list"),
+    ({"0": ORDER}, "not_a_list"),
+    ([], "min_length"),
+    ([ORDER] * 101, "max_length"),
+]
+
+
+@pytest.mark.parametrize("orders, code", BATCHES)
+def test_a_batch_is_a_list_of_some_orders(api, orders, code):
+    reply = api("POST", "/api/v1/orders/batch/", {"orders": orders})
+    assert (reply.status, reply.json["errors"][0]["field"], reply.json["errors"][0]["code"]) == (400, "orders", code)
+    assert not Order.objects.exists()
 
 
 #: (method, target, body, status, code)
