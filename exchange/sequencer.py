@@ -49,15 +49,17 @@ NO_DEADLINES = repeat(None)
 
 class Waiting:
     """A command and who waits for its outcome: a thread's Future, or a Future of an event loop. `deadline`: until
-    when it may be begun, if another process has passed it on (see exchange.relay).
+    when it may be begun, if another process has passed it on (see exchange.relay). `is_alone`: it has been in a batch
+    that failed, and is settled by itself.
     """
 
-    __slots__ = ("command", "future", "loop", "deadline")
+    __slots__ = ("command", "future", "loop", "deadline", "is_alone")
 
     def __init__(
         self, command: Command, future, loop: asyncio.AbstractEventLoop | None, deadline: float | None = None
     ):
         self.command, self.future, self.loop, self.deadline = command, future, loop, deadline
+        self.is_alone = False
 
     def is_overdue(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
@@ -161,14 +163,23 @@ class Sequencer:
     def _take(self, writer: writers.ThreadWriter | writers.LoopWriter) -> list[Waiting]:
         while not self._queue and not self._stopping:
             writer.wait()
+        batch = []
         with self._lock:
-            return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_COMMANDS))]
+            while self._queue and len(batch) < BATCH_COMMANDS and self._may_join(batch):
+                batch.append(self._queue.popleft())
+        return batch
+
+    def _may_join(self, batch: list[Waiting]) -> bool:
+        """Whether the next command of the queue may be settled with these."""
+        return not batch or not (batch[0].is_alone or self._queue[0].is_alone)
 
     def _take_late(self, waiting: list[Waiting], market_ids: set[int]) -> list[Command]:
         """Add the next orders of the queue to those that wait for this batch, as far as they are for these markets."""
         late = []
         with self._lock:
-            while self._queue and len(waiting) < BATCH_COMMANDS and _is_for(self._queue[0].command, market_ids):
+            while self._queue and len(waiting) < BATCH_COMMANDS and self._may_join(waiting):
+                if not _is_for(self._queue[0].command, market_ids):
+                    break
                 late.append(self._queue.popleft())
                 waiting.append(late[-1])
         return [one.command for one in late]
@@ -207,15 +218,17 @@ class Sequencer:
         self._unfinished.clear()
 
     def _settle_apart(self, waiting: list[Waiting], error: Exception) -> None:
-        """One of the commands breaks the batch: settle each by itself, so that only the bad one fails."""
+        """One of the commands breaks the batch: settle each by itself, so that only the bad one fails. They go back to
+        the queue for it: what one of them leaves undone comes before the next.
+        """
         if len(waiting) == 1:
             logger.error("command failed: %r", waiting[0].command, exc_info=error)
             return self._answer([(waiting[0], error)])
         logger.warning("a batch of %d failed (%s); settling its commands one at a time", len(waiting), _brief(error))
         for one in waiting:
-            self._settle([one])
-            while self._queue and self._queue[0] is one:
-                self._settle([self._queue.popleft()])
+            one.is_alone = True
+        with self._lock:
+            self._queue.extendleft(reversed(waiting))
         return None
 
     def _attempt(self, waiting: list[Waiting]) -> int:

@@ -13,7 +13,7 @@ from exchange.audit.replay import replay
 from exchange.books import LiveBook
 from exchange.commands import Refresh
 from exchange.mark_price import Mark
-from exchange.models import Trade
+from exchange.models import BookCommand, Trade
 from exchange.phases import AUCTION, State
 from exchange.sequencer import ATTEMPTS, Sequencer, sequencer
 from marketdata import clock
@@ -267,6 +267,23 @@ class TestCascades:
         market.trader("ann", USDT=1_000)
         market.order("ann BUY 1 BTC_USDT @ 100")
         wait_until(lambda: state(market, found[-1]) == "FILLED 3", "the cascade to go on")
+
+    def test_a_bad_command_beside_it_changes_nobodys_turn(self, market, monkeypatch):
+        """Each is settled by itself then: neither the rest of the cascade nor a command that comes later overtakes."""
+        monkeypatch.setattr(following, "FOLLOWERS", 2)
+        monkeypatch.setattr("exchange.sequencer.BATCH_COMMANDS", 4)
+        found = self.stops(market, 5)
+        bad = market.command("ann BUY 1 AAPL @ 90.5")
+        bad.quantity = None
+        commands = [market.command(f"bob {wish}") for wish in ("SELL 6 AAPL @ 98", "BUY 1 AAPL @ 92")]
+        later = [market.command(f"bob BUY 1 AAPL @ {price}") for price in (91, 90.5)]
+        futures = sequencer.submit([commands[0], bad, commands[1], *later])
+        answers = [future.result(20) for future in futures]
+        assert isinstance(answers.pop(1), TypeError)
+        in_turn = [answers[0], *found, *answers[1:]]
+        moves = BookCommand.objects.filter(kind__in=("PLACE", "TRIGGER")).order_by("sequence")
+        done = list(moves.values_list("order_id", flat=True))
+        assert done[-len(in_turn) :] == [order["id"] for order in in_turn]
 
     def test_an_account_that_was_not_foreseen_is_locked_for_the_next_batch(self, market, monkeypatch):
         monkeypatch.setattr(following, "accounts", lambda *_: set())
