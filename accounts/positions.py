@@ -19,6 +19,7 @@ from accounts.margin import Exposure
 from accounts.netting import Net
 from marketdata import bulk, clock, markets, marks, units
 from marketdata.markets import MarketSpec
+from marketdata.refusals import UnreadableMarket
 
 AVERAGE_DECIMALS = 12
 
@@ -67,6 +68,9 @@ class Positions:
     #: In the order in which they first changed, closed ones included.
     changed: list[LivePosition] = field(default_factory=list)
     shortages: list[Shortage] = field(default_factory=list)
+    #: Accounts with positions that are left out, because their market's figures cannot be read. Others may trade with
+    #: them, but nobody knows what they may spend.
+    unread: set[int] = field(default_factory=set)
 
     def of(self, account: int, spec: MarketSpec) -> LivePosition | None:
         return self.open.get((account, spec.id))
@@ -99,7 +103,7 @@ class Positions:
     def owed(self, account: int, settlement_id: int, *, instead: LivePosition | None = None) -> int:
         """What available funds owe the account's open positions: what all of them together have lost at their marks (0
         if they have gained), and the margin that they should have reserved and have not. `instead` stands for the one
-        in its market.
+        in its market. UnreadableMarket where not all of them are known.
         """
         if instead is None and not self.open:  # as for most who trade spot
             return 0
@@ -113,6 +117,11 @@ class Positions:
         return sum(exposure(one.spec, one.net, one.margin).unrealized for one in held)
 
     def _with(self, account: int, settlement_id: int, instead: LivePosition | None) -> list[LivePosition]:
+        if account in self.unread:
+            raise UnreadableMarket(
+                "The account has a position in a market whose figures make no sense: until an operator has mended them "
+                "nobody knows what it may spend."
+            )
         held = self.of_account(account, settlement_id)
         if instead is None:
             return held
@@ -187,10 +196,13 @@ def positions_of(open_rows: Iterable[Sequence], leverage_rows: Iterable[Sequence
     """The positions in rows of `parts`, without the parts' numbers."""
     found = Positions()
     for account, market, _, _, position_id, quantity, cost, rest, opened_at, *_ in open_rows:
+        try:
+            spec = markets.by_id(market)
+        except UnreadableMarket:
+            found.unread.add(account)
+            continue
         figures = [Decimal(text) for text in orjson.loads(rest)]
-        found.open[account, market] = live(
-            markets.by_id(market), account, position_id, opened_at, quantity, cost, *figures
-        )
+        found.open[account, market] = live(spec, account, position_id, opened_at, quantity, cost, *figures)
     for account, market, _, _, leverage, *_ in leverage_rows:
         found.leverages[account, market] = leverage
     return found

@@ -34,7 +34,10 @@ PROBLEMS = {
         "`competition_closed`, `too_many_api_keys`."
     ),
     "429": "Too many requests; see Retry-After.",
-    "503": "The venue is not accepting, or does not know the outcome; see Retry-After and look up by client_order_id.",
+    "503": (
+        "The venue is not accepting, or does not know the outcome; see Retry-After and look up by client_order_id. "
+        "`market_unreadable`: an operator must mend the figures of a market where you have a position."
+    ),
 }
 ALWAYS = ("400", "404", "429", "503")
 #: Of whoever may come with a token or a key: a key may be refused for its address even where nobody needs one.

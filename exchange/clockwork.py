@@ -22,7 +22,7 @@ from exchange.sequencer import sequencer
 from marketdata import clock, hours, markets
 from marketdata.leadership import Leadership, Lost
 from marketdata.models import Market
-from marketdata.refusals import Unavailable
+from marketdata.refusals import Unavailable, UnreadableMarket
 from marketdata.rules import rules_of
 
 logger = logging.getLogger(__name__)
@@ -54,18 +54,28 @@ def due_markets(now: datetime) -> set[int]:
         ids |= {market_id for (market_id,) in cursor.fetchall() if _is_in_hours(market_id, now)}
     timed = Market.objects.filter(Q(calendar__isnull=False) | Q(session__isnull=False))
     for market in timed.exclude(status=Market.Status.HALTED).select_related("quote"):
-        rules, session = rules_of(market), State.of(market.session)
-        if sessions.next_change(rules, session) > clock.text(now):
-            continue
-        # Not where all that is due waits for the market to be open (exchange.upkeep).
-        if market.status == Market.Status.OPEN or not sessions.uncrosses(session, sessions.due(rules, session, now)[0]):
+        if _has_phase_due(market, now):
             ids.add(market.id)
     return ids
 
 
 def _is_in_hours(market_id: int, now: datetime) -> bool:
-    contract = markets.by_id(market_id).contract
+    try:
+        contract = markets.by_id(market_id).contract
+    except UnreadableMarket:
+        return False  # nothing can be done there
     return contract is None or hours.is_open(contract.schedule, now)
+
+
+def _has_phase_due(market: Market, now: datetime) -> bool:
+    """Not where all that is due waits for the market to be open (exchange.upkeep)."""
+    try:
+        rules, session = rules_of(market), State.of(market.session)
+    except markets.UNREADABLE:
+        return False
+    if sessions.next_change(rules, session) > clock.text(now):
+        return False
+    return market.status == Market.Status.OPEN or not sessions.uncrosses(session, sessions.due(rules, session, now)[0])
 
 
 def look() -> int:

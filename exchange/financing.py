@@ -10,6 +10,7 @@ difference is the house's. The house's own positions are not charged. What an ac
 pays, as in exchange.margin.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,8 +28,11 @@ from exchange import rollovers
 from exchange.rollovers import Calendar, Due
 from marketdata import clock, marks, threads, units
 from marketdata.contracts import RATE_DECIMALS
-from marketdata.markets import MarketSpec, spec_of
+from marketdata.markets import UNREADABLE, MarketSpec, spec_of
+from marketdata.marks import StalePrice
 from marketdata.models import Contract
+
+logger = logging.getLogger(__name__)
 
 #: Accounts charged in one transaction.
 CHUNK = 100
@@ -52,9 +56,17 @@ stop_threads = _pool.stop
 
 
 def post_due() -> int:
-    """Post every rollover that has passed; how many charges were made."""
+    """Post every rollover that has passed; how many charges were made. One market that cannot be charged now holds up
+    no other.
+    """
     rows = Contract.objects.select_related("settlement", *(f"market__{name}" for name in ("base", "quote")))
-    return sum(_post_market(contract) for contract in rows.order_by("market_id"))
+    charged = 0
+    for contract in rows.order_by("market_id"):
+        try:
+            charged += _post_market(contract)
+        except (StalePrice, *UNREADABLE) as error:  # its positions are charged once that is mended
+            logger.warning("financing of %s waits: %r", contract.market.symbol, error)
+    return charged
 
 
 def _post_market(contract: Contract) -> int:

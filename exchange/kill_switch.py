@@ -11,7 +11,7 @@ from accounts.models import Account
 from exchange import orders
 from exchange.commands import OrderNotOpen
 from exchange.models import Order
-from marketdata.refusals import Refusal
+from marketdata.refusals import Refusal, UnreadableMarket
 
 OWNER, OPERATOR = "OWNER", "OPERATOR"
 LIVE = (Order.Status.PENDING, *Order.ACTIVE)
@@ -51,13 +51,18 @@ def _set(account_id: int, by: str, after) -> None:
 
 
 def cancel_everything(account_id: int) -> int:
-    """Every live order of the account, in whatever market; how many there were."""
-    done = len(orders.cancel_all(account_id=account_id))
+    """Every live order of the account, in whatever market; how many there were. In one whose figures make no sense
+    nothing can be cancelled, and nothing trades.
+    """
+    try:
+        done = len(orders.cancel_all(account_id=account_id))
+    except UnreadableMarket:
+        done = 0  # each by itself then
     left = Order.objects.filter(account_id=account_id, status__in=LIVE).order_by("pk")
     for order_id in list(left.values_list("pk", flat=True)):
         try:
             orders.cancel(account_id=None, order_id=order_id)
             done += 1
-        except OrderNotOpen:
+        except (OrderNotOpen, UnreadableMarket):
             pass  # filled meanwhile, or the other leg of one that was cancelled
     return done

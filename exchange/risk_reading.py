@@ -1,6 +1,8 @@
 """Reading margin accounts for the risk monitor: many at once, in one statement, so that each is seen as of one moment.
 
-Users' accounts only: the house's own are not liquidated.
+Users' accounts only: the house's own are not liquidated. A purse with a position in a market whose figures make no
+sense is left out, because nobody knows how it stands: it is neither called nor liquidated until an operator has mended
+them.
 """
 
 from collections.abc import Collection
@@ -14,6 +16,7 @@ from accounts.netting import Net
 from exchange.risk_index import Key
 from marketdata import markets, units
 from marketdata.markets import MarketSpec
+from marketdata.refusals import UnreadableMarket
 
 POSITIONS = """
 SELECT p.account_id, c.settlement_id, p.market_id, p.quantity, p.cost, p.margin, p.reserved, a.event_sequence,
@@ -76,7 +79,7 @@ class Purse:
 
 
 def purses(account_ids: Collection[int] | None = None) -> list[Purse]:
-    """Every purse with open positions, of these accounts or of all."""
+    """Every purse with open positions that can be read, of these accounts or of all."""
     of_order = of_position = ""
     values = []
     if account_ids is not None:
@@ -86,16 +89,22 @@ def purses(account_ids: Collection[int] | None = None) -> list[Purse]:
         cursor.execute(POSITIONS.format(of_order=of_order, of_position=of_position), values)
         rows = cursor.fetchall()
     found: dict[Key, Purse] = {}
+    unread: set[Key] = set()
     for account, asset, market, quantity, cost, used, reserved, sequence, available, held, order_ids in rows:
-        spec = markets.by_id(market)
-        scale, key = spec.contract.settlement_decimals, Key(account, asset)
+        key = Key(account, asset)
+        try:
+            spec = markets.by_id(market)
+        except UnreadableMarket:
+            unread.add(key)
+            continue
+        scale = spec.contract.settlement_decimals
         purse = found.get(key)
         if purse is None:
             free, in_orders = units.to_units(available, scale), units.to_units(held, scale)
             purse = found[key] = Purse(key, sequence, free, in_orders, order_ids or [])
         net = Net(spec.lots(quantity), units.to_units(cost, spec.quote_decimals))
         purse.open.append(Open(spec, net, units.to_units(used, scale), units.to_units(reserved, scale)))
-    return list(found.values())
+    return [purse for key, purse in found.items() if key not in unread]
 
 
 def event_sequences() -> dict[int, int]:

@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet
 from marketdata import contracts, threads, units
 from marketdata.contracts import RATE_DECIMALS, ContractSpec
 from marketdata.models import Contract, Market
-from marketdata.refusals import UnknownMarket
+from marketdata.refusals import UnknownMarket, UnreadableMarket
 from marketdata.rules import NO_RULES, Rules, rules_of
 
 __all__ = [
@@ -159,10 +159,14 @@ def specs_of(rows: Iterable[Market]) -> dict[int, MarketSpec]:
         try:
             specs[row.id] = spec_of(row)
         except UNREADABLE as error:
-            if (row.id, row.version) not in _told:
-                _told.add((row.id, row.version))
-                logger.error("market %s is left out, its figures cannot be read: %r", row.symbol, error)
+            _tell(row, error)
     return specs
+
+
+def _tell(row: Market, error: Exception) -> None:
+    if (row.id, row.version) not in _told:
+        _told.add((row.id, row.version))
+        logger.error("market %s is left out, its figures cannot be read: %r", row.symbol, error)
 
 
 def complete() -> QuerySet[Market]:
@@ -176,8 +180,13 @@ def contract_ratio(market: Market) -> tuple[int, int]:
 
 
 def load_spec(market_id: int) -> MarketSpec:
-    """The spec as it stands in the database now."""
-    return spec_of(Market.objects.select_related(*SPEC_RELATIONS).get(pk=market_id))
+    """The spec as it stands in the database now; UnreadableMarket when none can be made of it."""
+    row = Market.objects.select_related(*SPEC_RELATIONS).get(pk=market_id)
+    try:
+        return spec_of(row)
+    except UNREADABLE as error:
+        _tell(row, error)
+        raise UnreadableMarket(f"The figures of {row.symbol} make no sense; an operator must mend them.") from error
 
 
 class _Directory:
@@ -256,7 +265,7 @@ def cached(symbol: str) -> MarketSpec | None:
 
 
 def by_id(market_id: int) -> MarketSpec:
-    """The market of that id, active or not: for what never changes about it."""
+    """The market of that id, active or not: for what never changes about it. UnreadableMarket as from `load_spec`."""
     _directory.find("")
     return _directory.by_id.get(market_id) or load_spec(market_id)
 

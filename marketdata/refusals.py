@@ -54,3 +54,12 @@ class Unavailable(Refusal):
 
     def __init__(self, detail: str = "", *, retry_after_seconds: int = 1):
         super().__init__(detail, retry_after_seconds=retry_after_seconds)
+
+
+class UnreadableMarket(Refusal):
+    """A market's figures make no sense; an operator must mend them. Nothing was done."""
+
+    code, status, title = "market_unreadable", 503, "The market's figures cannot be read"
+
+    def __init__(self, detail: str = ""):
+        super().__init__(detail, retry_after_seconds=60)

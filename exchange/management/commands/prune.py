@@ -10,6 +10,7 @@ from django.db import OperationalError
 
 from exchange import retention
 from exchange.retention.journal import NotProved
+from marketdata.refusals import UnreadableMarket
 
 MEGABYTE = 1_000_000
 
@@ -39,7 +40,7 @@ class Command(BaseCommand):
                     self._show(part, self._prune(part))
         except retention.Busy:
             raise CommandError("another process is pruning this database.") from None
-        except NotProved as error:
+        except (NotProved, UnreadableMarket) as error:
             raise CommandError(str(error)) from None
         except OperationalError as error:
             text = str(error).strip()

@@ -1,7 +1,7 @@
 """`manage.py replay [market]`: rebuilds books from the journal and compares them with the stored ones.
 
-Safe while the venue runs. Exit code 0: same. 1: a difference; the first sequence that differs is named.
-2: used wrongly.
+Safe while the venue runs. Exit code 0: same. 1: a difference; the first sequence that differs is named. 1, too, where
+a market's figures make no sense: it is named, and the others are replayed. 2: used wrongly.
 """
 
 import sys
@@ -12,6 +12,7 @@ from exchange.audit import replay
 from exchange.checkpoints import NotKept
 from marketdata import markets
 from marketdata.models import Market
+from marketdata.refusals import UnreadableMarket
 
 
 class Command(BaseCommand):
@@ -35,12 +36,13 @@ class Command(BaseCommand):
             raise CommandError(f"there is no market {market!r}; there are: {names}.", returncode=2)
         self._print_head([symbol for _, symbol in chosen])
         results = [self._replay(market_id, symbol, until) for market_id, symbol in chosen]
-        if until is not None:
+        if until is not None and results[0] is not None:
             self._print_book(results[0])
-        if any(result.difference for result in results):
+        if any(result is None or result.difference for result in results):
             sys.exit(1)
 
-    def _replay(self, market_id: int, symbol: str, until: int | None) -> replay.Replayed:
+    def _replay(self, market_id: int, symbol: str, until: int | None) -> replay.Replayed | None:
+        """None where the market's figures make no book."""
         progress = None
         if self.stderr.isatty():
 
@@ -52,6 +54,9 @@ class Command(BaseCommand):
             result = replay.replay(market_id, until=until, progress=progress)
         except NotKept as error:
             raise CommandError(f"{error}.", returncode=2) from None
+        except UnreadableMarket as error:
+            self.stdout.write(self.style.ERROR(f"{symbol:<{self._width}}  not replayed: {error.detail}"))
+            return None
         if progress:
             self.stderr.write("\r\033[K", ending="")
         self._print_row(result)

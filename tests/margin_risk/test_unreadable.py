@@ -1,0 +1,96 @@
+"""A market whose figures make no sense (edited past the checks, or by an older version): all others go on."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.core.management import call_command
+
+from accounts import withdrawals
+from accounts.financing_models import FinancingCharge
+from exchange import clockwork, financing, kill_switch
+from exchange.sequencer import sequencer
+from marketdata import clock, markets
+from marketdata.models import Market
+from marketdata.refusals import Refusal
+
+BAD, GOOD = "EURUSD", "GBPUSD"
+
+
+def change(tick: str) -> None:
+    """By SQL, so that nothing looks at it."""
+    row = Market.objects.get(symbol=BAD)
+    Market.objects.filter(pk=row.pk).update(tick_size=Decimal(tick), version=row.version + 1)
+    markets.forget()
+
+
+@pytest.fixture
+def broken(venue):
+    """Ann and rich hold something in it, and both have orders elsewhere."""
+    venue.trade("ann", "BUY", "rich", "0.1", BAD, "1.10000")
+    venue.trade("ann", "BUY", "rich", "0.1", GOOD, "1.25000")
+    venue.orders = [venue.order(f"{name} SELL 0.1 {GOOD} @ 1.25000") for name in ("rich", "ann")]
+    venue.orders.append(venue.order(f"ann BUY 0.1 {BAD} @ 1.09000"))
+    change("0.000000000000000001")
+    yield venue
+    change("0.00001")
+    clock.stand(None)
+    venue.mark(BAD, "1.10000")
+    venue.order(f"ann SELL 0.1 {BAD} @ 1.2")
+    assert venue.is_sound()
+
+
+def test_others_trade_even_with_those_who_hold_something_there(broken):
+    assert broken.order(f"bob BUY 0.2 {GOOD} @ 1.25000")["status"] == "FILLED"
+    assert [broken.stored(order)["status"] for order in broken.orders] == ["FILLED", "FILLED", "OPEN"]
+    assert broken.position("ann", GOOD) == "flat"
+
+
+def test_who_holds_something_there_spends_nothing_and_may_cancel(broken):
+    assert broken.refused(f"ann BUY 0.1 {GOOD} @ 1.20000") == "market_unreadable"
+    with pytest.raises(Refusal, match="nobody knows what it may spend"):
+        withdrawals.request(account=broken.accounts["ann"], asset=broken.assets["USD"], amount=Decimal(1))
+    assert broken.cancel("ann", broken.orders[1])["status"] == "CANCELLED"
+
+
+def test_the_kill_switch_cancels_all_that_can_be(broken):
+    ann = broken.accounts["ann"].id
+    assert kill_switch.pull(account_id=ann, by="OWNER") == 1
+    assert [broken.stored(order)["status"] for order in broken.orders] == ["OPEN", "CANCELLED", "OPEN"]
+    kill_switch.reset(account_id=ann, by="OWNER")
+
+
+def test_others_are_liquidated(broken):
+    broken.trader("cal", USD=1_000_000)
+    broken.cancel("rich", broken.orders[0])
+    broken.cancel("ann", broken.orders[1])
+    broken.trade("bob", "BUY", "cal", "2", GOOD, "1.25000")
+    broken.order(f"cal BUY 2 {GOOD} @ 1.20000")
+    broken.mark(GOOD, "1.20000")
+    broken.watch()
+    assert broken.liquidations("bob") == ["CLOSED 0/1"] and not broken.liquidations("ann")
+
+
+def test_others_are_charged_for_their_nights(broken):
+    clock.stand(clock.now() + timedelta(days=3))
+    broken.mark(GOOD, "1.25000")
+    financing.post_due()
+    charged = FinancingCharge.objects.values_list("rollover__market__symbol", flat=True)
+    assert set(charged) == {GOOD}
+
+
+def test_the_clockwork_sees_to_others(broken):
+    ends = clock.now() + timedelta(seconds=60)
+    order = broken.order(f"bob BUY 0.1 {GOOD} @ 1.20000", time_in_force="GTD", expires_at=ends)
+    clock.stand(ends)
+    assert clockwork.look() == 1
+    assert broken.stored(order)["status"] == "EXPIRED"
+
+
+def test_replay_names_it_and_goes_on(broken, capsys):
+    sequencer.stop()
+    with pytest.raises(SystemExit):
+        call_command("replay")
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "not replayed: The figures of EURUSD make no sense" in rows[BAD]
+    assert all("same" in rows[symbol] for symbol in (GOOD, "USDJPY", "AAPL"))
