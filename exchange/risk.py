@@ -7,9 +7,11 @@ lost. The index only finds; an account is liquidated after it was read again.
 
 Rules. A margin call is said once, when equity falls to the call level of used margin, and is over when equity is
 CLEAR_PARTS above that. Liquidation begins at the stop-out level, or below maintenance. Positions whose mark is stale
-count at their last mark, but are not closed by it; where all of an account's marks are stale, nothing is decided.
+count at their last mark, but are not closed by it; where all of an account's marks are stale, or nothing tells what one
+of its losses is worth, nothing is decided about it.
 """
 
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -30,6 +32,8 @@ from marketdata import clock, marks, units
 from marketdata.contracts import RATE_DECIMALS, RATE_ONE
 from marketdata.markets import SPEC_RELATIONS, MarketSpec, specs_of
 from marketdata.models import Asset, Market
+
+logger = logging.getLogger(__name__)
 
 #: How long a lost hint may go unnoticed, and an operator's change.
 CHECK_SECONDS = 2.0
@@ -66,6 +70,8 @@ class Monitor:
         self.open_calls: set[Key] = set()
         #: Who is being liquidated: not to be begun again.
         self.under_way: set[Key] = set()
+        #: Of whom nobody knows how they stand; told about once.
+        self._unknown: set[Key] = set()
         self._specs: dict[int, MarketSpec] = {}
         self._values: dict[int, Value] = {}
         self._fresh: set[int] = set()
@@ -158,8 +164,20 @@ class Monitor:
         if candidates:
             read = risk_reading.purses({key.account_id for key in candidates})
             found = [purse for purse in read if purse.key in candidates and self._may_close(purse)]
-            verdict.liquidate = [purse for purse in found if is_at_stop_out(standing(purse.state()), limit)]
+            verdict.liquidate = [purse for purse in found if self._must_close(purse, limit)]
         return verdict
+
+    def _must_close(self, purse: Purse, limit: int) -> bool:
+        """Where no market tells what a loss is worth nothing is decided, until one does."""
+        try:
+            is_short = is_at_stop_out(standing(purse.state()), limit)
+        except marks.StalePrice as stale:
+            if purse.key not in self._unknown:
+                self._unknown.add(purse.key)
+                logger.error("account %d may have to be liquidated, and cannot be: %s", purse.key.account_id, stale)
+            return False
+        self._unknown.discard(purse.key)
+        return is_short
 
     def _is_stopped(self, key: Key, limit: int) -> bool:
         level = self.index.level(key)

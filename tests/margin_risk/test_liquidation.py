@@ -10,7 +10,7 @@ from exchange.commands import NotAccepting
 from exchange.models import MarginCall, Order, RiskStop
 from exchange.transaction import OutcomeUnknown
 from marketdata import clock
-from marketdata.models import Contract, Market
+from marketdata.models import Contract, Mark, Market
 
 
 def short(event: dict) -> str:
@@ -215,3 +215,24 @@ def test_the_names_of_closing_orders_cannot_be_taken_before(venue):
     [name] = Order.objects.filter(client_order_id__isnull=False).values_list("client_order_id", flat=True)
     prefix, _, secret = name.rpartition("-")
     assert prefix.startswith("liquidation-") and len(secret) == 16 and len(name) <= 64
+
+
+def test_an_account_of_which_nobody_knows_what_it_has_keeps_no_other_from_being_liquidated(venue, caplog):
+    """Nothing tells what ann's yen are worth any more."""
+    venue.contract("GBPJPY", "GBP", "JPY", "0.001")
+    venue.mark("GBPJPY", "190.000")
+    venue.trade("ann", "BUY", "rich", "0.1", "GBPJPY", "190.000")
+    for name in ("ann", "bob"):
+        venue.trade(name, "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.order("rich BUY 10 EURUSD @ 1.07500")
+    venue.watch()
+    Mark.objects.exclude(market__symbol__in=("EURUSD", "GBPJPY")).delete()
+    venue.mark("EURUSD", "1.07500")
+    for _ in range(2):
+        venue.watch()
+    assert (len(venue.liquidations("bob")), venue.liquidations("ann")) == (1, [])
+    assert [record.args[0] for record in caplog.records if record.name == "exchange.risk"] == [venue.accounts["ann"].id]
+    venue.mark("USDJPY", "150.000")
+    venue.order("rich BUY 10 EURUSD @ 1.07500")
+    venue.watch()
+    assert len(venue.liquidations("ann")) == 1
