@@ -4,7 +4,8 @@ Each position is closed by an IOC order through the one door, reduce-only, so th
 a price no further from the mark than the contract's `liquidation_band`. After each order the account is read again.
 A position that nobody takes within the band is passed over; what is still short then is tried again later. An order
 whose answer is lost counts as none before it is certain: the next one is only chosen when it has been found, or cannot
-come any more; else the same loss would be answered by many orders, in this market and in others. A loss
+come any more; else the same loss would be answered by many orders, in this market and in others. Where its market does
+not tell for long, the liquidation ends, so that others have their turn, and the account's next one asks again. A loss
 beyond what the account has is paid by the insurance fund in the very trade that makes it real (see exchange.margin);
 where the fund could not, exchange.risk_stop stops new risk and tells the operators.
 """
@@ -45,6 +46,8 @@ CHUNK = 200
 MOST_ORDERS = 50
 #: How long until a market that could not be locked is asked again what became of an order.
 ASK_SECONDS = 0.5
+#: How long one liquidation asks.
+ASK_AT_MOST_SECONDS = 60.0
 
 _pool = threads.Pool(2, "liquidation")
 stop_threads = _pool.stop
@@ -80,9 +83,22 @@ def close_interrupted() -> int:
     return rows.update(outcome=Liquidation.Outcome.UNFILLED, ended_at=clock.now())
 
 
-async def liquidate(purse: Purse, liquidation_id: int) -> str:
-    """Carry one out; its outcome. `purse`: the account as it was read when that was decided."""
+class Unsure(Exception):
+    """An order may have been done, or may yet be."""
+
+
+async def liquidate(purse: Purse, liquidation_id: int, unsure: dict[Key, Place]) -> str:
+    """Carry one out; its outcome. `purse`: the account as it was read when that was decided. `unsure`: orders of which
+    nobody knows what became of them, by the purses that placed them; kept here from one liquidation to the next.
+    """
     key, known = purse.key, purse
+    try:
+        if key in unsure:
+            await _closed_after_all(unsure[key])
+            del unsure[key]
+            known = None
+    except Unsure:
+        return await _pool.run(_end, liquidation_id, 0, 0)
     cancelled = await _cancel_orders(purse.order_ids)
     if cancelled:
         known = None
@@ -90,7 +106,11 @@ async def liquidate(purse: Purse, liquidation_id: int) -> str:
     while placed < MOST_ORDERS and (order := await _pool.run(next_order, key, known, passed)) is not None:
         placed += 1
         order.client_order_id = _name(liquidation_id, placed)
-        closed = await _place(order)
+        try:
+            closed = await _place(order)
+        except Unsure:
+            unsure[key] = order
+            break
         if closed is not None and closed < order.quantity:
             passed.add(order.spec.id)
         known = None
@@ -157,7 +177,9 @@ def _name(liquidation_id: int, step: int) -> str:
 
 
 async def _place(order: Place) -> int | None:
-    """Place one closing order; how many lots it closed. None: nothing was done, and the market is not to blame."""
+    """Place one closing order; how many lots it closed. None: nothing was done, and the market is not to blame. Unsure
+    when that cannot be found out.
+    """
     try:
         placed = await orders.place_async(order)
     except NoLiquidity:
@@ -177,8 +199,12 @@ async def _closed_after_all(order: Place) -> int | None:
     By then no process begins it any more (see exchange.relay), and what was under way holds the market's lock: a batch
     that has had that lock comes after it.
     """
-    while not await _was_locked(order.spec.id):
-        await asyncio.sleep(ASK_SECONDS)
+    try:
+        async with asyncio.timeout(ASK_AT_MOST_SECONDS):
+            while not await _was_locked(order.spec.id):
+                await asyncio.sleep(ASK_SECONDS)
+    except TimeoutError:
+        raise Unsure from None
     return await _pool.run(_closed_by, order)
 
 

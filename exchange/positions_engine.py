@@ -19,6 +19,7 @@ from contextlib import suppress
 from django.db import DatabaseError, InterfaceError
 
 from exchange import financing, liquidation, mark_triggers, risk_stop
+from exchange.commands import Place
 from exchange.house_quotes import House
 from exchange.mark_keeper import MarkKeeper
 from exchange.risk import Monitor
@@ -138,6 +139,7 @@ class Engine:
         self._tasks: dict[Key, asyncio.Task] = {}
         self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
         self._has_ended = False
+        self._unsure: dict[Key, Place] = {}
 
     def hear(self, accounts: list[tuple[int, str]]) -> None:
         """What the hub heard: whose positions or balances have changed."""
@@ -182,7 +184,7 @@ class Engine:
         outcome = None
         try:
             async with self._turns:
-                outcome = await liquidation.liquidate(purse, liquidation_id)
+                outcome = await liquidation.liquidate(purse, liquidation_id, self._unsure)
         except Exception as error:
             logger.error("liquidation %d failed and is tried again", liquidation_id, exc_info=error)
         finally:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from accounts.models import Shortfall
-from exchange import orders, risk_stop
+from exchange import liquidation, orders, risk_stop
 from exchange.commands import NotAccepting
 from exchange.models import MarginCall, Order, RiskStop
 from exchange.transaction import OutcomeUnknown
@@ -205,6 +205,39 @@ def test_a_lost_answer_closes_nothing_twice_and_no_other_market(venue, monkeypat
     assert order.market.symbol == "EURUSD" and 0 < order.filled_quantity < 3
     assert venue.position("ann", "GBPUSD").startswith("0.4 ")
     assert venue.is_sound()
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_where_a_market_does_not_tell_the_next_liquidation_asks_before_it_orders(venue, monkeypatch, is_late):
+    venue.terms("EURUSD", max_leverage=100)
+    venue.trade("ann", "BUY", "rich", "3.5", "EURUSD", "1.10000")
+    venue.order("rich BUY 10 EURUSD @ 1.07600")
+    venue.mark("EURUSD", "1.07600")
+    place, lost = orders.place_async, []
+
+    async def losing(command):
+        if lost or not command.is_liquidation:
+            return await place(command)
+        lost.append(command)
+        raise OutcomeUnknown()
+
+    async def silent(_):
+        return False
+
+    monkeypatch.setattr(orders, "place_async", losing)
+    with monkeypatch.context() as patch:
+        patch.setattr(liquidation, "ASK_AT_MOST_SECONDS", 0.1)
+        patch.setattr(liquidation, "_was_locked", silent)
+        for _ in range(2):
+            venue.watch()
+            venue.engine.monitor.under_way.clear()
+    assert venue.liquidations("ann") == ["UNFILLED 0/1", "UNFILLED 0/0"]
+    if is_late:
+        venue.run(place(lost[0]))
+    venue.watch()
+    assert venue.liquidations("ann")[2:] == ([] if is_late else ["RESTORED 0/1"])
+    [order] = Order.objects.filter(account=venue.accounts["ann"], client_order_id__startswith="liquidation-")
+    assert 0 < order.filled_quantity < 3 and (order.client_order_id == lost[0].client_order_id) == is_late
 
 
 def test_the_names_of_closing_orders_cannot_be_taken_before(venue):
