@@ -179,6 +179,8 @@ def make_due(cursor, waiting: WaitingRoom) -> None:
     triggered.sort(key=lambda o: (o.triggered_at, -o.direction, o.direction * o.stop, o.id))
     for order in triggered:
         waiting.due[order.id] = TRIGGER
+        if (other := waiting.rival(order)) is not None:
+            waiting.end(other.id)  # before, because the stop needs what that one holds
     if not waiting.lists:
         return
     cursor.execute(MEMBERS, [list(waiting.lists)])
