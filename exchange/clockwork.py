@@ -3,13 +3,14 @@
 All that is done is done by exchange.upkeep and exchange.following, under the market's lock, at the head of whichever
 batch comes first; this job only sees to it that one comes, within LOOK_SECONDS. One process at a time looks, but two
 would do no harm: what is done already is not due any more. What a venue that was down has missed is due when it comes
-back; so are the orders that a trade has triggered and no batch has sent to the book yet, because the process that would
-have done it is gone, or the market was not open. Known limit: what a list alone makes due (another exit's end, a
-bracket's exits) waits then for the market's next batch.
+back; so are the orders that a trade has triggered, and what a list has made due (another exit's end, a bracket's
+exits), that no batch has done yet, because the process that would have done it is gone, or the market was not open. For
+lists, of which there may be many, it looks every LISTS_SECONDS only.
 """
 
 import asyncio
 import logging
+import time
 from datetime import datetime
 
 from django.db import DatabaseError, InterfaceError, connection
@@ -30,16 +31,32 @@ logger = logging.getLogger(__name__)
 #: Below 2^31, so that pg_locks shows it whole in objid.
 LOCK = 0x636C6F63
 LOOK_SECONDS = 1.0
+LISTS_SECONDS = 10.0
 WAIT_SECONDS = 60
-ENDING = """
+LIVE = "('PENDING', 'OPEN', 'PARTIALLY_FILLED')"
+ENDING = f"""
 SELECT DISTINCT o.market_id FROM exchange_order o JOIN marketdata_market m ON m.id = o.market_id
-WHERE o.expires_at <= %s AND o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') AND m.status <> 'HALTED'
+WHERE o.expires_at <= %s AND o.status IN {LIVE} AND m.status <> 'HALTED'
 """
-#: Where orders can be triggered, as exchange.following sees it; a margin market's hours aside. By order_due_in_market.
-TRIGGERED = """
+#: Where orders can be triggered, as exchange.following sees it; a margin market's hours aside.
+TRADING = """
 SELECT m.id FROM marketdata_market m
-WHERE m.status = 'OPEN' AND m.is_active AND COALESCE(m.session->>'phase', %s) = %s AND EXISTS
+WHERE m.status = 'OPEN' AND m.is_active AND COALESCE(m.session->>'phase', %s) = %s
+"""
+#: Where some have been. By order_due_in_market.
+TRIGGERED = f"""
+{TRADING} AND EXISTS
 (SELECT FROM exchange_order o WHERE o.market_id = m.id AND o.status = 'PENDING' AND o.triggered_at IS NOT NULL)
+"""
+#: Where something is due in lists: the end of an exit beside one that was filled or has ended, and what becomes of the
+#: exits of an entry that has ended. `opens`: exits that come to life, where orders can be triggered.
+IN_LISTS = f"""
+SELECT DISTINCT o.market_id, o.waits_for_id = other.id AND other.filled_quantity > 0 AS opens
+FROM exchange_order o JOIN exchange_order other ON other.list_id = o.list_id AND other.id <> o.id
+WHERE o.list_id IS NOT NULL AND o.status IN {LIVE} AND (
+    (o.waits_for_id = other.id AND other.status NOT IN {LIVE}) OR
+    (o.list_role <> 'ENTRY' AND other.list_role <> 'ENTRY' AND other.reason <> 'other_leg'
+     AND (other.filled_quantity > 0 OR other.status NOT IN {LIVE})))
 """
 
 
@@ -78,9 +95,28 @@ def _has_phase_due(market: Market, now: datetime) -> bool:
     return market.status == Market.Status.OPEN or not sessions.uncrosses(session, sessions.due(rules, session, now)[0])
 
 
+def due_in_lists(now: datetime) -> set[int]:
+    """The markets where something of a list is due that can be done now. Looks at each list that lives."""
+    with connection.cursor() as cursor:
+        cursor.execute(IN_LISTS)
+        found = cursor.fetchall()
+        if not found:
+            return set()
+        cursor.execute(TRADING, [CONTINUOUS, CONTINUOUS])
+        trading = {market_id for (market_id,) in cursor.fetchall()}
+    return {id for id, opens in found if not opens or (id in trading and _is_in_hours(id, now))}
+
+
+_looked_at_lists = float("-inf")
+
+
 def look() -> int:
     """Have a batch look at each market where something is due; how many there were. Returns after the commits."""
+    global _looked_at_lists
     ids = due_markets(clock.now())
+    if time.monotonic() - _looked_at_lists >= LISTS_SECONDS:
+        ids |= due_in_lists(clock.now())
+        _looked_at_lists = time.monotonic()
     for future in sequencer.submit([Refresh(market_id) for market_id in sorted(ids)]):
         future.result(WAIT_SECONDS)
     return len(ids)

@@ -158,6 +158,11 @@ class Order(models.Model):
                 fields=["market"], condition=Q(status="PENDING", triggered_at__isnull=False), name="order_due_in_market"
             ),
             models.Index(fields=["list_id"], condition=Q(list_id__isnull=False), name="order_of_list"),
+            models.Index(
+                fields=["list_id"],
+                condition=Q(status__in=["PENDING", "OPEN", "PARTIALLY_FILLED"], list_id__isnull=False),
+                name="order_live_of_list",
+            ),
         ]
 
     @property

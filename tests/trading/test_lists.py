@@ -4,8 +4,10 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import lists, orders
-from exchange.sequencer import sequencer
+from exchange import clockwork, following, lists, orders
+from exchange.audit.replay import replay
+from exchange.sequencer import Sequencer, sequencer
+from marketdata.markets import by_symbol
 from marketdata.refusals import Refusal
 from tests.trading.test_triggers import market, state
 
@@ -147,6 +149,55 @@ class TestBracket:
         found = orders.cancel_list(account_id=account, list_id=members[0]["list_id"])
         assert [order["status"] for order in found] == ["CANCELLED", "EXPIRED", "CANCELLED"]
         assert market.funds("ann", "AAPL") == "104+0"
+
+
+#: What makes the rest of a list due: the list, the order that does it, and what becomes of the members.
+LEFT = {
+    "a filled profit": (
+        lambda venue: venue.oco("ann SELL 100 AAPL", profit=101, stop=96), "bob BUY 7 AAPL @ 101",
+        ["PARTIALLY_FILLED 2", "EXPIRED 0 other_leg"],
+    ),
+    "a triggered stop": (
+        lambda venue: venue.oco("ann SELL 100 AAPL", profit=104, stop=98), "bob SELL 6 AAPL @ 98",
+        ["EXPIRED 0 other_leg", "EXPIRED 19"],
+    ),
+    "a filled entry": (
+        lambda venue: venue.bracket("ann BUY 10 AAPL @ 100", profit=104, stop=96), "bob SELL 10 AAPL @ 100",
+        ["FILLED 10", "OPEN 0", "PENDING 0"],
+    ),
+    "a part of an entry": (
+        lambda venue: venue.bracket("ann BUY 10 AAPL @ 100", profit=104, stop=96), "bob SELL 4 AAPL @ 100",
+        ["CANCELLED 4", "OPEN 0", "PENDING 0"],
+    ),
+    "an entry that ends": (
+        lambda venue: venue.bracket("ann BUY 10 AAPL @ 99.5", profit=104, stop=96), "",
+        ["CANCELLED 0", "EXPIRED 0 entry_unfilled", "EXPIRED 0 entry_unfilled"],
+    ),
+}  # fmt: skip
+
+
+class TestAfterACrash:
+    @pytest.mark.parametrize("case", LEFT)
+    def test_what_a_list_has_made_due_is_done_though_nobody_asks(self, market, monkeypatch, case):
+        make, cause, expected = LEFT[case]
+        members = make(market)
+        if expected[0].startswith("CANCELLED") and cause:
+            market.order(cause)
+        with monkeypatch.context() as patch:
+            patch.setattr(Sequencer, "_kick", lambda self: None)
+            patch.setattr(following, "FOLLOWERS", 0)
+            if expected[0].startswith("CANCELLED"):
+                market.cancel("ann", members[0])
+            else:
+                market.order(cause)
+            sequencer.stop()
+        monkeypatch.setattr(clockwork, "LISTS_SECONDS", 0)
+        assert states(market, members) != expected and replay(by_symbol("AAPL").id).difference is None
+        assert clockwork.look() == 1
+        assert states(market, members) == expected
+        assert clockwork.look() == 0
+        if case == "a part of an entry":
+            assert [market.stored(order)["quantity"] for order in members] == ["10", "4", "4"]
 
 
 class TestReplace:
