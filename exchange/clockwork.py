@@ -49,10 +49,13 @@ TRIGGERED = f"""
 (SELECT FROM exchange_order o WHERE o.market_id = m.id AND o.status = 'PENDING' AND o.triggered_at IS NOT NULL)
 """
 #: Where something is due in lists: the end of an exit beside one that was filled or has ended, and what becomes of the
-#: exits of an entry that has ended. `opens`: exits that come to life, where orders can be triggered.
+#: exits of an entry that has ended. `opens`: exits that come to life, where orders can be triggered. The members are
+#: looked up for one list after the other: as a plain join all past orders may be read.
 IN_LISTS = f"""
 SELECT DISTINCT o.market_id, o.waits_for_id = other.id AND other.filled_quantity > 0 AS opens
-FROM exchange_order o JOIN exchange_order other ON other.list_id = o.list_id AND other.id <> o.id
+FROM exchange_order o JOIN LATERAL (
+    SELECT id, list_role, status, filled_quantity, reason FROM exchange_order WHERE list_id = o.list_id OFFSET 0
+) other ON other.id <> o.id
 WHERE o.list_id IS NOT NULL AND o.status IN {LIVE} AND (
     (o.waits_for_id = other.id AND other.status NOT IN {LIVE}) OR
     (o.list_role <> 'ENTRY' AND other.list_role <> 'ENTRY' AND other.reason <> 'other_leg'

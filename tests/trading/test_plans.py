@@ -93,3 +93,16 @@ def test_the_clockwork_looks_for_triggered_orders_by_their_own_index(venue):
         cursor.execute("EXPLAIN " + clockwork.TRIGGERED, ["CONTINUOUS"] * 2)
         found = "\n".join(line for (line,) in cursor.fetchall())
     assert "order_due_in_market" in found and "Seq Scan on exchange_order" not in found, found
+
+
+def test_the_clockwork_looks_for_the_members_of_lists_that_live(venue):
+    """Not for those of all lists that ever were."""
+    ann, bob = venue.trader("ann", USD=1_000), venue.trader("bob", USD=1_000)
+    with connection.cursor() as cursor:
+        cursor.execute(PAST_AND_OTHERS, {"market": markets.by_symbol("AAPL").id, "ann": ann.id, "bob": bob.id})
+        cursor.execute("UPDATE exchange_order SET list_id = id / 2, list_role = 'STOP_LOSS' WHERE id % 40 < 2")
+        cursor.execute("ANALYZE exchange_order")
+        cursor.execute("EXPLAIN " + clockwork.IN_LISTS)
+        found = "\n".join(line for (line,) in cursor.fetchall())
+    assert "order_live_of_list" in found and "order_of_list" in found, found
+    assert "Seq Scan on exchange_order" not in found, found
