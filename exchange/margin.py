@@ -17,18 +17,18 @@ Accounts of the house reserve no margin: they are the counterparty, and have lim
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from accounts import conversion, netting, spending
+from accounts import conversion, netting, spending, withdrawals
 from accounts.ledger import Sheet
 from accounts.margin import Rate
 from accounts.models import Journal
 from accounts.positions import LivePosition, Positions, Shortage
 from exchange import commands as c
-from exchange import reducing, validation, weighing
+from exchange import deferred, reducing, validation, weighing, writers
 from exchange.books import LiveBook
 from exchange.engine.book import Plan
 from exchange.live import LiveOrder, held
 from exchange.models import ListKind, ListRole
-from marketdata import hours, marks
+from marketdata import hours, marks, units
 from marketdata.markets import MarketSpec
 
 
@@ -151,7 +151,7 @@ class Desk:
 
     def reserve_triggered(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
         """The same for an order that waited: it goes to the book as a new one, with what it holds. A stop that closes
-        may also count on what the account has elsewhere: refused, it would protect nobody.
+        may also count on what the account has elsewhere, and is not promised: refused, it would protect nobody.
         """
         self._reserve(sheet, spec, order, plan, order.price, freed=held(spec, order), elsewhere=order.reduce_only)
 
@@ -175,6 +175,8 @@ class Desk:
             rests, closes = (0, plan.rests) if order.reduce_only else (plan.rests, 0)
             need = self._weigh(sheet, spec, order, matches=matches, rests=rests, closes=closes, price=price)
             if order.id not in self.forced:
+                if elsewhere and need.missing > freed:
+                    need.elsewhere -= writers.call(_promised, account, spec)
                 need.check(spec, freed=freed, elsewhere=elsewhere)
             per_lot = need.per_lot
         sheet.release(account, settlement, freed)
@@ -334,3 +336,12 @@ class Desk:
         held = lots + (position.quantity if position else 0)
         for order, needed in reducing.excess(live.reducing.get(account, {}).values(), held):
             reducing.shrink(batch, live, order, needed)
+
+
+def _promised(account: int, spec: MarketSpec) -> int:
+    """What of the account's reserved settlement asset is set aside for others: withdrawals that wait to be paid, and
+    what spot trades will be settled with.
+    """
+    asset = spec.contract.settlement_id
+    owed = deferred.unsettled(account).get(asset, {}).get("to_deliver", 0)
+    return units.to_units(withdrawals.pending(account, asset) + owed, spec.contract.settlement_decimals)

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from accounts import withdrawals
 from exchange import positions, weighing
 from exchange.commands import InsufficientMargin
 from tests.margin.test_settlement import trade
@@ -72,6 +73,18 @@ def test_a_stop_counts_on_what_its_account_has_elsewhere(fx):
     fx.trader("poor", USD=10_000)
     trade(fx, "poor", "SELL", "rich", "0.01", "EURUSD", "1.07650")
     assert fx.stored(stop)["status"] == "FILLED"
+
+
+def test_but_not_on_what_it_is_about_to_withdraw(fx):
+    fx.trader("rich", USD=10_000_000)
+    withdrawals.request(account=fx.accounts["ann"], asset=fx.assets["USD"], amount=Decimal(1_000))
+    stop = fx.order("ann SELL 4 EURUSD", type="STOP_LOSS", stop_price=Decimal("1.07650"), reduce_only=True)
+    fx.order("rich BUY 4.01 EURUSD @ 1.07640")
+    fx.mark("EURUSD", "1.07650")
+    fx.trader("poor", USD=10_000)
+    trade(fx, "poor", "SELL", "rich", "0.01", "EURUSD", "1.07650")
+    assert (fx.stored(stop)["status"], fx.stored(stop)["reason"]) == ("REJECTED", "insufficient_margin")
+    assert fx.is_sound()
 
 
 def test_what_was_weighed_is_there_when_the_mark_moves_on_meanwhile(fx, monkeypatch):
