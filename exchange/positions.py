@@ -21,6 +21,7 @@ from exchange.books import SIDE_NAMES, SIDES
 from exchange.commands import NoLiquidity, OrderRefusal, Place, ReduceOnly
 from exchange.margin_reading import MarginAccount
 from exchange.models import Order
+from exchange.resent import market_of
 from exchange.weighing import Need
 from marketdata import clock, markets, marks, units
 from marketdata.markets import MarketSpec
@@ -161,7 +162,7 @@ def _size(quantity: Decimal | None) -> str:
 
 def close(*, account_id: int, symbol: str, quantity: Decimal | None, client_order_id: str | None) -> Done:
     """Close all or part of the account's position in a market, at the market. NoPosition when there is none."""
-    spec = margin_market(symbol)
+    spec = market_of(margin_market, account_id=account_id, symbol=symbol, client_order_id=client_order_id)
     asked = _asked(account_id, spec, client_order_id, "close", _size(quantity))
     # The position first: what the same request closes meanwhile, the look for the name then finds.
     row = Position.objects.filter(account=account_id, market=spec.id, closed_at__isnull=True).first()
@@ -359,7 +360,7 @@ def sim_fill(*, account_id: int, symbol: str, side: str, quantity: Decimal, clie
     """Trade with the house at the feed's bid or ask, or better where somebody else offers it."""
     if not settings.FAUCET:
         raise DemoOnly("This venue fills nothing at the feed's price; place an order.")
-    spec = margin_market(symbol)
+    spec = market_of(margin_market, account_id=account_id, symbol=symbol, client_order_id=client_order_id)
     asked = _asked(account_id, spec, client_order_id, "sim_fill", side, _size(quantity))
     if replayed := _replayed(asked):
         return replayed

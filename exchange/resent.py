@@ -28,15 +28,35 @@ def or_replay(make: Callable[..., Place], **terms) -> Place | Replay:
         return replay
 
 
-def _replay(make: Callable[..., Place], terms: dict) -> Replay | None:
-    """By the fingerprint that the request has whatever the market's sizes are."""
-    name = terms.get("client_order_id")
-    first = name and Order.objects.filter(account=terms["account_id"], client_order_id=name).first()
+def market_of(
+    find: Callable[[str], MarketSpec], *, account_id: int, symbol: str, client_order_id: str | None
+) -> MarketSpec:
+    """The market that `find` finds; if that is not listed any more, the one where the first order of this name was
+    placed. Only what was done before is to be looked for there.
+    """
+    try:
+        return find(symbol)
+    except UnknownMarket:
+        if (found := _first(account_id, symbol, client_order_id)) is None:
+            raise
+        return found[1]
+
+
+def _first(account_id: int, symbol: str, name: str | None) -> tuple[Order, MarketSpec] | None:
+    """The order that was placed under this name before, if it was in this market."""
+    first = name and Order.objects.filter(account=account_id, client_order_id=name).first()
     if not first:
         return None
     spec = load_spec(first.market_id)
-    if str(terms["symbol"]).upper() not in (spec.symbol, spec.base + spec.quote):
+    return (first, spec) if str(symbol).upper() in (spec.symbol, spec.base + spec.quote) else None
+
+
+def _replay(make: Callable[..., Place], terms: dict) -> Replay | None:
+    """By the fingerprint that the request has whatever the market's sizes are."""
+    found = _first(terms["account_id"], terms["symbol"], terms.get("client_order_id"))
+    if found is None:
         return None
+    first, spec = found
     try:
         again = make(**terms, spec=_of_any_size(spec))
     except Refusal:

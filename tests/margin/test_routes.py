@@ -8,7 +8,7 @@ import pytest
 from accounts import position_archive
 from exchange import orders
 from exchange.api import margin_shapes as shapes
-from marketdata import clock
+from marketdata import clock, markets
 from marketdata.api.shapes import ContractShape, MarketShape
 from marketdata.models import Market
 from tests.api.conftest import api as plain_api
@@ -112,6 +112,21 @@ class TestClosing:
         again = fx("POST", V1 + "positions/close/", body)
         assert (first.status, again.status) == (201, 200) and again.json == first.json
         assert [answer.headers.get("idempotent-replayed") for answer in (first, again)] == [None, "true"]
+
+    @pytest.mark.parametrize(
+        ("path", "terms"),
+        [("positions/close/", {}), ("sim/fill", {"side": "sell", "quantity": "1"})],
+    )
+    def test_so_it_is_when_the_market_is_not_listed_any_more(self, fx, path, terms):
+        fx.fx.order("bob BUY 1 EURUSD @ 1.10100")
+        body = {"symbol": "EURUSD", "client_order_id": "out", **terms}
+        first = fx("POST", V1 + path, body)
+        Market.objects.filter(symbol="EURUSD").update(is_active=False)
+        markets.forget()
+        again = fx("POST", V1 + path, body)
+        assert (first.status, again.status, again.json["order"]) == (201, 200, first.json["order"])
+        assert fx("POST", V1 + path, {**body, "client_order_id": "new"}).code == "unknown_market"
+        assert fx("POST", V1 + path, {**body, "symbol": "GBPJPY"}).code == "unknown_market"
 
     @pytest.mark.parametrize("path", ["close/", "{position}/exit/"])
     def test_another_request_under_the_same_name_is_a_conflict(self, fx, path):
