@@ -12,6 +12,7 @@ from exchange.books import LiveBook
 from exchange.engine import auction
 from exchange.engine.auction import Uncross
 from exchange.journal import Kind
+from exchange.live import LiveOrder
 
 
 def hold(batch, live: LiveBook) -> bool:
@@ -26,10 +27,7 @@ def hold(batch, live: LiveBook) -> bool:
         return True
     sequence = batch.records.command(live, Kind.UNCROSS, 0, {"reference": at})
     matches = live.uncross(plan, sequence, batch.records.moment)
-    filled = Counter()
-    for buy, sell, lots in plan.matches:
-        filled[buy] += lots
-        filled[sell] += lots
+    filled = _lots(plan)
     for order, lots in filled.items():
         spot.free_filled(batch.sheet, live.spec, order, lots)
         batch.records.touch(live, order)
@@ -45,6 +43,15 @@ def hold(batch, live: LiveBook) -> bool:
     return True
 
 
+def _lots(plan: Uncross) -> Counter[LiveOrder]:
+    """What each order gets."""
+    filled = Counter()
+    for buy, sell, lots in plan.matches:
+        filled[buy] += lots
+        filled[sell] += lots
+    return filled
+
+
 def _plan(batch, live: LiveBook, reference: int | None) -> Uncross | None:
     """What the auction does once no reduce-only order would do more than reduce. Without the lots that they lose the
     price and everybody's share may be others, so it is planned anew; each turn takes lots away, so this ends.
@@ -54,6 +61,7 @@ def _plan(batch, live: LiveBook, reference: int | None) -> Uncross | None:
         over = reducing.beyond(fills, live, batch.margin_desk.positions)
         if not over:
             break
+        filled = _lots(plan)
         for order, lots in over.items():
-            reducing.shrink(batch, live, order, sum(got for one, got in fills if one is order) - lots)
+            reducing.shrink(batch, live, order, filled[order] - lots)
     return plan
