@@ -56,22 +56,36 @@ class Rates:
         if time.monotonic() - self._read_at < CACHE_SECONDS:
             return
         cursor.execute(RATES)
-        self._rates = {
-            (account, quote): (units.to_units(maker, RATE_DECIMALS), units.to_units(taker, RATE_DECIMALS))
-            for account, quote, maker, taker in cursor.fetchall()
-        }
+        self._rates = _by_account(cursor)
         self._read_at = time.monotonic()
 
     def of(self, account: int, spec: MarketSpec) -> tuple[int, int]:
         """(maker, taker) rate of a new order."""
-        tier = self._rates.get((account, spec.quote_id)) if self._rates else None
-        if tier is None:
-            return spec.maker_rate, spec.taker_rate
-        return min(spec.maker_rate, tier[0]), min(spec.taker_rate, tier[1])
+        return _lower(spec, self._rates.get((account, spec.quote_id)) if self._rates else None)
 
     def forget(self) -> None:
         """Read again before the next batch."""
         self._read_at = float("-inf")
+
+
+def rates_of(account: int, spec: MarketSpec) -> tuple[int, int]:
+    """The same as the database has it now, for whoever is not the writer."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{RATES} WHERE r.account_id = %s AND r.quote_id = %s", [account, spec.quote_id])
+        return _lower(spec, _by_account(cursor).get((account, spec.quote_id)))
+
+
+def _by_account(cursor) -> dict[tuple[int, int], tuple[int, int]]:
+    return {
+        (account, quote): (units.to_units(maker, RATE_DECIMALS), units.to_units(taker, RATE_DECIMALS))
+        for account, quote, maker, taker in cursor.fetchall()
+    }
+
+
+def _lower(spec: MarketSpec, tier: tuple[int, int] | None) -> tuple[int, int]:
+    if tier is None:
+        return spec.maker_rate, spec.taker_rate
+    return min(spec.maker_rate, tier[0]), min(spec.taker_rate, tier[1])
 
 
 rates = Rates()

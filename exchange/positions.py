@@ -19,6 +19,7 @@ from accounts.positions import LivePosition, average_text
 from exchange import admission, bands, barrier, house_quotes, margin, margin_reading, orders, validation, weighing
 from exchange.books import SIDE_NAMES, SIDES
 from exchange.commands import NoLiquidity, OrderRefusal, Place, ReduceOnly
+from exchange.fee_tiers import rates_of
 from exchange.margin_reading import MarginAccount
 from exchange.models import Order
 from exchange.resent import market_of
@@ -243,11 +244,12 @@ def check(
     matches, rest = _walk(spec, command)
     with margin_reading.snapshot():
         account = margin_reading.read(account_id)
+        maker_rate, taker_rate = rates_of(account_id, spec)
         resting, closes = (0, rest) if reduce_only else (0 if price is None else rest, 0)
         need = weighing.weigh(
             account.positions, account.sheet(), spec, conversion.rate_of(spec), account_id, command.side,
-            matches=matches, rests=resting, closes=closes, price=command.price, taker_rate=spec.taker_rate,
-            worst_rate=max(spec.maker_rate, spec.taker_rate),
+            matches=matches, rests=resting, closes=closes, price=command.price, taker_rate=taker_rate,
+            worst_rate=max(maker_rate, taker_rate),
             beside=margin_reading.resting_notional(account_id, spec, SIDE_NAMES[command.side]),
         )  # fmt: skip
         refusal = _refusal(command, account, need, bool(matches))

@@ -2,8 +2,10 @@
 
 from decimal import Decimal
 
+import pytest
+
 from accounts.models import Balance, FeeRate, FeeTier, Shortfall
-from exchange import fee_tiers
+from exchange import fee_tiers, positions
 from marketdata import clock
 
 
@@ -123,3 +125,27 @@ def test_a_contract_counts_with_its_size_for_fee_tiers(venue):
     trade(venue, "ann", "BUY", "bob", "10", "AAPL", "100")
     assert fee_tiers.assign(clock.now()) == 2
     assert set(FeeRate.objects.values_list("volume", flat=True)) == {Decimal(111_000)}
+
+
+@pytest.mark.parametrize("is_met", [True, False])
+@pytest.mark.parametrize("has_tier", [True, False])
+def test_who_asks_before_is_told_by_the_fees_of_their_tier(venue, has_tier, is_met):
+    """4.5 contracts have 9,900 of margin; at the market's fee they would need 495 more."""
+    venue.change("EURUSD", maker_fee=Decimal("0.001"), taker_fee=Decimal("0.001"))
+    dollars, ann = venue.assets["USD"], venue.accounts["ann"]
+    tier = FeeTier.objects.create(quote=dollars, min_volume=1, maker_fee=0, taker_fee=Decimal("0.0001"))
+    if has_tier:
+        FeeRate.objects.create(account=ann, quote=dollars, tier=tier, volume=1, computed_at=clock.now())
+    fee_tiers.rates.forget()
+    if is_met:
+        venue.trader("cat", USD=100_000)
+        venue.order("cat SELL 5 EURUSD @ 1.10000")
+    weighed = positions.check(
+        account_id=ann.id, symbol="EURUSD", side="BUY", quantity=Decimal("4.5"), price=Decimal("1.1"), reduce_only=False
+    )
+    assert weighed["code"] == (None if has_tier else "insufficient_margin")
+    if has_tier:
+        assert venue.order("ann BUY 4.5 EURUSD @ 1.1")["status"] == ("FILLED" if is_met else "OPEN")
+    else:
+        assert venue.refused("ann BUY 4.5 EURUSD @ 1.1") == "insufficient_margin"
+    fee_tiers.rates.forget()
