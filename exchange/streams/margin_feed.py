@@ -12,6 +12,7 @@ One statement a round serves all sockets of this process, however many there are
 
 import asyncio
 import logging
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, InterfaceError
@@ -23,6 +24,7 @@ from exchange.risk_reading import Open, Purse
 from exchange.streams.account_feeds import AccountMember, account_feeds
 from exchange.streams.outbox import Frame
 from marketdata import marks, units
+from marketdata.marks import StalePrice
 from marketdata.refusals import Refusal
 from marketdata.threads import in_thread
 
@@ -66,12 +68,15 @@ class MarginFeed:
 
 
 def messages_for(account_ids: list[int]) -> dict[int, list[dict]]:
-    """What there is to tell these accounts; nothing for those without open positions."""
+    """What there is to tell these accounts; nothing for those without open positions, nor of purses of which no market
+    tells what they are worth.
+    """
     if not marks.latest():
         return {}
     found: dict[int, list[dict]] = {}
     for purse in risk_reading.purses(account_ids):
-        found.setdefault(purse.key.account_id, []).append(margin_message(purse))
+        with suppress(StalePrice):
+            found.setdefault(purse.key.account_id, []).append(margin_message(purse))
     return found
 
 

@@ -3,6 +3,9 @@
 import pytest
 from rest_framework_simplejwt.tokens import RefreshToken
 
+from exchange.streams.margin_feed import messages_for
+from marketdata import marks
+from marketdata.models import Mark
 from tests.streams.support import LiveServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,6 +71,18 @@ def test_calls_and_liquidations_are_events_without_a_gap(venue, connect):
     assert [message["sequence"] for message in heard] == list(range(first, first + len(heard)))
     kinds = {message["type"] for message in heard}
     assert {"margin_call", "liquidation", "order", "fill", "position", "balance"} <= kinds
+
+
+def test_of_what_nobody_knows_the_worth_nothing_is_said_and_others_hear_of_theirs(venue):
+    venue.contract("GBPJPY", "GBP", "JPY", "0.001")
+    venue.mark("GBPJPY", "190.000")
+    venue.trade("ann", "BUY", "rich", "0.1", "GBPJPY", "190.000")
+    venue.trade("bob", "BUY", "rich", "1", "EURUSD", "1.10000")
+    Mark.objects.exclude(market__symbol__in=("EURUSD", "GBPJPY")).delete()
+    marks.forget()
+    ann, bob = (venue.accounts[name].id for name in ("ann", "bob"))
+    told = messages_for([ann, bob])
+    assert (told.get(ann, []), [message["equity"] for message in told[bob]]) == ([], ["10000"])
 
 
 def test_who_has_no_positions_hears_of_no_margin(venue, connect):
