@@ -277,9 +277,8 @@ class Batch:
             spot.free_taken(sheet, spec, order, plan)
         answer = self.records.touch(live, order)
         answer["fills"] = []
-        for match in matches:
+        for match, lots in paying.freed(matches):
             maker = match.maker
-            lots = paying.freed_lots(matches, match) if maker.display else match.lots
             spot.free_filled(sheet, spec, maker, lots)
             paying.pay(self, live, match)
             self.records.touch(live, maker)

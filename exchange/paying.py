@@ -1,7 +1,11 @@
 """Who pays whom for a match, at once or later. What the two orders had reserved for it is free already."""
 
+from collections import Counter
+from collections.abc import Iterator
+
 from exchange import deferred, spot
 from exchange.books import LiveBook, Match
+from exchange.live import LiveOrder
 
 
 def pay(batch, live: LiveBook, match: Match) -> None:
@@ -23,8 +27,13 @@ def pay(batch, live: LiveBook, match: Match) -> None:
     return spot.settle(batch.sheet, live.spec, fees=live.fees, **terms)
 
 
-def freed_lots(matches: list[Match], match: Match) -> int:
-    """All lots of an iceberg at the first time that it is met: its parts are freed together, so that no fee rounds."""
-    lots = [one.lots for one in matches if one.maker is match.maker]
-    first = next(one for one in matches if one.maker is match.maker)
-    return sum(lots) if first is match else 0
+def freed(matches: list[Match]) -> Iterator[tuple[Match, int]]:
+    """Each match with the lots of its maker that are freed then: all of an iceberg at the first time that it is met.
+    Its parts, of which there may be thousands, are freed together, so that no fee rounds.
+    """
+    icebergs: Counter[LiveOrder] = Counter()
+    for match in matches:
+        if match.maker.display:
+            icebergs[match.maker] += match.lots
+    for match in matches:
+        yield match, icebergs.pop(match.maker, 0) if match.maker.display else match.lots
