@@ -1,8 +1,9 @@
 """A market's ticker, top of the book and trades, for sockets that follow many markets at once.
 
 A `TickerFeed` is a market feed with another voice: it moves and catches up as exchange.streams.feeds describes, and at
-each tick tells `market_data` where a figure changed, `order_book` (BOOK_LEVELS a side) where a level changed, and
-`trades`; each rendered once, the same bytes to all. Sequences of each kind never go back, and no trade is told twice.
+each tick tells `market_data` where a figure changed, `order_book` (BOOK_LEVELS a side) where a level or the auction
+changed, and `trades`; each rendered once, the same bytes to all. Sequences of each kind never go back, and no trade is
+told twice.
 
 Members are subscriptions: one socket and one market. A socket that has more unread than its queue holds is behind
 with everything it follows: it hears nothing until it has read that, then each market tells it where it stands, with
@@ -199,7 +200,7 @@ def _figures(ticker: dict) -> dict:
 
 
 def _levels(book: dict) -> tuple:
-    return book["bids"], book["asks"]
+    return book["bids"], book["asks"], book.get("auction")
 
 
 def _offer(member: Subscription, messages: Iterable[dict]) -> bool:

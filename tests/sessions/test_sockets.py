@@ -74,3 +74,23 @@ def test_the_book_tells_the_indicative_price_while_orders_are_collected(day, ser
     assert "auction" not in opened
     assert (opened["bids"], opened["asks"]) == ([["101", "6"]], [["99", "0"]])
     client.close()
+
+
+def test_who_follows_many_markets_is_told_when_an_auction_begins_and_ends_though_no_level_changes(day, server):
+    day.venue.order("ann BUY 10 AAPL @ 90")
+    day.venue.order("bob SELL 10 AAPL @ 110")
+    day.sessions()
+    day.at("2026-11-23 13:00")
+    client = server.client("/ws/market/")
+    client.send({"type": "subscribe", "symbols": ["AAPL"], "order_book": True})
+
+    def next_book():
+        return next(message for message in iter(client.next, None) if message["type"] == "order_book")
+
+    assert "auction" not in next_book()
+    for moment, phase in (("2026-11-23 14:10", "PRE_OPEN"), ("2026-11-23 14:30", None)):
+        day.at(moment)
+        book = next_book()
+        assert (book.get("auction") or {}).get("phase") == phase
+        assert (book["bids"], book["asks"]) == ([["90", "10"]], [["110", "10"]])
+    client.close()
