@@ -12,7 +12,8 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 APPLICATION = "config.asgi:application"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -66,9 +67,15 @@ def address_of(listener: socket.socket) -> str:
 
 
 def stop_on_signals() -> None:
-    """From now on SIGINT, SIGTERM and SIGHUP end the process in order, with exit code 0."""
+    """From now on SIGINT, SIGTERM and SIGHUP end the process in order, with exit code 0; not SIGHUP under nohup."""
     for number in STOP_SIGNALS:
-        signal.signal(number, _leave)
+        if not _is_under_nohup(number):
+            signal.signal(number, _leave)
+
+
+def _is_under_nohup(number: int) -> bool:
+    """Whether it is the signal of a closed terminal, which whoever started this process wants it to outlive."""
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 def _leave(*_: object) -> None:
@@ -95,6 +102,15 @@ def _run_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     from config.one_write import OneWriteProtocol
 
     class AnnouncingServer(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """uvicorn knows two of the three: what `_leave` raises would end its loop in the middle of whatever runs.
+            """
+            if not _is_under_nohup(signal.SIGHUP):
+                signal.signal(signal.SIGHUP, self.handle_exit)
+            with super().capture_signals():
+                yield
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets=sockets)
             if self.started:
@@ -135,7 +151,8 @@ def _run_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
     )
     twisted_loop.run_until_complete(asgi.startup())
     for number in STOP_SIGNALS:
-        twisted_loop.add_signal_handler(number, server.stop)
+        if not _is_under_nohup(number):
+            twisted_loop.add_signal_handler(number, server.stop)
     try:
         server.run()
     finally:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,14 @@ READY_LINE = re.compile(r"The venue is open at (http://\S+)/")
 class Serve:
     """A running `manage.py serve` on a free port, with a data directory and no DATABASE_URL."""
 
-    def __init__(self, data_dir: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, before: Sequence[str] = (), **environment: str) -> None:
         inherited = {
             name: value
             for name, value in os.environ.items()
             if name not in {"DATABASE_URL", "REDIS_URL", "WORKERS", "WORKER_INDEX"}
         }
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), "serve", *arguments],
+            [*before, sys.executable, str(ROOT / "manage.py"), "serve", *arguments],
             env=inherited | {"DATA_DIR": str(data_dir), "PORT": "0", "SIMULATOR": "off"} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -72,6 +73,24 @@ def test_up_from_nothing_then_killed_then_up_again_on_the_other_server(data_dir)
     second = Serve(data_dir, "--server", "daphne")
     assert answers(second.address())
     assert second.end(signal.SIGINT) == 0
+    assert not embedded.running(data_dir)
+
+
+@pytest.mark.parametrize("server", serving.SERVERS)
+def test_a_closed_terminal_stops_it_in_order(data_dir, server):
+    serve = Serve(data_dir, "--server", server)
+    assert answers(serve.address())
+    assert serve.end(signal.SIGHUP) == 0
+    assert "Traceback" not in serve.lines[-1] and serve.lines[-1].endswith("venue: stopped\n"), serve.lines[-1]
+    assert not embedded.running(data_dir)
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(data_dir):
+    serve = Serve(data_dir, before=["nohup"])
+    address = serve.address()
+    serve.process.send_signal(signal.SIGHUP)
+    assert all(answers(address) for _ in range(3))
+    assert serve.end() == 0
     assert not embedded.running(data_dir)
 
 

@@ -1,8 +1,8 @@
 """`manage.py serve`: the whole venue from one command.
 
 Takes the port, starts the embedded PostgreSQL unless DATABASE_URL is set, migrates, seeds an empty database,
-serves until SIGINT, SIGTERM or SIGHUP, and stops all that it started. Exit codes: 0 asked to stop, 1 could
-not start, 2 used wrongly.
+serves until SIGINT, SIGTERM or SIGHUP (which a start by nohup ignores), and stops all that it started. Exit codes:
+0 asked to stop, 1 could not start, 2 used wrongly.
 """
 
 from __future__ import annotations
