@@ -19,19 +19,20 @@ LOCK = 0x73696D75
 RETRY_SECONDS = 5.0
 
 
-async def run_as_leader(*, markets: list[str] | None = None) -> None:
+async def run_as_leader(*, markets: list[str] | None = None, quoted: asyncio.Event | None = None) -> None:
     """Simulate while this process is the one that may, wait while it is not; for ever, whatever fails.
 
-    Returns at once when SIMULATOR is off. `markets`: symbols, or None for all.
+    Returns at once when SIMULATOR is off. `markets`: symbols, or None for all. `quoted` is set when the first quotes
+    stand in the books, or none are to be expected of this process soon.
     """
     if not settings.SIMULATOR:
         return
-    leadership = Leadership(LOCK, "simulator-leader")
+    leadership, quoted = Leadership(LOCK, "simulator-leader"), quoted or asyncio.Event()
     try:
         while True:
             try:
                 if await leadership.take():
-                    await _simulate_while_leading(leadership, markets)
+                    await _simulate_while_leading(leadership, markets, quoted)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("the simulator waits for the database: %s", type(error).__name__)
             except ImproperlyConfigured as error:
@@ -39,8 +40,10 @@ async def run_as_leader(*, markets: list[str] | None = None) -> None:
                 return
             except Exception:
                 logger.exception("the simulator failed and starts again")
+            quoted.set()
             await asyncio.sleep(RETRY_SECONDS)
     finally:
+        quoted.set()
         await leadership.close()
 
 
@@ -55,8 +58,12 @@ def from_settings(markets: list[str] | None = None) -> Simulator:
     return Simulator(settings.SIMULATOR_SEED, markets, settings.SIMULATOR_SPEED, scenario)
 
 
-async def _simulate_while_leading(leadership: Leadership, markets: list[str] | None) -> None:
-    task = asyncio.create_task(from_settings(markets).run(), name="simulator")
+async def _simulate_while_leading(
+    leadership: Leadership, markets: list[str] | None, quoted: asyncio.Event
+) -> None:
+    simulator = from_settings(markets)
+    simulator.has_quoted = quoted
+    task = asyncio.create_task(simulator.run(), name="simulator")
     try:
         while not task.done() and await leadership.holds():
             await asyncio.wait({task}, timeout=RETRY_SECONDS)

@@ -51,6 +51,8 @@ class Simulator:
         self._run = Run(seed, self._desk, self._world, Conductor(scenario), self.tally, clock)
         self._runners: dict[str, MarketRunner] = {}
         self._steps = 0
+        #: Set by `run` when every market that it found has been tried: where it trades, its first quotes stand.
+        self.has_quoted = asyncio.Event()
 
     async def step(self, count: int = 1) -> None:
         """Advance every market by `count` steps, one market after the other, without sleeping."""
@@ -65,11 +67,15 @@ class Simulator:
     async def run(self) -> None:
         """Trade at `speed` times the pace of the clock until cancelled, whatever the venue or the database answers."""
         tasks: dict[str, asyncio.Task] = {}
+        unquoted: set[str] = set()
         try:
             while True:
                 for symbol in await self._find_markets_patiently():
                     if symbol not in tasks:
-                        tasks[symbol] = asyncio.create_task(self._live(self._runners[symbol]))
+                        unquoted.add(symbol)
+                        tasks[symbol] = asyncio.create_task(self._live(self._runners[symbol], unquoted))
+                if not unquoted:
+                    self.has_quoted.set()
                 await asyncio.sleep(DIRECTORY_SECONDS)
         finally:
             for task in tasks.values():
@@ -113,7 +119,7 @@ class Simulator:
         self._world.relate(rows)
         return self._world.in_order([symbol for symbol, _, _ in rows])
 
-    async def _live(self, runner: MarketRunner) -> None:
+    async def _live(self, runner: MarketRunner, unquoted: set[str]) -> None:
         """Step one market for ever, evenly, never hurrying after what was missed."""
         loop, failures = asyncio.get_running_loop(), 0
         while True:
@@ -126,6 +132,9 @@ class Simulator:
                 failures += 1
                 due += min(LONGEST_BACK_OFF_SECONDS, 2.0**failures / 4)
                 _log(runner.symbol, error)
+            unquoted.discard(runner.symbol)
+            if not unquoted:
+                self.has_quoted.set()
             await asyncio.sleep(max(0.0, due - loop.time()))
 
 

@@ -266,6 +266,23 @@ class TestLeader:
                 await until(lambda: len(started) == 2 and Trade.objects.filter(id__gt=seen["last"]).exists())
                 assert not second.done()
 
+    async def test_the_server_opens_when_both_sides_of_every_book_are_quoted(self, demo_venue, settings):
+        settings.SIMULATOR = True
+        first, second = asyncio.Event(), asyncio.Event()
+        async with running(leader.run_as_leader(quoted=first)):
+            await asyncio.wait_for(first.wait(), 20)
+            for symbol in demo.MARKETS:
+                assert all(await ask(best, symbol)), symbol
+            async with running(leader.run_as_leader(quoted=second)):
+                await asyncio.wait_for(second.wait(), 5)
+
+    async def test_the_server_does_not_wait_for_a_simulator_that_fails(self, demo_venue, monkeypatch, settings):
+        settings.SIMULATOR = True
+        monkeypatch.setattr(leader, "from_settings", lambda markets: 1 / 0)
+        quoted = asyncio.Event()
+        async with running(leader.run_as_leader(quoted=quoted)):
+            await asyncio.wait_for(quoted.wait(), 5)
+
     async def test_a_failure_is_survived(self, demo_venue, monkeypatch, settings):
         settings.SIMULATOR = True
         monkeypatch.setattr(leader, "RETRY_SECONDS", 0.05)
