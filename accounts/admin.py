@@ -143,7 +143,7 @@ class UserAdmin(DjangoUserAdmin, operators.OperatorAdmin):
 # Accounts and balances
 
 
-class AdjustForm(forms.Form):
+class AdjustForm(money_admin.TakingForm):
     """A correction of one balance. `request_key` makes sending the same page twice one adjustment."""
 
     asset = forms.ModelChoiceField(Asset.objects.filter(is_active=True), widget=UnfoldAdminSelectWidget())
@@ -176,8 +176,9 @@ def adjust(request: HttpRequest, account: Account, data: dict) -> str:
                 account=account, key=f"admin-adjust-{data['request_key']}", fingerprint="", status=201, body={}
             )
             moved = transfers.adjust(
-                account=account, asset=asset, amount=amount, reason=data["reason"], actor_id=request.user.pk
-            )
+                account=account, asset=asset, amount=amount, reason=data["reason"], actor_id=request.user.pk,
+                spares_losses=not data["despite_losses"],
+            )  # fmt: skip
     except IntegrityError:
         raise AlreadyPosted from None
     signed = f"{'+' if amount > 0 else ''}{units.plain(amount)} {asset}"

@@ -11,7 +11,7 @@ that none gets below zero.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -368,19 +368,18 @@ def working_sheet(account_ids: Collection[int], assets: Iterable[Asset]) -> Iter
 
 
 def post(
-    *,
-    kind: Journal.Kind,
-    entries: Sequence[tuple[int, Asset, int]],
-    reason: str = "",
-    actor_id: int | None = None,
-) -> int:
-    """Post one journal of (account id, asset, amount in smallest units) in the running transaction; its id.
+    *, kind: Journal.Kind, entries: Sequence[tuple[int, Asset, int]], reason: str = "", actor_id: int | None = None,
+    admit: Callable[[Sheet], None] = lambda _: None,
+) -> int:  # fmt: skip
+    """Post one journal of (account id, asset, amount in smallest units) in the running transaction; its id. `admit` may
+    refuse before.
 
     InsufficientFunds when an account other than the outside world would fall below zero.
     """
     outside = outside_world().id
     accounts = {account for account, _, _ in entries if account != outside}
     with working_sheet(accounts, {asset for _, asset, _ in entries}) as sheet:
+        admit(sheet)
         rows = [(account, asset.id, amount) for account, asset, amount in entries]
         sheet.post(kind, rows, reason=reason, actor=actor_id, outside=outside)
     return sheet.journal_ids[0]

@@ -13,7 +13,12 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldBooleanSwitchWidget,
+)
 from unfold.widgets import UnfoldAdminTextareaWidget as Textarea
 
 from accounts import transfers, withdrawals
@@ -145,7 +150,17 @@ class RealizationAdmin(operators.HistoryAdmin):
 # Transfers
 
 
-class TransferForm(forms.Form):
+class TakingForm(forms.Form):
+    """What may take from an account that has open positions."""
+
+    despite_losses = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Take also what its open positions have lost by now, or lack of their margin.",
+    )
+
+
+class TransferForm(TakingForm):
     """From the account of the page to another. `request_key` makes sending the page twice one transfer."""
 
     to_account = forms.IntegerField(
@@ -194,7 +209,7 @@ def transfer(request: HttpRequest, account: Account, data: dict) -> str:
             IdempotentRequest.objects.create(account=account, key=key, fingerprint="", status=201, body={})
             moved = transfers.transfer(
                 from_account=account, to_account=other, asset=asset, amount=amount, reason=data["reason"],
-                actor_id=request.user.pk,
+                actor_id=request.user.pk, spares_losses=not data["despite_losses"],
             )  # fmt: skip
     except IntegrityError:
         raise AlreadyTransferred from None

@@ -1,6 +1,7 @@
 """Money in, out and across: deposits, withdrawals at once, operators' adjustments and transfers.
 
-Each is one journal, in one transaction, with its events.
+Each is one journal, in one transaction, with its events. What is taken from an account leaves what its open positions
+have lost or lack (accounts.spending), unless an operator says that it need not: `spares_losses=False`.
 
 Amounts are positive decimals of whole smallest units. Everything here raises before anything moved, or moves all of it.
 """
@@ -8,11 +9,12 @@ Amounts are positive decimals of whole smallest units. Everything here raises be
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from functools import partial
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connection, models, transaction
 
-from accounts import entry_terms, ledger
+from accounts import entry_terms, ledger, positions, spending
 from accounts.models import Account, Entry, Journal
 from marketdata import clock, units
 from marketdata.models import Asset
@@ -79,16 +81,20 @@ def withdraw(
     return _move(Journal.Kind.WITHDRAWAL, account, asset, amount, -1, reason, actor_id)
 
 
-def adjust(*, account: Account, asset: Asset, amount: Decimal, reason: str, actor_id: int | None) -> Moved:
+def adjust(
+    *, account: Account, asset: Asset, amount: Decimal, reason: str, actor_id: int | None, spares_losses: bool = True
+) -> Moved:
     """An operator's correction, up or down, with its reason. A reason is required."""
     if not reason.strip():
         raise Malformed("An adjustment needs a reason.")
-    return _move(Journal.Kind.ADJUSTMENT, account, asset, abs(amount), 1 if amount > 0 else -1, reason, actor_id)
+    sign = 1 if amount > 0 else -1
+    return _move(Journal.Kind.ADJUSTMENT, account, asset, abs(amount), sign, reason, actor_id, spares_losses)
 
 
 def transfer(
-    *, from_account: Account, to_account: Account, asset: Asset, amount: Decimal, reason: str, actor_id: int | None
-) -> Moved:
+    *, from_account: Account, to_account: Account, asset: Asset, amount: Decimal, reason: str, actor_id: int | None,
+    spares_losses: bool = True,
+) -> Moved:  # fmt: skip
     """From one account of the venue to another, by an operator, with a reason. InsufficientFunds when the giver has
     less available.
     """
@@ -101,7 +107,10 @@ def transfer(
     size = whole_units(asset, amount)
     with transaction.atomic():
         entries = [(from_account.pk, asset, -size), (to_account.pk, asset, size)]
-        journal_id = ledger.post(kind=Journal.Kind.TRANSFER, entries=entries, reason=reason, actor_id=actor_id)
+        journal_id = ledger.post(
+            kind=Journal.Kind.TRANSFER, entries=entries, reason=reason, actor_id=actor_id,
+            admit=partial(_check, from_account, asset, size if spares_losses else 0),
+        )  # fmt: skip
     return Moved(journal_id, asset, amount)
 
 
@@ -133,14 +142,24 @@ def faucet(*, account: Account, asset: Asset, amount: Decimal) -> Moved:
 
 
 def _move(
-    kind: str, account: Account, asset: Asset, amount: Decimal, sign: int, reason: str, actor_id: int | None
-) -> Moved:
+    kind: str, account: Account, asset: Asset, amount: Decimal, sign: int, reason: str, actor_id: int | None,
+    spares_losses: bool = True,
+) -> Moved:  # fmt: skip
     size = whole_units(asset, amount)
     with transaction.atomic():
         outside = ledger.outside_world().id
         entries = [(outside, asset, -sign * size), (account.id, asset, sign * size)]
-        journal_id = ledger.post(kind=kind, entries=entries, reason=reason, actor_id=actor_id)
+        admit = partial(_check, account, asset, -sign * size if spares_losses else 0)
+        journal_id = ledger.post(kind=kind, entries=entries, reason=reason, actor_id=actor_id, admit=admit)
     return Moved(journal_id, asset, amount)
+
+
+def _check(account: Account, asset: Asset, size: int, sheet: ledger.Sheet) -> None:
+    """InsufficientFunds when the account may not give so much; nothing is asked of what it gets."""
+    if size > 0:
+        with connection.cursor() as cursor:
+            sheet.positions = positions.read(cursor, [account.pk])
+        spending.check(sheet, account.pk, asset.pk, size)
 
 
 def whole_units(asset: Asset, amount: Decimal) -> int:

@@ -171,3 +171,29 @@ def test_a_market_whose_figures_make_no_sense_takes_no_other_with_it(venue, api,
     for path in ("markets/EURUSD/", "orderbook/?symbol=AAPL"):
         assert api("GET", f"/api/v1/{path}", token=None).status == 200
     assert [row["symbol"] for row in api("GET", "/api/v1/markets/", token=None).json["results"]] == left
+
+
+@pytest.mark.parametrize("page", ["adjust", "transfer"])
+def test_operators_take_what_open_positions_have_lost_only_if_they_mean_it(venue, operator, page):
+    """Of the 7,800 dollars that ann has available she has lost 5,000."""
+    venue.order("bob SELL 1 EURUSD @ 1.1")
+    venue.order("ann BUY 1 EURUSD @ 1.1")
+    venue.mark("EURUSD", "1.05")
+    address = f"/admin/accounts/account/{venue.accounts['ann'].pk}/{page}/"
+
+    def take(amount: int, **fields):
+        key = operator.get(address).context["form"]["request_key"].value()
+        sent = {"asset": venue.assets["USD"].pk, "reason": "x", "request_key": key, **fields}
+        sent |= {"amount": -amount} if page == "adjust" else {"amount": amount, "to_account": venue.accounts["bob"].pk}
+        return operator.post(address, sent)
+
+    refused = take(2_801)
+    assert refused.status_code == 400
+    assert "Needs 2801 USD; 2800 are available beyond what open positions have lost" in text(refused)
+    assert venue.funds("ann", "USD") == "7800+2200"
+    assert take(2_800).status_code == 302
+    assert take(1).status_code == 400
+    assert take(1, despite_losses="on").status_code == 302
+    assert venue.funds("ann", "USD") == "4999+2200"
+    assert take(5_000, despite_losses="on").status_code == 400
+    assert venue.is_sound()
