@@ -320,13 +320,14 @@ class Batch:
         return self.cancel_order(live, order)
 
     def _cancel_all(self, cmd: CancelAll) -> Outcome:
-        """Of one market, or of all that are not halted."""
+        """Of one market, or of all that are not halted; no more than CANCELLED_AT_ONCE."""
         if cmd.market_id is not None and cmd.market_id in self.books:
             self._check_not_halted(self.books[cmd.market_id])
         answers = []
         for live in self.books.values():
             if cmd.market_id in (None, live.spec.id) and self.status[live.spec.id] != Market.Status.HALTED:
-                answers += [self.cancel_order(live, live.find(one)) for one in live.open_orders.of(cmd.account)]
+                some = live.open_orders.of(cmd.account)[: c.CANCELLED_AT_ONCE - len(answers)]
+                answers += [self.cancel_order(live, live.find(one)) for one in some]
         return answers
 
     def _refresh(self, cmd: Refresh) -> Outcome:

@@ -57,9 +57,15 @@ class Cancel:
     order_id: int
 
 
+#: So many one CancelAll takes out at most: the market waits meanwhile, and for longer than PAUSE_TIMEOUT_MS (see
+#: exchange.transaction) no batch may decide.
+CANCELLED_AT_ONCE = 1_000
+
+
 @dataclass(slots=True)
 class CancelAll:
-    """Take all open orders of an account out, of one market or of all."""
+    """Take all open orders of an account out, of one market or of all; the first CANCELLED_AT_ONCE if there are more.
+    """
 
     account: int
     market_id: int | None

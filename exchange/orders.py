@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from django.db.models import Prefetch
 
+from exchange import commands as c
 from exchange.commands import Amend, Cancel, CancelAll, Command, OrderNotOpen, Place, Replay, UnknownOrder
 from exchange.lists import PlaceList
 from exchange.models import Fill, Order
@@ -122,12 +123,24 @@ async def cancel_async(*, account_id: int | None, order_id: int) -> dict:
 
 
 def cancel_all(*, account_id: int, market_id: int | None = None) -> list[dict]:
-    """Take all open orders of the account out; their order objects."""
-    return [_with_fills(order) for order in _result(CancelAll(account_id, market_id))]
+    """Take all open orders of the account out; their order objects. Of very many a part at a time, between which others
+    have their turn.
+    """
+    cancelled = []
+    while True:
+        part = _result(CancelAll(account_id, market_id))
+        cancelled += [_with_fills(order) for order in part]
+        if len(part) < c.CANCELLED_AT_ONCE:
+            return cancelled
 
 
 async def cancel_all_async(*, account_id: int, market_id: int | None = None) -> list[dict]:
-    return [await _with_fills_async(order) for order in await _result_async(CancelAll(account_id, market_id))]
+    cancelled = []
+    while True:
+        part = await _result_async(CancelAll(account_id, market_id))
+        cancelled += [await _with_fills_async(order) for order in part]
+        if len(part) < c.CANCELLED_AT_ONCE:
+            return cancelled
 
 
 def stored(order_id: int, account_id: int | None = None) -> dict:

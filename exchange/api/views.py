@@ -92,7 +92,7 @@ class OrderListView(ListAPIView, DoorView):
         summary="Cancel all your open orders",
         description=(
             "Of one market, or of all when `symbol` is left out. A misspelt or empty one, or one in the body, is "
-            "refused rather than taken for all."
+            "refused rather than taken for all. More than 1,000 are cancelled in parts, between which others trade."
         ),
         parameters=[CancelAllQuery],
         request=None,

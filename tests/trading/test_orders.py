@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from accounts.models import AccountEvent, Entry
-from exchange import orders
+from exchange import commands, orders
+from exchange.sequencer import sequencer
 from marketdata.refusals import Refusal
 
 FEE = Decimal("0.001")
@@ -61,6 +62,19 @@ class TestResting:
         assert [order["symbol"] for order in orders.cancel_all(account_id=account)] == ["AAPL", "BTC_USDT"]
         assert two.book() == "| 1@200"
         assert two.funds("ann", "USDT") == "100000+0"
+
+    @pytest.mark.parametrize("count", [5, 6])
+    def test_very_many_are_cancelled_in_parts(self, two, monkeypatch, count):
+        monkeypatch.setattr(commands, "CANCELLED_AT_ONCE", 3)
+        account = two.trader("ann", USDT=100_000).id
+        placed = [two.order(f"ann BUY 1 {'AAPL' if one % 2 else 'BTC_USDT'} @ 5{one}") for one in range(count)]
+        parts, submit = [], sequencer.submit
+        monkeypatch.setattr(sequencer, "submit", lambda asked: parts.extend(asked) or submit(asked))
+        cancelled = orders.cancel_all(account_id=account)
+        assert sorted(order["id"] for order in cancelled) == [order["id"] for order in placed]
+        assert {order["status"] for order in cancelled} == {"CANCELLED"}
+        assert len(parts) == count // 3 + 1
+        assert two.book() == "|"
 
 
 class TestTrading:
