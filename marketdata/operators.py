@@ -60,17 +60,47 @@ class EditForm(forms.ModelForm):
             return
         if self.instance.pk is not None:
             for name in self.cleaned_data.keys() - set(self.changed_data):
-                del self.cleaned_data[name]
+                self._leave(name)
         super()._post_clean()
 
+    def _leave(self, name: str) -> None:
+        del self.cleaned_data[name]
 
-class OperatorAdmin(ModelAdmin):
+
+class EditRowForm(EditForm):
+    """The same for one of several rows: they are compared with each other, each as it will be."""
+
+    def _leave(self, name: str) -> None:
+        if name in self.base_fields:
+            self.cleaned_data[name] = getattr(self.instance, name)
+
+
+class Edits:
+    """Of a page, or of the rows on it that hang on another: what was changed there is taken, and no more."""
+
+    form = EditForm
+
+    def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs) -> forms.Field | None:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.show_hidden_initial = True  # for EditForm
+        return field
+
+
+class EditInline(Edits, TabularInline):
+    """Rows that hang on another, to be edited with it."""
+
+    form = EditRowForm
+    extra = 0
+    hide_title = True
+
+
+class OperatorAdmin(Edits, ModelAdmin):
     """A page whose rows have a history: they can be seen, sometimes changed, never deleted.
 
     `exact_search` names integer columns, `text_search` lookups of text that an index answers.
     """
 
-    form = EditForm
     list_per_page = 50
     show_full_result_count = False
     sortable_by: Sequence[str] = ()
@@ -94,12 +124,6 @@ class OperatorAdmin(ModelAdmin):
         for name in self.text_search:
             found |= Q(**{name: term})
         return queryset.filter(found), False
-
-    def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs) -> forms.Field | None:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None:
-            field.show_hidden_initial = True  # for EditForm
-        return field
 
     def save_model(self, request: HttpRequest, obj: Model, form: forms.ModelForm, change: bool) -> None:
         """Only what was edited: what the venue or another page has changed in the meantime stays."""

@@ -6,7 +6,6 @@ accepted before.
 
 from django.contrib import admin
 from django.http import HttpRequest
-from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from marketdata import markets, operators
@@ -14,20 +13,16 @@ from marketdata.calendar import CONTINUOUS
 from marketdata.models import Holiday, TradingCalendar, TradingHours
 
 
-class HoursOfCalendar(TabularInline):
+class HoursOfCalendar(operators.EditInline):
     """The session of each weekday, local time."""
 
     model = TradingHours
-    extra = 0
-    hide_title = True
 
 
-class HolidaysOfCalendar(TabularInline):
+class HolidaysOfCalendar(operators.EditInline):
     """Days without a session, or with an early close."""
 
     model = Holiday
-    extra = 0
-    hide_title = True
 
 
 @admin.register(TradingCalendar)

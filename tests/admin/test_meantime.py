@@ -17,7 +17,7 @@ from django.test import Client
 from accounts import competitions
 from accounts.models import Competition, User
 from marketdata import clock
-from marketdata.models import Contract, Market, PriceSource
+from marketdata.models import Contract, Market, PriceSource, TradingCalendar
 from tests.admin.test_pages import text, url
 from tests.margin.conftest import MarginVenue
 from tests.venue import PASSWORD
@@ -241,3 +241,28 @@ def test_a_new_password_switches_nobody_on_again(margin, operator, monkeypatch, 
     assert operator.post(page.format(user.pk), sent).status_code == 302
     user.refresh_from_db()
     assert (user.is_active, user.email, user.check_password("other-horse-battery")) == (False, "new@example.com", True)
+
+
+def test_the_rows_of_a_calendar_keep_what_nobody_touched_there(venue, operator):
+    calendar = TradingCalendar.objects.create(name="hours")
+    for weekday in (0, 1):
+        calendar.hours.create(weekday=weekday, opens="09:30", closes="16:00")
+    gone = calendar.holidays.create(day="2026-12-24")
+    sent = opened(operator, calendar)
+    assert sent["hours-0-opens"] == ["09:30:00"]
+    monday, tuesday = calendar.hours.all()
+    monday.opens, monday.pre_open = "10:00", "09:00"
+    monday.save()
+    tuesday.closes = "13:00"
+    tuesday.save()
+    submit(operator, calendar, sent, **{"hours-0-closes": "17:00", "holidays-0-DELETE": "on"})
+    rows = calendar.hours.values_list("pre_open", "opens", "closes")
+    shown = [tuple(moment and f"{moment:%H:%M}" for moment in row) for row in rows]
+    assert shown == [("09:00", "10:00", "17:00"), (None, "09:30", "13:00")]
+    assert not calendar.holidays.filter(pk=gone.pk).exists()
+    add = {"holidays-TOTAL_FORMS": "1", "holidays-0-day": "2026-12-25", "holidays-0-closes_early": ""}
+    submit(operator, calendar, opened(operator, calendar), **add)
+    assert str(calendar.holidays.get().day) == "2026-12-25"
+    twice = {"hours-1-weekday": "0"}
+    answer = operator.post(url(TradingCalendar, "change", calendar.pk), {**opened(operator, calendar), **twice})
+    assert answer.status_code == 200 and calendar.hours.count() == 2
