@@ -56,7 +56,11 @@ class CandleQuery(serializers.Serializer):
     fill = Flag(
         default=False, help_text="No gaps: where nothing was traded, the close before it, no volume. Not with source."
     )
-    source = Text(max_length=32, required=False, help_text="Imported history of that source instead of own trades.")
+    source = Text(
+        max_length=32,
+        required=False,
+        help_text="Imported history of that source instead of own trades, in the intervals that were imported only.",
+    )
 
 
 class CandleShape(serializers.Serializer):
@@ -85,7 +89,8 @@ class CandleListView(APIView):
         description=(
             "A list, oldest first, the forming candle included. Candles without a trade are left out unless"
             " `fill=true`. Open and close are those of the first and last trade by id. `source` gives imported history"
-            " instead, each candle marked with it."
+            " instead, each candle marked with it: of an interval that was not imported nothing, as longer candles are"
+            " not made of imported shorter ones."
         ),
         parameters=[CandleQuery],
         responses=CandleShape(many=True),

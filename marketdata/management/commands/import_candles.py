@@ -130,6 +130,11 @@ class Command(BaseCommand):
         self.stdout.write(self.style.SUCCESS("nothing stored (dry run)" if dry_run else told))
         if not inspection.kept:
             raise CommandError("no row was good.")
+        if not dry_run:
+            self.stdout.write(
+                f"read it with GET candles/?symbol={spec.symbol}&interval={interval}&source={source}; "
+                "other intervals are not made of it: import them too"
+            )
 
     def _show(self, part: float, inspection: Inspection) -> None:
         """The progress bar, for people only."""
