@@ -137,7 +137,7 @@ def test_portfolios_are_valued_in_an_asset_once_there_are_any(data_dir):
     seeded = Serve(data_dir, PORTFOLIO_QUOTE="NOPE")
     output, _ = seeded.process.communicate(timeout=60)
     assert (seeded.process.returncode, "Traceback" in output) == (2, False), output
-    assert "PORTFOLIO_QUOTE must be an asset of this venue, such as AAPL, not 'NOPE'." in output
+    assert "is NOPE, which is no asset of this venue: set it to one that is (PORTFOLIO_QUOTE=USD make run)." in output
 
 
 @pytest.mark.parametrize("port", ["99999", "65536", "-1"])

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, connection, connections
+from django.db.models import Count
 
 from config import checks, embedded, serving, worker_pool
 
@@ -147,12 +148,16 @@ def _check_portfolio_quote() -> None:
     """Portfolios could not be valued. A venue without any asset has time to get this one."""
     from marketdata.models import Asset
 
-    symbols = list(Asset.objects.order_by("symbol").values_list("symbol", flat=True))
-    if symbols and settings.PORTFOLIO_QUOTE not in symbols:
-        raise CommandError(
-            f"PORTFOLIO_QUOTE must be an asset of this venue, such as {symbols[0]}, not {settings.PORTFOLIO_QUOTE!r}.",
-            returncode=2,
-        )
+    symbols = Asset.objects.values_list("symbol", flat=True)
+    if not symbols or settings.PORTFOLIO_QUOTE in symbols:
+        return
+    # What markets trade for is a likelier choice than what is traded there.
+    likeliest = symbols.annotate(markets=Count("markets_as_quote")).order_by("-markets", "symbol").first()
+    raise CommandError(
+        f"what portfolios are valued in, PORTFOLIO_QUOTE, is {settings.PORTFOLIO_QUOTE}, which is no asset of this "
+        f"venue: set it to one that is (PORTFOLIO_QUOTE={likeliest} make run).",
+        returncode=2,
+    )
 
 
 def _demo_logins() -> str:
