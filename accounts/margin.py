@@ -30,6 +30,10 @@ class Rate(NamedTuple):
     def up(self, amount: int) -> int:
         return -(-amount * self.numerator // self.denominator)
 
+    def worth(self, settled: int) -> int:
+        """The least quote units that are worth so many settlement units."""
+        return -(-settled * self.denominator // self.numerator)
+
 
 ONE = Rate(1, 1)
 

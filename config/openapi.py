@@ -29,7 +29,7 @@ PROBLEMS = {
         "`would_take`, `cannot_fill`, `expiry_in_past`, `no_session`, `auction_phase`, `auction_only`, "
         "`volatility_interruption`, `order_too_large`, `order_ratio_exceeded`, `stop_would_trigger`, `bad_trail`, "
         "`bad_list_prices`, `replace_mismatch`, `no_market_price`, `stale_price`, `reduce_only`, "
-        "`insufficient_margin`, `leverage_out_of_range`, `no_position`, `exits_undeliverable`, "
+        "`insufficient_margin`, `funds_in_orders`, `leverage_out_of_range`, `no_position`, `exits_undeliverable`, "
         "`no_liquidity`, `self_trade`, `too_many_open_orders`, `faucet_limit`, `idempotency_key_reused`, "
         "`competition_closed`, `too_many_api_keys`."
     ),

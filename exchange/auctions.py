@@ -7,7 +7,7 @@ are shrunk to what they can reduce, each under a sequence of its own, before the
 from collections import Counter
 
 from accounts import conversion
-from exchange import paying, reducing, spot
+from exchange import payable, paying, reducing, spot
 from exchange.books import LiveBook
 from exchange.engine import auction
 from exchange.engine.auction import Uncross
@@ -53,15 +53,22 @@ def _lots(plan: Uncross) -> Counter[LiveOrder]:
 
 
 def _plan(batch, live: LiveBook, reference: int | None) -> Uncross | None:
-    """What the auction does once no reduce-only order would do more than reduce. Without the lots that they lose the
-    price and everybody's share may be others, so it is planned anew; each turn takes lots away, so this ends.
+    """What the auction does once no reduce-only order would do more than reduce, and none would cost more than its
+    account pays itself. Without the lots that they lose the price and everybody's share may be others, so it is planned
+    anew; each turn takes lots away, so this ends.
     """
-    while (plan := auction.plan(live.book, reference)) is not None and live.reducing:
+    while (plan := auction.plan(live.book, reference)) is not None and live.spec.contract is not None:
         fills = [(order, lots) for buy, sell, lots in plan.matches for order in (buy, sell)]
-        over = reducing.beyond(fills, live, batch.margin_desk.positions)
-        if not over:
+        over = reducing.beyond(fills, live, batch.margin_desk.positions) if live.reducing else {}
+        if over:
+            filled = _lots(plan)
+            for order, lots in over.items():
+                reducing.shrink(batch, live, order, filled[order] - lots)
+            continue
+        at_price = [(order, plan.call.price, lots) for order, lots in fills]
+        unpaid = payable.unpayable(batch.margin_desk, batch.sheet, live, at_price)
+        if not unpaid:
             break
-        filled = _lots(plan)
-        for order, lots in over.items():
-            reducing.shrink(batch, live, order, filled[order] - lots)
+        for order in unpaid:
+            batch.cancel_order(live, order)
     return plan

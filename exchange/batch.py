@@ -35,7 +35,7 @@ from exchange.engine.book import Plan
 from exchange.ids import ORDER
 from exchange.journal import Kind, amend_row, place_row
 from exchange.live import LiveOrder, new_order
-from exchange.planning import Unlocked
+from exchange.payable import Unlocked
 from exchange.records import Records
 from exchange.registry import Registry
 from marketdata import bulk
@@ -53,12 +53,15 @@ class Batch:
     registry: Registry
     commands: Sequence[Command]
     extra_accounts: frozenset[int] = frozenset()
+    #: Accounts of which every market is locked where they have orders.
+    scattered: frozenset[int] = frozenset()
     #: Given the markets that are locked, more commands for them that have arrived meanwhile.
     late: Callable[[set[int]], list[Command]] = lambda _: []
     #: Whether the command at that place has come too late to be done (see exchange.relay).
     is_overdue: Callable[[int], bool] = lambda _: False
     outcomes: list[Outcome] = field(default_factory=list)
     unlocked: set[int] = field(default_factory=set)
+    unscattered: set[int] = field(default_factory=set)
     deltas: list[Delta] = field(default_factory=list)
     books: dict[int, LiveBook] = field(default_factory=dict)
     status: dict[int, str] = field(default_factory=dict)
@@ -80,10 +83,12 @@ class Batch:
         """
         fee_tiers.rates.refresh(cursor)
         self.where = reach.locate(cursor, self.registry.books.values(), self.commands)
-        ids = reach.markets(cursor, self.commands, self.where)
+        ids = reach.markets(cursor, self.commands, self.where, self.scattered)
         self.registry.prepare(ids)
         if not (self.registry.is_likely_current(ids) and self._lock_at_once(cursor, ids)):
             self._lock_in_turn(cursor, ids)
+        if self.scattered:  # but for those who have gone to one more market meanwhile
+            self.scattered = reach.gathered(cursor, self.scattered, self.books)
         self.ids = iter(self.registry.ids.take(cursor, ORDER, sum(cmd.orders for cmd in self._placements())))
 
     def _placements(self) -> list[Place]:
@@ -151,9 +156,7 @@ class Batch:
             except Refusal as refusal:
                 self.outcomes.append(refusal.with_traceback(None))  # it leads back to this batch
             except Unlocked as reached:
-                assert reached.accounts - self.extra_accounts, "an account that was asked for could not be locked"
-                self.unlocked = reached.accounts
-                return
+                return self.lack(reached)
         self._follow()
 
     def _follow(self) -> bool:
@@ -164,6 +167,13 @@ class Batch:
                 self.unfinished.add(live.spec.id)
                 return False
         return True
+
+    def lack(self, reached: Unlocked) -> None:
+        """End here: the rest is for a batch that has what this one has, and locks more."""
+        more = reached.accounts - self.extra_accounts or reached.scattered - self.scattered
+        assert more, "an account that was asked for could not be locked"
+        self.unlocked = reached.accounts | self.extra_accounts
+        self.unscattered = reached.scattered | self.scattered
 
     def stir(self, live: LiveBook) -> None:
         """Something may follow in this market from what was done."""

@@ -192,6 +192,12 @@ class InsufficientMargin(OrderRefusal):
     code, title = "insufficient_margin", "Insufficient margin"
 
 
+class FundsInOrders(OrderRefusal):
+    """The account could pay what closing costs, but has set the funds for it aside."""
+
+    code, title = "funds_in_orders", "Open orders hold the funds"
+
+
 class UnknownOrder(NotFound):
     title = "Unknown order"
 

@@ -7,11 +7,12 @@ charged once, by UNIQUE, in the transaction of its journal. So it may be posted 
 
 The other side is the market's clearing account: what longs pay and shorts get is never quite the same, and the
 difference is the house's. The house's own positions are not charged. What an account cannot pay, the insurance fund
-pays, as in exchange.margin.
+pays, as in exchange.margin; but the account's open orders go before that.
 """
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,12 +22,14 @@ from zoneinfo import ZoneInfo
 from django.db import connection, transaction
 from django.db.models import F, Max, Min
 
-from accounts import conversion, house, ledger, positions
+from accounts import conversion, covering, house, ledger, positions
 from accounts.financing_models import ArchivedPosition, FinancingCharge, Rollover
 from accounts.models import Journal, Position, Shortfall
-from exchange import rollovers
+from exchange import margin_reading, orders, risk_reading, rollovers, weighing
+from exchange.commands import OrderNotOpen, UnknownOrder
+from exchange.risk_index import Key
 from exchange.rollovers import Calendar, Due
-from marketdata import clock, marks, threads, units
+from marketdata import bulk, clock, marks, threads, units
 from marketdata.contracts import RATE_DECIMALS
 from marketdata.markets import UNREADABLE, MarketSpec, spec_of
 from marketdata.marks import StalePrice
@@ -109,8 +112,13 @@ def _price(contract: Contract, due: Due) -> None:
 def _post(contract: Contract, rollover: Rollover) -> int:
     """Charge everybody who has not been charged yet."""
     spec, charged = spec_of(contract.market), 0
-    while rows := held_at(rollover)[:CHUNK]:
-        charged += _charge(contract, spec, rollover, dict(rows))
+    while rows := dict(held_at(rollover)[:CHUNK]):
+        done, short = _charge(contract, spec, rollover, rows)
+        if short:
+            _cancel_orders(short, contract.settlement_id)
+            again, _ = _charge(contract, spec, rollover, {account: rows[account] for account in short}, is_last=True)
+            done += again
+        charged += done
     Rollover.objects.filter(pk=rollover.pk).update(posted_at=clock.now())
     return charged
 
@@ -159,8 +167,12 @@ class Bill:
     covered: int = 0
 
 
-def _charge(contract: Contract, spec: MarketSpec, rollover: Rollover, held: dict[int, Decimal]) -> int:
-    """Charge these accounts, in one transaction; how many were not charged before."""
+def _charge(
+    contract: Contract, spec: MarketSpec, rollover: Rollover, held: dict[int, Decimal], *, is_last: bool = False
+) -> tuple[int, list[int]]:
+    """Charge these accounts, in one transaction; how many were not charged before. Who cannot pay and has set funds
+    aside is not charged yet, but named, unless this `is_last`.
+    """
     asset, clearing = contract.settlement, house.clearing_account(spec.id).id
     fund = house.insurance_fund().id
     with transaction.atomic(), ledger.working_sheet([*held, fund], [asset]) as sheet:
@@ -171,10 +183,29 @@ def _charge(contract: Contract, spec: MarketSpec, rollover: Rollover, held: dict
             for account, quantity in held.items()
             if account not in known
         ]
-        for bill in bills:
-            _pay(sheet, asset.pk, fund, clearing, bill, rollover)
+        with connection.cursor() as cursor:
+            sheet.positions = positions.read(cursor, held)
+            waiting = [] if is_last else [bill for bill in bills if _counts_on_orders(sheet, asset.pk, bill)]
+            bills = [bill for bill in bills if bill not in waiting]
+            for bill in bills:
+                _pay(sheet, asset.pk, fund, clearing, bill, rollover)
+            if sheet.positions.changed:
+                bulk.execute(cursor, positions.statements(sheet.positions, [], clock.now()))
         _record(contract, spec, rollover, bills, sheet)
-    return len(bills)
+    return len(bills), [bill.account_id for bill in waiting]
+
+
+def _counts_on_orders(sheet: ledger.Sheet, asset: int, bill: Bill) -> bool:
+    at_hand, set_aside = weighing.funds_of(sheet.positions, sheet, bill.account_id, asset)
+    return bill.amount > at_hand and set_aside > 0
+
+
+def _cancel_orders(accounts: Iterable[int], asset: int) -> None:
+    """Take out what the accounts have set funds aside for."""
+    for account in accounts:
+        for order_id in risk_reading.orders_to_cancel(Key(account, asset)):
+            with suppress(OrderNotOpen, UnknownOrder):
+                orders.cancel(account_id=None, order_id=order_id)
 
 
 def _amount(contract: Contract, spec: MarketSpec, rollover: Rollover, quantity: Decimal) -> int:
@@ -191,33 +222,16 @@ def _amount(contract: Contract, spec: MarketSpec, rollover: Rollover, quantity: 
 
 
 def _pay(sheet: ledger.Sheet, asset: int, fund: int, clearing: int, bill: Bill, rollover: Rollover) -> None:
-    """One account's journal: from what is free, then from what its positions have reserved, then from the fund."""
-    short = bill.amount - sheet.available(bill.account_id, asset)
-    if short > 0:
-        short -= _free_margin(sheet, asset, bill.account_id, short)
-    bill.short = max(short, 0)
+    """One account's journal: from what is free, then from what its positions have reserved and gained, then from the
+    fund.
+    """
+    bill.short, gained = covering.cover(sheet, sheet.positions, bill.account_id, asset, bill.amount)
     bill.covered = min(bill.short, sheet.available(fund, asset))
-    entries = [(bill.account_id, asset, bill.short - bill.amount), (fund, asset, -bill.covered)]
+    entries = [(bill.account_id, asset, gained + bill.short - bill.amount), (fund, asset, -bill.covered)]
     entries.append((clearing, asset, -sum(amount for _, _, amount in entries)))
     sheet.post(
         Journal.Kind.FINANCING, entries, reference=rollover.pk, reason=f"financing of {rollover}", outside=clearing
     )
-
-
-def _free_margin(sheet: ledger.Sheet, asset: int, account_id: int, wanted: int) -> int:
-    """Make available what the account's positions have reserved, as far as it is wanted; how much that was."""
-    scale, freed = sheet.scales[asset].decimals, 0
-    rows = Position.objects.filter(
-        account=account_id, closed_at__isnull=True, market__contract__settlement=asset, reserved__gt=0
-    )
-    for row in rows.order_by("id"):
-        taken = min(wanted - freed, units.to_units(row.reserved, scale))
-        sheet.release(account_id, asset, taken)
-        Position.objects.filter(pk=row.pk).update(reserved=F("reserved") - units.from_units(taken, scale))
-        freed += taken
-        if freed == wanted:
-            break
-    return freed
 
 
 def _record(
@@ -240,6 +254,10 @@ def _record(
                 covered=decimal(bill.covered), uncovered=decimal(bill.short - bill.covered), created_at=now,
             )  # fmt: skip
         _put_on_position(bill.account_id, rollover, decimal(bill.amount))
+        for position in sheet.positions.changed:
+            if position.account == bill.account_id:
+                row = Position.objects.get(pk=position.id)
+                sheet.emit(bill.account_id, positions.event(margin_reading.live(row)))
         event = {
             "type": "financing",
             "symbol": spec.symbol,

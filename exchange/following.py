@@ -16,10 +16,11 @@ two prices.
 
 from accounts import conversion, spending
 from exchange import commands as c
-from exchange import interruption, spot
+from exchange import interruption, payable, spot
 from exchange.books import LiveBook
 from exchange.live import SpecialOrder, held, sharable
 from exchange.models import BookCommand, ListRole, Order
+from exchange.payable import Unlocked
 from exchange.phases import CONTINUOUS
 from marketdata import hours
 from marketdata.models import Market
@@ -42,7 +43,7 @@ def follow(batch, live: LiveBook) -> bool:
             return False
         (kind, reason), order = waiting.due[order_id], live.find(order_id)
         if order.account not in batch.sheet.holders:
-            batch.unlocked = {order.account}
+            batch.lack(Unlocked({order.account}))
             return False
         if kind == Kind.TRIGGER:
             done = _trigger(batch, live, order)
@@ -85,7 +86,7 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
     plan = live.plan_waiting(order, lots)
     makers = {maker.account for maker, _ in plan.matches} | {order.account}
     if not makers <= batch.sheet.holders.keys():
-        batch.unlocked = makers
+        batch.lack(Unlocked(makers))
         return False
     waits_for, shared = order.waits_for, order.shared
     if not _fund(batch, live, order):
@@ -94,11 +95,18 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
         _unfund(batch, live, order, waits_for, shared)
         interruption.pause(batch, live, order)
         return False
-    if live.reducing and batch.margin_desk.take_out_over_reducing(batch, live, plan):
-        _unfund(batch, live, order, waits_for, shared)
-        return _trigger(batch, live, order)  # without those it may meet others, who may not be locked
-    if live.spec.contract is not None and plan.refusal is None and not _weigh(batch, live, order, plan):
-        return True
+    if live.spec.contract is not None:
+        try:
+            is_changed = _make_room(batch, live, order, plan)
+        except Unlocked as reached:
+            _unfund(batch, live, order, waits_for, shared)
+            batch.lack(reached)
+            return False
+        if is_changed:
+            _unfund(batch, live, order, waits_for, shared)
+            return _trigger(batch, live, order)  # without those it may meet others, who may not be locked
+        if plan.refusal is None and not _weigh(batch, live, order, plan):
+            return True
     if order.reduce_only and plan.rests:
         # It rests as the newest, but the market has called it: the others make room.
         batch.margin_desk.take_out_beside(batch, live, order.account, order.side * (plan.filled + plan.rests))
@@ -126,6 +134,14 @@ def _triggered_lots(batch, live: LiveBook, order: SpecialOrder) -> int:
         end(batch, live, order, Order.Status.EXPIRED, refusal.code)
         return 0
     return lots
+
+
+def _make_room(batch, live: LiveBook, order: SpecialOrder, plan) -> bool:
+    """Take out what the order may not meet, and what its account must take back to pay for it; whether there was any.
+    """
+    if batch.margin_desk.take_out_unfillable(batch, live, plan):
+        return True
+    return plan.refusal is None and payable.take_back(batch, live, order, plan)
 
 
 def _weigh(batch, live: LiveBook, order: SpecialOrder, plan) -> bool:

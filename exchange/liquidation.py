@@ -1,4 +1,7 @@
-"""Liquidating one account: its open margin orders go first, then positions, until it is restored or nothing is left.
+"""Liquidating one account: its open orders go first, then positions, until it is restored or nothing is left.
+
+All margin orders go, and the spot orders that have set aside what the positions are settled in: that may be enough.
+What is placed anew meanwhile goes in the transaction of the order that closes (exchange.payable), if it is needed.
 
 Each position is closed by an IOC order through the one door, reduce-only, so that it can never open anything, and at
 a price no further from the mark than the contract's `liquidation_band`. After each order the account is read again.
@@ -99,7 +102,7 @@ async def liquidate(purse: Purse, liquidation_id: int, unsure: dict[Key, Place])
             known = None
     except Unsure:
         return await _pool.run(_end, liquidation_id, 0, 0)
-    cancelled = await _cancel_orders(purse.order_ids)
+    cancelled = await _cancel_orders(await _pool.run(risk_reading.orders_to_cancel, key))
     if cancelled:
         known = None
     placed, passed = 0, set()
@@ -160,7 +163,7 @@ def closing_cost(one: Open, mark: marks.Mark) -> int:
 
 
 async def _cancel_orders(order_ids: Sequence[int]) -> int:
-    """Take the account's open margin orders out, as an operator would; how many that were."""
+    """Take the account's orders out, as an operator would; how many that were."""
     work = [orders.cancel_async(account_id=None, order_id=order_id) for order_id in order_ids]
     cancelled = 0
     for outcome in await asyncio.gather(*work, return_exceptions=True):

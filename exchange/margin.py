@@ -6,10 +6,11 @@ for it, and may not be there before. A reduce-only order reserves nothing.
 
 Settle. Each fill nets into the position of its side. Profit and fee are converted from the quote to the settlement
 asset at the rate of the moment, the profit rounded down, and pass through the market's clearing account, which has no
-floor. A loss is paid from what is available, then from what positions have reserved, then from the insurance fund;
-what is left of it the clearing account carries, on record (accounts.models.Shortfall). So settling never fails, and
-nobody's balance gets below zero. When all of a plan's trades are paid, what is left of the order that made them is set
-aside, and last the positions' margin, as far as funds are there.
+floor. A loss is paid from what is available, then from what positions have reserved and gained (accounts.covering),
+then from the insurance fund; what is left of it the clearing account carries, on record (accounts.models.Shortfall). So
+settling never fails, and nobody's balance gets below zero. What an account has set aside for orders is looked after
+before, when trades are planned (exchange.payable). When all of a plan's trades are paid, what is left of the order that
+made them is set aside, and last the positions' margin, as far as funds are there.
 
 Accounts of the house reserve no margin: they are the counterparty, and have limits of their own.
 """
@@ -17,13 +18,13 @@ Accounts of the house reserve no margin: they are the counterparty, and have lim
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from accounts import conversion, netting, spending, withdrawals
+from accounts import conversion, covering, netting, spending, withdrawals
 from accounts.ledger import Sheet
 from accounts.margin import Rate
 from accounts.models import Journal
 from accounts.positions import LivePosition, Positions, Shortage
 from exchange import commands as c
-from exchange import deferred, reducing, validation, weighing, writers
+from exchange import deferred, payable, reducing, validation, weighing, writers
 from exchange.books import LiveBook
 from exchange.engine.book import Plan
 from exchange.live import LiveOrder, held
@@ -151,9 +152,10 @@ class Desk:
 
     def reserve_triggered(self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
         """The same for an order that waited: it goes to the book as a new one, with what it holds. A stop that closes
-        may also count on what the account has elsewhere, and is not promised: refused, it would protect nobody.
+        may also count on what the account has elsewhere, and is not promised: refused, it would protect nobody (see
+        exchange.payable, too).
         """
-        self._reserve(sheet, spec, order, plan, order.price, freed=held(spec, order), elsewhere=order.reduce_only)
+        self._reserve(sheet, spec, order, plan, order.price, freed=held(spec, order), is_triggered=True)
 
     def _reserve(
         self,
@@ -164,25 +166,34 @@ class Desk:
         price: int | None,
         *,
         freed: int,
-        elsewhere: bool = False,
+        is_triggered: bool = False,
     ) -> None:
         account, settlement = order.account, spec.contract.settlement_id
-        per_lot = 0
-        if not sheet.holders[account].is_heard:
+        need = self.need(sheet, spec, order, plan, price)
+        if need is None:
             self.rate(spec)
-        else:
-            matches = [(maker.price, lots) for maker, lots in plan.matches]
-            rests, closes = (0, plan.rests) if order.reduce_only else (plan.rests, 0)
-            need = self._weigh(sheet, spec, order, matches=matches, rests=rests, closes=closes, price=price)
-            if order.id not in self.forced:
-                if elsewhere and need.missing > freed:
-                    need.elsewhere -= writers.call(_promised, account, spec)
-                need.check(spec, freed=freed, elsewhere=elsewhere)
-            per_lot = need.per_lot
+        elif order.id not in self.forced:
+            is_stop = is_triggered and order.reduce_only
+            if is_stop and need.missing > freed:
+                need.elsewhere -= writers.call(_promised, account, spec)
+            need.check(spec, freed=freed, elsewhere=is_stop)
+            if not is_triggered:
+                need.check_orders(spec, freed=freed)
+        per_lot = need.per_lot if need else 0
         sheet.release(account, settlement, freed)
         order.margin_per_lot = per_lot
         if not plan.matches:
             sheet.reserve(account, settlement, per_lot * plan.rests)
+
+    def need(
+        self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan, price: int | None
+    ) -> weighing.Need | None:
+        """What the order needs for the plan, if its rest has that price; None for the house."""
+        if not sheet.holders[order.account].is_heard:
+            return None
+        matches = [(maker.price, lots) for maker, lots in plan.matches]
+        rests, closes = (0, plan.rests) if order.reduce_only else (plan.rests, 0)
+        return self._weigh(sheet, spec, order, matches=matches, rests=rests, closes=closes, price=price)
 
     # Settling
 
@@ -206,7 +217,8 @@ class Desk:
         for account, side, fee in ((buyer, 1, buyer_fee), (seller, -1, seller_fee)):
             paid = rate.down(fee) if fee >= 0 else -rate.down(-fee)
             due, position = self._net(sheet, spec, rate, account, side, lots, notional, paid)
-            short = self._shortage(sheet, asset, account, due)
+            short, gained = covering.cover(sheet, self.positions, account, asset, -due, rate_of=self.rate)
+            due += gained
             if short:
                 from_fund = 0
                 if sheet.holders[account].is_heard:
@@ -266,20 +278,6 @@ class Desk:
         position.quantity = position.cost = position.margin = position.reserved = 0
         self.positions.touch(position)
 
-    def _shortage(self, sheet: Sheet, asset: int, account: int, due: int) -> int:
-        """How much of a loss the account cannot pay, after what its positions have reserved is made available."""
-        short = -due - sheet.available(account, asset)
-        if short <= 0:
-            return 0
-        for position in self.positions.of_account(account, asset):
-            taken = min(short, position.reserved)
-            if taken:
-                sheet.release(account, asset, taken)
-                position.reserved -= taken
-                self.positions.touch(position)
-                short -= taken
-        return short
-
     def lock_margins(self, sheet: Sheet) -> None:
         """Reserve what the positions that were filled should have, as far as there is."""
         for position in self.filled:
@@ -314,13 +312,19 @@ class Desk:
         position = self.positions.of(order.account, live.spec)
         return -order.side * position.quantity if position else 0
 
-    def over_reducing(self, live: LiveBook, plan: Plan) -> list[LiveOrder]:
-        """Resting reduce-only orders that the plan would fill beyond their owner's position."""
-        return list(reducing.beyond(plan.matches, live, self.positions))
+    # Resting orders that may not be met
 
-    def take_out_over_reducing(self, batch, live: LiveBook, plan: Plan) -> bool:
-        """Cancel the resting orders that the plan would fill beyond their owner's position; whether there were any."""
-        found = self.over_reducing(live, plan)
+    def unfillable(self, sheet: Sheet, live: LiveBook, plan: Plan) -> list[LiveOrder]:
+        """Resting orders that the plan would fill beyond their owner's position, though they only reduce, or beyond
+        what their owner pays itself.
+        """
+        if live.reducing and (over := reducing.beyond(plan.matches, live, self.positions)):
+            return list(over)
+        return payable.unpayable(self, sheet, live, ((maker, maker.price, lots) for maker, lots in plan.matches))
+
+    def take_out_unfillable(self, batch, live: LiveBook, plan: Plan) -> bool:
+        """Cancel those; whether there were any."""
+        found = self.unfillable(batch.sheet, live, plan)
         for order in found:
             batch.cancel_order(live, order)
         return bool(found)

@@ -36,6 +36,8 @@ class MarginAccount:
     scales: dict[int, AssetScale]
     available: dict[int, int]
     orders: dict[int, int]
+    #: By whatever has set it aside.
+    reserved: dict[int, int] = field(default_factory=dict)
     positions: Positions = field(default_factory=Positions)
 
     def open(self, asset: int) -> list[LivePosition]:
@@ -54,7 +56,7 @@ class MarginAccount:
         sheet = Sheet({}, self.scales, clock.now())
         sheet.positions = self.positions
         for asset, amount in self.available.items():
-            sheet.purses[self.account_id, asset] = Purse(available=amount)
+            sheet.purses[self.account_id, asset] = Purse(available=amount, reserved=self.reserved.get(asset, 0))
         return sheet
 
 
@@ -72,13 +74,15 @@ def read(account_id: int) -> MarginAccount:
     """The account as it stands; call it inside `snapshot`."""
     assets = Asset.objects.filter(pk__in=Contract.objects.values("settlement")).order_by("symbol")
     scales = {asset.pk: AssetScale(asset.symbol, asset.decimals) for asset in assets}
-    balances = Balance.objects.filter(account=account_id, asset__in=scales).values_list("asset_id", "available")
+    balances = Balance.objects.filter(account=account_id, asset__in=scales)
+    balances = list(balances.values_list("asset_id", "available", "reserved"))
     found = MarginAccount(
         account_id,
         Account.objects.values_list("event_sequence", flat=True).get(pk=account_id),
         scales,
-        {asset: units.to_units(amount, scales[asset].decimals) for asset, amount in balances},
+        {asset: units.to_units(amount, scales[asset].decimals) for asset, amount, _ in balances},
         _reserved_by_orders(account_id, scales),
+        {asset: units.to_units(amount, scales[asset].decimals) for asset, _, amount in balances},
     )
     rows = Position.objects.filter(account=account_id, closed_at__isnull=True).order_by("id")
     found.positions.open = {(account_id, row.market_id): live(row) for row in rows}

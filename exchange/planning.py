@@ -1,8 +1,8 @@
 """What a command would do to its book, and whether its account can carry that; only then does anything change.
 
-A refusal leaves no trace, so what a plan asks of others comes last, when nothing can refuse it any more: reduce-only
-orders that it would fill beyond their positions are taken out (exchange.margin), and a market where it would jump
-pauses for an auction (exchange.interruption). Until then they are only thought away.
+A refusal leaves no trace, so what a plan asks of others comes last, when nothing can refuse it any more: resting orders
+that it may not meet are taken out (exchange.margin), and a market where it would jump pauses for an auction
+(exchange.interruption). Until then they are only thought away.
 
 One refusal does change the market, and is meant to: that of an order which its account could carry, but which would
 jump and cannot rest.
@@ -11,18 +11,12 @@ jump and cannot rest.
 from collections.abc import Callable
 
 from exchange import commands as c
-from exchange import following, interruption, limits, spot
+from exchange import following, interruption, limits, payable, spot
 from exchange.books import LiveBook
 from exchange.engine import auction
 from exchange.engine.book import Plan
 from exchange.live import LiveOrder
-
-
-class Unlocked(Exception):
-    """The plan of a command meets accounts that this batch has not locked."""
-
-    def __init__(self, accounts: set[int]):
-        self.accounts = accounts
+from exchange.payable import Unlocked
 
 
 def prepare(
@@ -38,9 +32,12 @@ def prepare(
         if interruption.is_outside(live, plan):
             return _interrupt(batch, live, order, plan, reserve)
         _check_reach(batch, live, plan)
-        if not live.reducing or not (found := batch.margin_desk.over_reducing(live, plan)):
+        if live.spec.contract is None:
             break
-        passed |= {maker.id: maker for maker in found}
+        if found := batch.margin_desk.unfillable(batch.sheet, live, plan):
+            passed |= {maker.id: maker for maker in found}
+        elif order.id not in batch.margin_desk.forced or not payable.take_back(batch, live, order, plan):
+            break
     reserve(plan)
     for maker in passed.values():
         batch.cancel_order(live, maker)

@@ -1,9 +1,8 @@
 """What a person does with margin besides placing orders: choosing leverage, weighing an order, closing a position,
 and on a demonstration filling at the feed's price.
 
-Closing and filling are orders like any other, through the one door. The venue sets their prices: whatever price a
-client sends along is not looked at. So the same request made again may come to another order: a client_order_id is
-held against what was asked for, not against the order that came of it.
+Closing and filling are orders, through the one door. The venue sets their prices, whatever the client sends along. So
+the same request made again may come to another order: a client_order_id is held against what was asked for.
 """
 
 from dataclasses import dataclass
@@ -283,6 +282,7 @@ def _refusal(command: Place, account: MarginAccount, need: Need, meets_anybody: 
         return NoLiquidity("There is no order on the other side; place a limit order instead.")
     try:
         need.check(spec)
+        need.check_orders(spec)
     except Refusal as refusal:
         return refusal
     return None

@@ -31,8 +31,10 @@ def locate(cursor, books: Iterable[LiveBook], commands: Sequence[Command]) -> di
     return where
 
 
-def markets(cursor, commands: Sequence[Command], where: Mapping[int, Found]) -> set[int]:
-    """The ids of the markets that the commands concern."""
+def markets(
+    cursor, commands: Sequence[Command], where: Mapping[int, Found], scattered: Iterable[int] = ()
+) -> set[int]:
+    """The ids of the markets that the commands concern, and of those where the accounts `scattered` have orders."""
     ids = {found.market_id for found in where.values() if found.is_open}
     for command in commands:
         if isinstance(command, Place):
@@ -41,7 +43,14 @@ def markets(cursor, commands: Sequence[Command], where: Mapping[int, Found]) -> 
             ids.add(command.market_id)
         elif isinstance(command, CancelAll):
             ids.update([command.market_id] if command.market_id else store.markets_of(cursor, command.account))
+    for account in scattered:
+        ids.update(store.markets_of(cursor, account))
     return ids
+
+
+def gathered(cursor, scattered: Iterable[int], books: Mapping[int, LiveBook]) -> frozenset[int]:
+    """Those of the accounts, locked by now, who have orders in these markets alone."""
+    return frozenset(account for account in scattered if set(store.markets_of(cursor, account)) <= books.keys())
 
 
 def accounts(commands: Sequence[Command], books: Mapping[int, LiveBook], where: Mapping[int, Found]) -> set[int]:

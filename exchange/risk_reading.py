@@ -9,10 +9,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from django.db import connection
+from django.db.models import Q
 
 from accounts import margin, positions
 from accounts.margin import Exposure, State
 from accounts.netting import Net
+from exchange.models import Order, Side
 from exchange.risk_index import Key
 from marketdata import markets, units
 from marketdata.markets import MarketSpec
@@ -20,13 +22,13 @@ from marketdata.refusals import UnreadableMarket
 
 POSITIONS = """
 SELECT p.account_id, c.settlement_id, p.market_id, p.quantity, p.cost, p.margin, p.reserved, a.event_sequence,
-       COALESCE(b.available, 0), COALESCE(o.reserved, 0), o.ids
+       COALESCE(b.available, 0), COALESCE(o.reserved, 0)
 FROM accounts_position p
 JOIN accounts_account a ON a.id = p.account_id AND a.user_id IS NOT NULL
 JOIN marketdata_contract c ON c.market_id = p.market_id
 LEFT JOIN accounts_balance b ON b.account_id = p.account_id AND b.asset_id = c.settlement_id
 LEFT JOIN (
-    SELECT o.account_id, oc.settlement_id, sum(o.reserved) AS reserved, array_agg(o.id) AS ids
+    SELECT o.account_id, oc.settlement_id, sum(o.reserved) AS reserved
     FROM exchange_order o JOIN marketdata_contract oc ON oc.market_id = o.market_id
     WHERE o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') {of_order} GROUP BY o.account_id, oc.settlement_id
 ) o ON o.account_id = p.account_id AND o.settlement_id = c.settlement_id
@@ -60,7 +62,6 @@ class Purse:
     event_sequence: int
     available: int
     orders: int
-    order_ids: list[int] = field(default_factory=list)
     open: list[Open] = field(default_factory=list)
 
     @property
@@ -90,7 +91,7 @@ def purses(account_ids: Collection[int] | None = None) -> list[Purse]:
         rows = cursor.fetchall()
     found: dict[Key, Purse] = {}
     unread: set[Key] = set()
-    for account, asset, market, quantity, cost, used, reserved, sequence, available, held, order_ids in rows:
+    for account, asset, market, quantity, cost, used, reserved, sequence, available, held in rows:
         key = Key(account, asset)
         try:
             spec = markets.by_id(market)
@@ -101,10 +102,21 @@ def purses(account_ids: Collection[int] | None = None) -> list[Purse]:
         purse = found.get(key)
         if purse is None:
             free, in_orders = units.to_units(available, scale), units.to_units(held, scale)
-            purse = found[key] = Purse(key, sequence, free, in_orders, order_ids or [])
+            purse = found[key] = Purse(key, sequence, free, in_orders)
         net = Net(spec.lots(quantity), units.to_units(cost, spec.quote_decimals))
         purse.open.append(Open(spec, net, units.to_units(used, scale), units.to_units(reserved, scale)))
     return [purse for key, purse in found.items() if key not in unread]
+
+
+def orders_to_cancel(key: Key) -> list[int]:
+    """The account's open orders that go before its positions do: all of margin markets with that settlement asset, and
+    those of spot markets that have set some of the asset aside.
+    """
+    asset = key.asset_id
+    pays = Q(side=Side.BUY, market__quote=asset) | Q(side=Side.SELL, market__base=asset)
+    concerned = Q(market__contract__settlement=asset) | Q(market__contract=None) & pays
+    found = Order.objects.filter(concerned, account=key.account_id, status__in=Order.LIVE)
+    return list(found.order_by("pk").values_list("pk", flat=True))
 
 
 def event_sequences() -> dict[int, int]:

@@ -77,6 +77,7 @@ class Sequencer:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
         self._extra_accounts: frozenset[int] = frozenset()
+        self._scattered: frozenset[int] = frozenset()
         #: Markets where a batch has left something to do, as long as no command of the queue sees to it.
         self._unfinished: set[int] = set()
         self._held = Held()
@@ -240,6 +241,7 @@ class Sequencer:
             self.registry,
             [one.command for one in waiting],
             self._extra_accounts,
+            self._scattered,
             late=lambda market_ids: self._take_late(waiting, market_ids),
             is_overdue=lambda place: waiting[place].is_overdue(),
         )
@@ -249,7 +251,7 @@ class Sequencer:
             self._held.release()
         # From here on everything is committed: an error may be logged, never retried.
         committed_at = time.time()
-        self._extra_accounts = frozenset(batch.unlocked)
+        self._extra_accounts, self._scattered = frozenset(batch.unlocked), frozenset(batch.unscattered)
         self._unfinished |= batch.unfinished
         self._update_views(batch)
         answers = list(zip(waiting, batch.outcomes, strict=False))

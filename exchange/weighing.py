@@ -13,7 +13,8 @@ loss; without it two accounts could trade far off the mark, and what one of them
 from the insurance fund. An order that waits has none yet: it is weighed again before it goes to the book.
 
 What only closes needs nothing, but not at any price: where it loses against the mark, it may not lose more than the
-account has. Who has less than nothing at the mark can still close there, or leaves it to the liquidation.
+account has. Who has less than nothing at the mark can still close there, or leaves it to the liquidation; but not while
+the account has set funds aside, for orders or a withdrawal: it takes them back first, or somebody else would pay.
 """
 
 from collections.abc import Sequence
@@ -49,6 +50,10 @@ class Need:
     #: orders, or gained and not realized.
     missing: int = 0
     elsewhere: int = 0
+    #: What free funds and the positions' margin cannot pay of what it costs at once, and what is set aside for orders,
+    #: withdrawals and unsettled trades.
+    short: int = 0
+    set_aside: int = 0
 
     @property
     def total(self) -> int:
@@ -67,6 +72,20 @@ class Need:
                 f"At such a price it could cost {units.text(missing, spec.contract.settlement_decimals)} "
                 f"{spec.contract.settlement} more than the account has at hand. Ask for a better price, cancel orders, "
                 "close what has gained first, or deposit."
+            )
+
+    def counts_on_orders(self, freed: int = 0) -> bool:
+        """Whether it costs what the account has set aside, beside what the order itself has."""
+        return self.short > freed and self.set_aside > freed
+
+    def check_orders(self, spec: MarketSpec, *, freed: int = 0) -> None:
+        """FundsInOrders when somebody else would have to pay while the account has funds set aside."""
+        if self.counts_on_orders(freed):
+            scale, asset = spec.contract.settlement_decimals, spec.contract.settlement
+            short, held = (units.text(amount - freed, scale) for amount in (self.short, self.set_aside))
+            raise c.FundsInOrders(
+                f"It costs {short} {asset} more than the account has at hand, while {held} are set aside for open "
+                "orders, withdrawals or unsettled trades: cancel those first, or deposit."
             )
 
 
@@ -120,14 +139,17 @@ def weigh(
     if price is not None and (lots := min(closes, max(0, -side * after.quantity))):
         last = netting.fill(after, side=side, lots=lots, notional=spec.notional(price, lots))
         fills, after, cash = [*fills, (price, lots)], last.net, cash + rate.down(last.realized)
-    if position and position.quantity * side < 0 and _lost(spec, side, fills) > 0:
+    if need.cash < 0:
+        at_hand, need.set_aside = funds_of(positions, sheet, account, settlement)
+        need.short = max(0, -at_hand - need.cash)
+    if position and position.quantity * side < 0 and lost(spec, side, fills) > 0:
         left.quantity, left.cost = after
         at_hand, need.elsewhere = _funds(positions, sheet, left)
         need.missing = max(0, -at_hand - cash)
     return need
 
 
-def _lost(spec: MarketSpec, side: int, fills: Sequence[tuple[int, int]]) -> int:
+def lost(spec: MarketSpec, side: int, fills: Sequence[tuple[int, int]]) -> int:
     """What the fills lose at once at the mark, in quote units; negative if they gain, 0 where there is no mark."""
     mark = marks.mark(spec.id)
     if mark is None:
@@ -136,15 +158,21 @@ def _lost(spec: MarketSpec, side: int, fills: Sequence[tuple[int, int]]) -> int:
     return side * paid - value_at(spec, side * sum(lots for _, lots in fills), mark.price)
 
 
+def funds_of(positions: Positions, sheet: Sheet, account: int, settlement: int) -> tuple[int, int]:
+    """What losses of the account are paid from, and what it has set aside for anything but positions."""
+    reserved = sum(position.reserved for position in positions.of_account(account, settlement))
+    purse = sheet.purses[account, settlement]
+    return purse.available + reserved, purse.reserved - reserved
+
+
 def _funds(positions: Positions, sheet: Sheet, instead: LivePosition) -> tuple[int, int]:
     """What losses of the account can be paid from, less what its positions have lost, with `instead` in its market; and
     what it has elsewhere.
     """
     account, settlement = instead.account, instead.spec.contract.settlement_id
-    reserved = sum(position.reserved for position in positions.of_account(account, settlement))
+    at_hand, set_aside = funds_of(positions, sheet, account, settlement)
     profit = positions.profit(account, settlement, instead=instead)
-    for_orders = sheet.purses[account, settlement].reserved - reserved
-    return sheet.available(account, settlement) + reserved + min(0, profit), for_orders + max(0, profit)
+    return at_hand + min(0, profit), set_aside + max(0, profit)
 
 
 def opening_margin(spec: MarketSpec, rate: Rate, leverage: int, before: Net, netted: Netted, beside: int = 0) -> int:

@@ -3,7 +3,7 @@
 Profit in the quote asset is exact: what an account's fills paid and brought, plus the cost of what it still has open,
 is what its positions say they have realised. What that was in the settlement asset depends on the rates of the
 moment, so there the ledger is compared with itself: what a trade's journal moved for traders, fees and insurance went
-through the clearing account.
+through the clearing account. Nobody else pays a loss while its account has anything left.
 """
 
 from exchange.audit.check import Check
@@ -110,5 +110,40 @@ POSITION_CHECKS = [
         ORDER BY account_id, asset_id
         """,
         "the account's journals of margin trades beside its positions; exchange.margin states who pays what",
+    ),
+    Check(
+        3,
+        "shortfall_leaves_nothing",
+        "a trade's loss is only paid for a user who has nothing left but pending withdrawals and unsettled trades",
+        "accounts_shortfall",
+        """
+        SELECT s.id AS shortfall_id, s.account_id, s.asset_id, s.trade_id, s.amount, e.balance_after, h.held
+        FROM accounts_shortfall s
+        JOIN accounts_account a ON a.id = s.account_id AND a.user_id IS NOT NULL
+        JOIN accounts_journal j ON j.kind = 'TRADE' AND j.reference = s.trade_id
+        CROSS JOIN LATERAL (
+            SELECT balance_after FROM accounts_entry
+            WHERE account_id = s.account_id AND asset_id = s.asset_id
+              AND id <= (SELECT max(id) FROM accounts_entry WHERE journal_id = j.id)
+            ORDER BY id DESC LIMIT 1
+        ) e
+        CROSS JOIN LATERAL (
+            SELECT COALESCE(sum(amount), 0) AS held FROM (
+                SELECT w.amount FROM accounts_withdrawal w
+                WHERE w.account_id = s.account_id AND w.asset_id = s.asset_id AND w.requested_at <= s.created_at
+                  AND COALESCE(w.decided_at, 'infinity') >= s.created_at
+                UNION ALL
+                SELECT CASE WHEN d.buyer_id = s.account_id THEN d.notional + d.buyer_fee ELSE d.quantity END
+                FROM exchange_settlement d
+                JOIN marketdata_market m ON m.id = d.market_id JOIN exchange_trade t ON t.id = d.trade_id
+                WHERE (d.buyer_id = s.account_id AND m.quote_id = s.asset_id
+                       OR d.seller_id = s.account_id AND m.base_id = s.asset_id)
+                  AND t.executed_at <= s.created_at AND COALESCE(d.settled_at, 'infinity') >= s.created_at
+            ) each_hold
+        ) h
+        WHERE e.balance_after > h.held
+        ORDER BY s.id
+        """,
+        "what the account had set aside at that moment, its orders above all: exchange.payable takes it back first",
     ),
 ]

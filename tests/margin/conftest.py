@@ -6,6 +6,8 @@ import pytest
 
 from accounts.models import Balance, Position
 from exchange import audit
+from exchange.commands import Refresh
+from exchange.sequencer import sequencer
 from marketdata import markets, marks
 from marketdata.models import Asset, Contract, Market
 from marketdata.units import plain
@@ -54,6 +56,10 @@ class MarginVenue:
     def mark(self, symbol: str, price: str, bid: str | None = None, ask: str | None = None, **terms) -> None:
         sides = {"bid": bid and Decimal(bid), "ask": ask and Decimal(ask)}
         marks.set_mark(market_id=markets.by_symbol(symbol).id, price=Decimal(price), **sides, **terms)
+
+    def follow(self, symbol: str) -> None:
+        """Wait for what follows from the commands so far: a batch that had to lock more leaves it to the next."""
+        sequencer.submit([Refresh(markets.by_symbol(symbol).id)])[0].result(5)
 
     def position(self, name: str, symbol: str) -> str:
         """`quantity cost margin/reserved`, of the open position; `flat` without one."""

@@ -16,6 +16,12 @@ BREAKS = [
     ("positions_well_formed", f"UPDATE accounts_position SET cost = -cost WHERE id = {A_POSITION}"),
     ("profit_is_paid", "UPDATE accounts_position SET realized = realized + 0.01"),
     ("profit_is_paid", "UPDATE accounts_entry SET amount = amount * 2 WHERE amount < 0"),
+    ("shortfall_leaves_nothing",
+     "INSERT INTO accounts_shortfall"
+     " (account_id, market_id, asset_id, trade_id, amount, covered, uncovered, created_at)"
+     " SELECT e.account_id, t.market_id, e.asset_id, t.id, 5, 5, 0, t.executed_at FROM exchange_trade t"
+     " JOIN accounts_journal j ON j.reference = t.id AND j.kind = 'TRADE' JOIN accounts_entry e ON e.journal_id = j.id"
+     " JOIN accounts_account a ON a.id = e.account_id WHERE a.user_id IS NOT NULL LIMIT 1"),
     ("reserved_is_what_orders_need", "UPDATE accounts_position SET reserved = reserved - 1 WHERE reserved > 1"),
     ("order_holds_what_it_needs", "UPDATE exchange_order SET margin_per_lot = 1 WHERE status = 'OPEN'"),
     ("outside_has_no_balance",

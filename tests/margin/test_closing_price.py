@@ -72,6 +72,7 @@ def test_a_stop_counts_on_what_its_account_has_elsewhere(fx):
     assert fx.refused("ann SELL 4 EURUSD @ 1.07640 IOC", reduce_only=True) == "insufficient_margin"
     fx.trader("poor", USD=10_000)
     trade(fx, "poor", "SELL", "rich", "0.01", "EURUSD", "1.07650")
+    fx.follow("EURUSD")
     assert fx.stored(stop)["status"] == "FILLED"
 
 

@@ -2,8 +2,8 @@
 """
 
 from exchange import interruption, sessions
-from exchange.batch import Unlocked
 from exchange.commands import Refresh
+from exchange.payable import Unlocked
 from exchange.phases import CONTINUOUS
 from marketdata.calendar import Change
 

@@ -216,6 +216,20 @@ BUGS = (
         "tests/margin",
     ),
     Bug(
+        "a resting order is met whose account has parked what it costs",
+        "exchange/payable.py",
+        "        if funds < 0 and (tab.elsewhere > own or",
+        "        if funds < 0 and (tab.elsewhere < own or",
+        "tests/margin",
+    ),
+    Bug(
+        "a gain that pays a loss stays in the position's cost, too",
+        "accounts/covering.py",
+        "    position.cost += taken\n",
+        "    position.cost += 0\n",
+        "tests/margin",
+    ),
+    Bug(
         "an order far off the mark rests for its margin alone",
         "exchange/weighing.py",
         "        if not waits:\n",
