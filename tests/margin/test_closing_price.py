@@ -84,6 +84,7 @@ def test_but_not_on_what_it_is_about_to_withdraw(fx):
     fx.mark("EURUSD", "1.07650")
     fx.trader("poor", USD=10_000)
     trade(fx, "poor", "SELL", "rich", "0.01", "EURUSD", "1.07650")
+    fx.follow("EURUSD")
     assert (fx.stored(stop)["status"], fx.stored(stop)["reason"]) == ("REJECTED", "insufficient_margin")
     assert fx.is_sound()
 
