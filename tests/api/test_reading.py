@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
 from exchange.api.serializers import AmendRequest, BatchRequest, OrderRequest
+from exchange.api.tickers import TickersRequest
 from marketdata import exact_json
 from marketdata.api.acceptor import accept, acceptor, validated
 from marketdata.exact_json import MalformedJSON, parse, render
@@ -127,4 +128,5 @@ def test_the_acceptor_takes_ordinary_orders_by_itself():
     fast = acceptor(OrderRequest)
     assert fast({"symbol": "AAPL", "side": "buy", "price": "1.5", "quantity": 3})["side"] == "BUY"
     assert fast({"symbol": "AAPL", "side": "buy", "price": "x"}) is None
-    assert acceptor(BatchRequest) is None
+    assert acceptor(BatchRequest)({"orders": [{}, 5]}) == {"orders": [{}, 5]}
+    assert acceptor(TickersRequest) is None

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from marketdata import bulk, markets
+from marketdata import markets
 from marketdata.models import Market, TradingCalendar
 from marketdata.refusals import UnknownMarket
 
@@ -61,23 +61,3 @@ def test_what_was_forgotten_is_read_anew(venue):
     before = markets.by_symbol("AAPL")
     markets.forget()
     assert markets.by_symbol("AAPL") == before and markets.by_symbol("AAPL") is not before
-
-
-@pytest.mark.parametrize(
-    "values, sql_type, text",
-    [
-        ([1, None, -3], "bigint", "{1,NULL,-3}"),
-        ({7: "a", 8: "b"}, "bigint", "{7,8}"),
-        (["0.5", None, "2"], "numeric", "{0.5,NULL,2}"),
-        (["BUY", "SELL"], "varchar", "{BUY,SELL}"),
-        ([True, None, False], "boolean", "{True,NULL,False}"),
-        ([], "numeric", "{}"),
-        (['a"b', None, "c\\d", "NULL", "", "e,f}"], "text", '{"a\\"b",NULL,"c\\\\d","NULL","","e,f}"}'),
-    ],
-)
-def test_a_column_is_what_the_database_reads(db, values, sql_type, text):
-    assert bulk.array(values, sql_type) == text
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT unnest(%s::{sql_type}[])", [text])
-        kept = [found if value is None else type(value)(found) for value, (found,) in zip(values, cursor, strict=True)]
-    assert kept == list(values)
