@@ -1,6 +1,6 @@
 """Who pays whom for a match, at once or later. What the two orders had reserved for it is free already."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 
 from exchange import deferred, spot
@@ -31,7 +31,7 @@ def freed(matches: list[Match]) -> Iterator[tuple[Match, int]]:
     """Each match with the lots of its maker that are freed then: all of an iceberg at the first time that it is met.
     Its parts, of which there may be thousands, are freed together, so that no fee rounds.
     """
-    icebergs: Counter[LiveOrder] = Counter()
+    icebergs: dict[LiveOrder, int] = defaultdict(int)
     for match in matches:
         if match.maker.display:
             icebergs[match.maker] += match.lots
