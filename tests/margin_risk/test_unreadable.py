@@ -53,6 +53,12 @@ def test_who_holds_something_there_spends_nothing_and_may_cancel(broken):
     assert broken.cancel("ann", broken.orders[1])["status"] == "CANCELLED"
 
 
+def test_who_holds_nothing_elsewhere_spends_nothing_either(broken):
+    broken.order(f"bob BUY 0.2 {GOOD} @ 1.25000")
+    with pytest.raises(Refusal, match="nobody knows what it may spend"):
+        withdrawals.request(account=broken.accounts["ann"], asset=broken.assets["USD"], amount=Decimal(1))
+
+
 def test_the_kill_switch_cancels_all_that_can_be(broken):
     ann = broken.accounts["ann"].id
     assert kill_switch.pull(account_id=ann, by="OWNER") == 1
