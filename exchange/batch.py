@@ -40,7 +40,7 @@ from exchange.records import Records
 from exchange.registry import Registry
 from marketdata import bulk
 from marketdata.models import Market
-from marketdata.refusals import Refusal
+from marketdata.refusals import Refusal, UnreadableMarket
 
 #: What a command came to: an order object, a list of them, a Replay, or the Refusal.
 Outcome = dict | list | Replay | Refusal
@@ -65,6 +65,8 @@ class Batch:
     deltas: list[Delta] = field(default_factory=list)
     books: dict[int, LiveBook] = field(default_factory=dict)
     status: dict[int, str] = field(default_factory=dict)
+    #: Locked markets whose figures make no book, and what is told to whoever wants something there.
+    unread: dict[int, str] = field(default_factory=dict)
     where: dict[int, store.Found] = field(default_factory=dict)
     known: dict[tuple[int, str], tuple[int, str]] = field(default_factory=dict)
     sheet: ledger.Sheet | None = None
@@ -123,7 +125,11 @@ class Batch:
 
     def _meet(self, cursor, rows: list[store.MarketRow]) -> None:
         for row in rows:
-            self.books[row.id] = self.registry.refresh(cursor, row)
+            try:
+                self.books[row.id] = self.registry.refresh(cursor, row)
+            except UnreadableMarket as refusal:
+                self.unread[row.id] = refusal.detail
+                continue
             self.status[row.id] = row.status if row.is_active else Market.Status.CLOSED
 
     def _take(self, opened: store.Opened) -> None:
@@ -188,6 +194,7 @@ class Batch:
 
     def market_of(self, cmd: Place) -> LiveBook:
         live = self.books.get(cmd.spec.id)
+        self._check_readable(cmd.spec.id)
         if live is None:
             raise c.MarketClosed(f"{cmd.spec.symbol} is gone.")
         return live
@@ -330,7 +337,8 @@ class Batch:
         return self.cancel_order(live, order)
 
     def _cancel_all(self, cmd: CancelAll) -> Outcome:
-        """Of one market, or of all that are not halted; no more than CANCELLED_AT_ONCE."""
+        """Of one market, or of all that are not halted and can be read; no more than CANCELLED_AT_ONCE."""
+        self._check_readable(cmd.market_id)
         if cmd.market_id is not None and cmd.market_id in self.books:
             self._check_not_halted(self.books[cmd.market_id])
         answers = []
@@ -370,6 +378,8 @@ class Batch:
             found = store.Found(0, order.account, False)
         if found is None or account not in (None, found.account_id):
             raise c.UnknownOrder(f"You have no order {order_id}.")
+        if found.is_open:
+            self._check_readable(found.market_id)
         raise c.OrderNotOpen(f"Order {order_id} is no longer open.")
 
     def _check_market(self, live: LiveBook) -> None:
@@ -381,6 +391,10 @@ class Batch:
             raise c.AccountInactive("This account may not trade: it was stopped by you (kill switch) or the operator.")
         if terms := self.sheet.holders[account].terms:
             terms.check(live.spec.id, live.spec.symbol, self.records.moment, only_reduces=only_reduces)
+
+    def _check_readable(self, market_id: int | None) -> None:
+        if market_id in self.unread:
+            raise UnreadableMarket(self.unread[market_id])
 
     def _check_not_halted(self, live: LiveBook) -> None:
         if self.status[live.spec.id] == Market.Status.HALTED:

@@ -54,10 +54,7 @@ def cancel_everything(account_id: int) -> int:
     """Every live order of the account, in whatever market; how many there were. In one whose figures make no sense
     nothing can be cancelled, and nothing trades.
     """
-    try:
-        done = len(orders.cancel_all(account_id=account_id))
-    except UnreadableMarket:
-        done = 0  # each by itself then
+    done = len(orders.cancel_all(account_id=account_id))
     left = Order.objects.filter(account_id=account_id, status__in=LIVE).order_by("pk")
     for order_id in list(left.values_list("pk", flat=True)):
         try:

@@ -5,6 +5,7 @@ the market's lock.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from accounts import house, ledger
 from exchange import writers
@@ -14,6 +15,7 @@ from exchange.ids import IdStock
 from exchange.journal import JournalGone
 from exchange.store import MarketRow
 from marketdata import markets
+from marketdata.refusals import UnreadableMarket
 
 
 def whole_book(live: LiveBook) -> Delta:
@@ -55,11 +57,12 @@ class Registry:
         """Make sure of the markets' fee accounts, outside of any transaction: they are made when a market is new."""
         for market_id in market_ids:
             if market_id not in self._fees:
-                self._fees[market_id], self._houses[market_id] = writers.call(_accounts_of, market_id)
+                with suppress(UnreadableMarket):  # `refresh` says so
+                    self._fees[market_id], self._houses[market_id] = writers.call(_accounts_of, market_id)
         markets.keep_fresh(writers.call)  # open positions are read by it
 
     def refresh(self, cursor, row: MarketRow) -> LiveBook:
-        """The market's book, at the sequence and filters of its locked row."""
+        """The market's book, at the sequence and filters of its locked row. UnreadableMarket when none can be made."""
         live = self.books.get(row.id)
         if live is not None and live.sequence == row.sequence:
             self._moved.discard(row.id)

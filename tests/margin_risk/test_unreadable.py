@@ -8,7 +8,8 @@ from django.core.management import call_command
 
 from accounts import withdrawals
 from accounts.financing_models import FinancingCharge
-from exchange import clockwork, financing, kill_switch
+from exchange import clockwork, financing, kill_switch, orders
+from exchange.commands import Cancel, CancelAll, Refresh
 from exchange.sequencer import sequencer
 from marketdata import clock, markets
 from marketdata.models import Market
@@ -57,6 +58,22 @@ def test_who_holds_nothing_elsewhere_spends_nothing_either(broken):
     broken.order(f"bob BUY 0.2 {GOOD} @ 1.25000")
     with pytest.raises(Refusal, match="nobody knows what it may spend"):
         withdrawals.request(account=broken.accounts["ann"], asset=broken.assets["USD"], amount=Decimal(1))
+
+
+def test_commands_there_are_refused_and_leave_all_other_books_as_they_are(broken):
+    ann = broken.accounts["ann"].id
+    good, bad = (Market.objects.get(symbol=symbol).id for symbol in (GOOD, BAD))
+    broken.order(f"bob BUY 0.1 {GOOD} @ 1.20000")
+    book = sequencer.registry.books[good]
+    work = [Cancel(ann, broken.orders[2]["id"]), CancelAll(ann, bad), Refresh(bad), Refresh(good)]
+    outcomes = [future.result(60) for future in sequencer.submit(work)]
+    assert [getattr(outcome, "code", outcome) for outcome in outcomes] == ["market_unreadable"] * 2 + [{}] * 2
+    assert sequencer.registry.books[good] is book
+
+
+def test_cancelling_all_cancels_what_can_be(broken):
+    ann = broken.accounts["ann"].id
+    assert [order["id"] for order in orders.cancel_all(account_id=ann)] == [broken.orders[1]["id"]]
 
 
 def test_the_kill_switch_cancels_all_that_can_be(broken):
