@@ -39,7 +39,7 @@ from marketdata import clock, marks, metrics, threads, units
 from marketdata.contracts import RATE_ONE
 from marketdata.markets import MarketSpec
 from marketdata.models import Asset
-from marketdata.refusals import Refusal, Unavailable
+from marketdata.refusals import Refusal, Unavailable, UnreadableMarket
 
 logger = logging.getLogger(__name__)
 
@@ -163,13 +163,15 @@ def closing_cost(one: Open, mark: marks.Mark) -> int:
 
 
 async def _cancel_orders(order_ids: Sequence[int]) -> int:
-    """Take the account's orders out, as an operator would; how many that were."""
+    """Take the account's orders out, as an operator would; how many that were. Where a market's figures
+    make no sense they stay, and do not trade.
+    """
     work = [orders.cancel_async(account_id=None, order_id=order_id) for order_id in order_ids]
     cancelled = 0
     for outcome in await asyncio.gather(*work, return_exceptions=True):
         if not isinstance(outcome, BaseException):
             cancelled += 1
-        elif not isinstance(outcome, OrderNotOpen | UnknownOrder):
+        elif not isinstance(outcome, OrderNotOpen | UnknownOrder | UnreadableMarket):
             raise outcome
     return cancelled
 

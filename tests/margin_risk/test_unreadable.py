@@ -94,6 +94,21 @@ def test_others_are_liquidated(broken):
     assert broken.liquidations("bob") == ["CLOSED 0/1"] and not broken.liquidations("ann")
 
 
+def test_an_order_there_keeps_nobody_from_being_liquidated(broken):
+    change("0.00001")
+    waiting = broken.order(f"bob BUY 0.1 {BAD} @ 1.05000")
+    change("0.000000000000000001")
+    broken.cancel("rich", broken.orders[0])
+    broken.cancel("ann", broken.orders[1])
+    broken.trader("cal", USD=1_000_000)
+    broken.trade("bob", "BUY", "cal", "2", GOOD, "1.25000")
+    broken.order(f"cal BUY 2 {GOOD} @ 1.21000")
+    broken.mark(GOOD, "1.21000")
+    broken.watch()
+    assert broken.liquidations("bob") == ["RESTORED 0/1"]
+    assert broken.stored(waiting)["status"] == "OPEN"
+
+
 def test_others_are_charged_for_their_nights(broken):
     clock.stand(clock.now() + timedelta(days=3))
     broken.mark(GOOD, "1.25000")
