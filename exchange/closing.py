@@ -15,7 +15,7 @@ from exchange import orders
 from exchange.commands import OrderNotOpen
 from exchange.models import Order
 from marketdata.leadership import Leadership, Lost
-from marketdata.refusals import Unavailable
+from marketdata.refusals import Unavailable, UnreadableMarket
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,9 @@ LOOK_SECONDS = 2.0
 
 
 def close_due() -> list[Competition]:
-    """Close every round that has ended; the competitions that were closed."""
+    """Close every round that has ended; the competitions that were closed. One with an order in a market whose figures
+    make no sense waits until those are mended, and holds up no other.
+    """
     return [competition for competition in competitions.due() if _close(competition)]
 
 
@@ -37,6 +39,9 @@ def _close(competition: Competition) -> bool:
             orders.cancel(account_id=None, order_id=order_id)
         except OrderNotOpen:
             pass  # filled meanwhile
+        except UnreadableMarket as refusal:
+            logger.warning("competition %d is not closed: %s", competition.pk, refusal.detail)
+            return False
     return competitions.close(competition)
 
 

@@ -14,7 +14,7 @@ from accounts.models import Account, Balance, Competition, CompetitionEntry, Ent
 from accounts.valuation import load_pairs, prices_in
 from exchange import audit, closing, orders
 from exchange.models import Order
-from marketdata import clock
+from marketdata import clock, markets
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 from tests.security.bots import Bot
@@ -296,6 +296,18 @@ def test_closing_an_order_in_a_halted_market(api, contest):
     api.venue.change("AAPL", status="HALTED")
     clock.shift(61)
     assert closing.close_due() == [spring] and orders.stored(resting)["status"] == "CANCELLED"
+
+
+def test_an_order_in_a_market_that_makes_no_sense_holds_up_no_other_competition(api, contest):
+    spring, summer = contest(ends=60), contest("Summer", ends=60)
+    resting = api("POST", ORDERS, BUY, headers=within(join(api, spring).json)).json["id"]
+    for tick in ("0.000000000000000001", "0.01"):
+        row = Market.objects.get(symbol="AAPL")
+        Market.objects.filter(pk=row.pk).update(tick_size=Decimal(tick), version=row.version + 1)
+        markets.forget()
+        clock.shift(61)
+        assert closing.close_due() == [summer if tick != "0.01" else spring]
+    assert orders.stored(resting)["status"] == "CANCELLED"
 
 
 def test_the_next_round(api, contest):
