@@ -27,7 +27,7 @@ def whole_book(live: LiveBook) -> Delta:
 def _accounts_of(market_id: int) -> tuple[int, house.House | None]:
     """The market's fee account, and the house of one with margin."""
     fees = ledger.fee_account(market_id).id
-    if markets.by_id(market_id).contract is None:
+    if markets.load_spec(market_id).contract is None:
         return fees, None
     return fees, house.House(house.clearing_account(market_id).id, house.insurance_fund().id)
 

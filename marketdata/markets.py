@@ -186,7 +186,11 @@ def load_spec(market_id: int) -> MarketSpec:
         return spec_of(row)
     except UNREADABLE as error:
         _tell(row, error)
-        raise UnreadableMarket(f"The figures of {row.symbol} make no sense; an operator must mend them.") from error
+        raise _unreadable(row.symbol) from error
+
+
+def _unreadable(symbol: str) -> UnreadableMarket:
+    return UnreadableMarket(f"The figures of {symbol} make no sense; an operator must mend them.")
 
 
 class _Directory:
@@ -198,6 +202,8 @@ class _Directory:
     def __init__(self):
         self.by_name: dict[str, MarketSpec] = {}
         self.by_id: dict[int, MarketSpec] = {}
+        #: Symbols of those that are left out: the matcher must not ask the database again for each position there.
+        self.unread: dict[int, str] = {}
         self.settlements: frozenset[int] = frozenset()
         self.loaded_at = FORGOTTEN
         self._forgotten = 0
@@ -229,7 +235,8 @@ class _Directory:
         loaded_at, forgotten = time.monotonic(), self._forgotten
         known = {} if self.loaded_at == FORGOTTEN else self.by_id
         active = complete().filter(is_active=True)
-        versions = dict(active.order_by("-id").values_list("id", "version"))
+        rows = list(active.order_by("-id").values_list("id", "version", "symbol"))
+        versions = {row: version for row, version, _ in rows}
         by_id = {row: known[row] for row, version in versions.items() if row in known and known[row].version == version}
         by_id |= specs_of(active.filter(pk__in=versions.keys() - by_id.keys()).select_related(*SPEC_RELATIONS))
         specs = [by_id[row] for row in versions if row in by_id]
@@ -238,6 +245,7 @@ class _Directory:
         by_name.update((spec.symbol, spec) for spec in specs)
         if forgotten != self._forgotten:
             loaded_at = FORGOTTEN  # good for this look-up, but the next one must look again
+        self.unread = {row: symbol for row, _, symbol in rows if row not in by_id}
         self.by_id, self.by_name, self.loaded_at = by_id, by_name, loaded_at
 
     def forget(self) -> None:
@@ -267,6 +275,8 @@ def cached(symbol: str) -> MarketSpec | None:
 def by_id(market_id: int) -> MarketSpec:
     """The market of that id, active or not: for what never changes about it. UnreadableMarket as from `load_spec`."""
     _directory.find("")
+    if (symbol := _directory.unread.get(market_id)) is not None:
+        raise _unreadable(symbol)
     return _directory.by_id.get(market_id) or load_spec(market_id)
 
 

@@ -13,16 +13,17 @@ from exchange.commands import Cancel, CancelAll, Refresh
 from exchange.sequencer import sequencer
 from marketdata import clock, markets
 from marketdata.models import Market
-from marketdata.refusals import Refusal
+from marketdata.refusals import Refusal, UnreadableMarket
 
 BAD, GOOD = "EURUSD", "GBPUSD"
 
 
-def change(tick: str) -> None:
-    """By SQL, so that nothing looks at it."""
+def change(tick: str, *, is_told: bool = True) -> None:
+    """By SQL, so that nothing looks at it. `is_told`: no cache remembers the market as it was."""
     row = Market.objects.get(symbol=BAD)
     Market.objects.filter(pk=row.pk).update(tick_size=Decimal(tick), version=row.version + 1)
-    markets.forget()
+    if is_told:
+        markets.forget()
 
 
 @pytest.fixture
@@ -71,9 +72,23 @@ def test_commands_there_are_refused_and_leave_all_other_books_as_they_are(broken
     assert sequencer.registry.books[good] is book
 
 
+def test_commands_there_are_done_as_soon_as_it_is_mended(broken):
+    sequencer.registry.forget()
+    markets.active()
+    change("0.00001", is_told=False)
+    assert broken.cancel("ann", broken.orders[2])["status"] == "CANCELLED"
+
+
 def test_cancelling_all_cancels_what_can_be(broken):
     ann = broken.accounts["ann"].id
     assert [order["id"] for order in orders.cancel_all(account_id=ann)] == [broken.orders[1]["id"]]
+
+
+def test_its_positions_are_known_for_unreadable_without_asking(broken, django_assert_num_queries):
+    bad = Market.objects.get(symbol=BAD).id
+    markets.active()
+    with django_assert_num_queries(0), pytest.raises(UnreadableMarket, match=f"The figures of {BAD} make no sense"):
+        markets.by_id(bad)
 
 
 def test_the_kill_switch_cancels_all_that_can_be(broken):
