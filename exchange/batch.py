@@ -77,6 +77,7 @@ class Batch:
     stirred: list[LiveBook] = field(default_factory=list)
     followed: int = 0
     unfinished: set[int] = field(default_factory=set)
+    cancelled: int = 0  # orders, by CancelAlls
 
     def lock(self, cursor) -> None:
         """Begin; lock the markets and bring their books up to date; lock every account within reach, and read it.
@@ -127,10 +128,9 @@ class Batch:
         for row in rows:
             try:
                 self.books[row.id] = self.registry.refresh(cursor, row)
+                self.status[row.id] = row.status if row.is_active else Market.Status.CLOSED
             except UnreadableMarket as refusal:
                 self.unread[row.id] = refusal.detail
-                continue
-            self.status[row.id] = row.status if row.is_active else Market.Status.CLOSED
 
     def _take(self, opened: store.Opened) -> None:
         # The known ids were read under the accounts' locks: the same id may be on its way in another market.
@@ -154,6 +154,8 @@ class Batch:
             writers.breathe()
             if self.stirred and not self._follow():
                 return
+            if self.cancelled >= c.CANCELLED_AT_ONCE and type(cmd) is CancelAll:
+                return  # it is for the next batch
             try:
                 if self.is_overdue(len(self.outcomes)):  # asked under the lock: whoever decides later comes after us
                     raise c.NotAccepting("The command came to its market too late; nothing was done. Try again.")
@@ -346,11 +348,11 @@ class Batch:
             if cmd.market_id in (None, live.spec.id) and self.status[live.spec.id] != Market.Status.HALTED:
                 some = live.open_orders.of(cmd.account)[: c.CANCELLED_AT_ONCE - len(answers)]
                 answers += [self.cancel_order(live, live.find(one)) for one in some]
+        self.cancelled += len(answers)
         return answers
 
     def _refresh(self, cmd: Refresh) -> Outcome:
-        """Locking the market has done it."""
-        return {}
+        return {}  # locking the market has done it
 
     def cancel_order(self, live: LiveBook, order: LiveOrder) -> dict:
         writers.breathe()
@@ -378,8 +380,7 @@ class Batch:
             found = store.Found(0, order.account, False)
         if found is None or account not in (None, found.account_id):
             raise c.UnknownOrder(f"You have no order {order_id}.")
-        if found.is_open:
-            self._check_readable(found.market_id)
+        self._check_readable(found.market_id if found.is_open else None)
         raise c.OrderNotOpen(f"Order {order_id} is no longer open.")
 
     def _check_market(self, live: LiveBook) -> None:

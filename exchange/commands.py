@@ -57,8 +57,8 @@ class Cancel:
     order_id: int
 
 
-#: So many one CancelAll takes out at most: the market waits meanwhile, and for longer than PAUSE_TIMEOUT_MS (see
-#: exchange.transaction) no batch may decide.
+#: So many one CancelAll takes out at most, and after so many no other begins in the same batch: the market waits
+#: meanwhile, and for longer than PAUSE_TIMEOUT_MS (see exchange.transaction) no batch may decide.
 CANCELLED_AT_ONCE = 1_000
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from accounts.models import AccountEvent, Entry
-from exchange import commands, orders
+from exchange import commands, orders, transaction
 from exchange.sequencer import sequencer
 from marketdata.refusals import Refusal
 
@@ -75,6 +75,22 @@ class TestResting:
         assert {order["status"] for order in cancelled} == {"CANCELLED"}
         assert len(parts) == count // 3 + 1
         assert two.book() == "|"
+
+    def test_several_at_once_have_a_batch_each(self, two, monkeypatch):
+        monkeypatch.setattr(commands, "CANCELLED_AT_ONCE", 3)
+        account = two.trader("ann", USDT=100_000).id
+        for one in range(8):
+            two.order(f"ann BUY 1 AAPL @ 5{one}")
+        batches, settle = [], transaction.settle
+
+        def watched(batch, *args):
+            settle(batch, *args)
+            batches.append([len(outcome) for outcome in batch.outcomes])
+
+        monkeypatch.setattr(transaction, "settle", watched)
+        futures = sequencer.submit([commands.CancelAll(account, None)] * 4)
+        assert [len(future.result(30)) for future in futures] == [3, 3, 2, 0]
+        assert batches == [[3], [3], [2, 0]]
 
 
 class TestTrading:
