@@ -10,7 +10,6 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Sum
 
 from accounts import entry_terms, ledger, positions, spending, transfers
 from accounts.models import Account, Journal, User, Withdrawal
@@ -72,12 +71,6 @@ def find(*, withdrawal_id: int, account_id: int) -> Withdrawal:
     if withdrawal is None:
         raise NotFound(f"You have no withdrawal {withdrawal_id}.")
     return withdrawal
-
-
-def pending(account_id: int, asset_id: int) -> Decimal:
-    """What the account has set aside to be paid out. It stays so while the account is locked."""
-    rows = Withdrawal.objects.filter(account_id=account_id, asset_id=asset_id, status=Status.PENDING)
-    return rows.aggregate(amount=Sum("amount"))["amount"] or Decimal(0)
 
 
 def _decide(withdrawal_id: int, status: str, actor: User | None, reason: str) -> Withdrawal:

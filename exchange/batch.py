@@ -105,7 +105,7 @@ class Batch:
             opened = self._open(cursor, books, begin_markets=ids)
         if len(opened.markets) == len(ids) and self.registry.is_current(opened.markets):
             self._meet(cursor, opened.markets)
-            self._take(opened)
+            self._take(cursor, opened)
             return True
         cursor.execute("ROLLBACK")
         return False
@@ -117,7 +117,7 @@ class Batch:
         """
         self._meet(cursor, store.begin(cursor, ids))
         self.commands = [*self.commands, *self.late(ids)]
-        self._take(self._open(cursor, self.books))
+        self._take(cursor, self._open(cursor, self.books))
 
     def _open(self, cursor, books: dict[int, LiveBook], **begin) -> store.Opened:
         accounts = reach.accounts(self.commands, books, self.where) | self.extra_accounts
@@ -132,11 +132,11 @@ class Batch:
             except UnreadableMarket as refusal:
                 self.unread[row.id] = refusal.detail
 
-    def _take(self, opened: store.Opened) -> None:
+    def _take(self, cursor, opened: store.Opened) -> None:
         # The known ids were read under the accounts' locks: the same id may be on its way in another market.
         self.sheet, self.known = opened.sheet, opened.known
         self.records = Records(opened.sheet.moment, positions=opened.positions)
-        self.margin_desk = margin.Desk(opened.positions, opened.sheet.moment, self.books)
+        self.margin_desk = margin.Desk(opened.positions, opened.sheet.moment, self.books, cursor)
 
     # Deciding
 

@@ -18,19 +18,32 @@ Accounts of the house reserve no margin: they are the counterparty, and have lim
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from accounts import conversion, covering, netting, spending, withdrawals
+from accounts import conversion, covering, netting, spending
 from accounts.ledger import Sheet
 from accounts.margin import Rate
 from accounts.models import Journal
 from accounts.positions import LivePosition, Positions, Shortage
 from exchange import commands as c
-from exchange import deferred, payable, reducing, validation, weighing, writers
+from exchange import payable, reducing, validation, weighing
 from exchange.books import LiveBook
 from exchange.engine.book import Plan
 from exchange.live import LiveOrder, held
 from exchange.models import ListKind, ListRole
 from marketdata import hours, marks, units
 from marketdata.markets import MarketSpec
+
+#: Withdrawals that wait to be paid, and what spot trades will be settled with. Nobody changes them while the account is
+#: locked.
+PROMISED = """
+SELECT (SELECT COALESCE(sum(amount), 0) FROM accounts_withdrawal
+        WHERE account_id = %(account)s AND asset_id = %(asset)s AND status = 'PENDING')
+     + (SELECT COALESCE(sum(s.notional + s.buyer_fee), 0)
+        FROM exchange_settlement s JOIN marketdata_market m ON m.id = s.market_id
+        WHERE s.settled_at IS NULL AND s.buyer_id = %(account)s AND m.quote_id = %(asset)s)
+     + (SELECT COALESCE(sum(s.quantity), 0)
+        FROM exchange_settlement s JOIN marketdata_market m ON m.id = s.market_id
+        WHERE s.settled_at IS NULL AND s.seller_id = %(account)s AND m.base_id = %(asset)s)
+"""
 
 
 def check_placing(
@@ -55,10 +68,11 @@ def check_placing(
 class Desk:
     """Settles one batch's margin trades on its sheet and positions."""
 
-    def __init__(self, positions: Positions, moment: datetime, books: Mapping[int, LiveBook] | None = None):
+    def __init__(self, positions: Positions, moment: datetime, books: Mapping[int, LiveBook], cursor):
+        self._cursor = cursor
         self.positions = positions
         self.moment = moment
-        self.books = books or {}
+        self.books = books
         #: Positions that fills have just changed, whose margin is not set aside yet.
         self.filled: list[LivePosition] = []
         #: Orders of liquidations, which close whatever it costs.
@@ -175,7 +189,7 @@ class Desk:
         elif order.id not in self.forced:
             is_stop = is_triggered and order.reduce_only
             if is_stop and need.missing > freed:
-                need.elsewhere -= writers.call(_promised, account, spec)
+                need.elsewhere -= self._promised(account, spec)
             need.check(spec, freed=freed, elsewhere=is_stop)
             if not is_triggered:
                 need.check_orders(spec, freed=freed)
@@ -194,6 +208,13 @@ class Desk:
         matches = [(maker.price, lots) for maker, lots in plan.matches]
         rests, closes = (0, plan.rests) if order.reduce_only else (plan.rests, 0)
         return self._weigh(sheet, spec, order, matches=matches, rests=rests, closes=closes, price=price)
+
+    def _promised(self, account: int, spec: MarketSpec) -> int:
+        """What of the account's reserved settlement asset is set aside for others. Asked on the batch's own connection:
+        a cascade asks for each of its stops, and on another one it would take too long to be let finish.
+        """
+        self._cursor.execute(PROMISED, {"account": account, "asset": spec.contract.settlement_id})
+        return units.to_units(self._cursor.fetchone()[0], spec.contract.settlement_decimals)
 
     # Settling
 
@@ -340,12 +361,3 @@ class Desk:
         held = lots + (position.quantity if position else 0)
         for order, needed in reducing.excess(live.reducing.get(account, {}).values(), held):
             reducing.shrink(batch, live, order, needed)
-
-
-def _promised(account: int, spec: MarketSpec) -> int:
-    """What of the account's reserved settlement asset is set aside for others: withdrawals that wait to be paid, and
-    what spot trades will be settled with.
-    """
-    asset = spec.contract.settlement_id
-    owed = deferred.unsettled(account).get(asset, {}).get("to_deliver", 0)
-    return units.to_units(withdrawals.pending(account, asset) + owed, spec.contract.settlement_decimals)

@@ -76,9 +76,20 @@ def test_a_stop_counts_on_what_its_account_has_elsewhere(fx):
     assert fx.stored(stop)["status"] == "FILLED"
 
 
-def test_but_not_on_what_it_is_about_to_withdraw(fx):
-    fx.trader("rich", USD=10_000_000)
+def withdraw(fx) -> None:
     withdrawals.request(account=fx.accounts["ann"], asset=fx.assets["USD"], amount=Decimal(1_000))
+
+
+def buy_for_later(fx) -> None:
+    fx.trader("holder", AAPL=10)
+    fx.change("AAPL", settlement_days=2)
+    trade(fx, "ann", "BUY", "holder", "10", "AAPL", "100")
+
+
+@pytest.mark.parametrize("promise", [withdraw, buy_for_later])
+def test_but_not_on_what_it_has_promised(fx, promise):
+    fx.trader("rich", USD=10_000_000)
+    promise(fx)
     stop = fx.order("ann SELL 4 EURUSD", type="STOP_LOSS", stop_price=Decimal("1.07650"), reduce_only=True)
     fx.order("rich BUY 4.01 EURUSD @ 1.07640")
     fx.mark("EURUSD", "1.07650")
