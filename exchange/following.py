@@ -102,6 +102,9 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
             _unfund(batch, live, order, waits_for, shared)
             batch.lack(reached)
             return False
+        except Refusal as refusal:  # nobody knows what its account has
+            end(batch, live, order, Order.Status.REJECTED, refusal.code)
+            return True
         if is_changed:
             _unfund(batch, live, order, waits_for, shared)
             return _trigger(batch, live, order)  # without those it may meet others, who may not be locked

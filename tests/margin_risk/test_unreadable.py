@@ -147,3 +147,16 @@ def test_replay_names_it_and_goes_on(broken, capsys):
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "not replayed: The figures of EURUSD make no sense" in rows[BAD]
     assert all("same" in rows[symbol] for symbol in (GOOD, "USDJPY", "AAPL"))
+
+
+def test_a_stop_of_who_holds_something_there_ends_and_the_market_goes_on(broken):
+    """Nobody knows what its account may spend; whoever trades at its price is not concerned."""
+    change("0.00001")
+    for order, name in zip(broken.orders[:2], ("rich", "ann"), strict=True):
+        broken.cancel(name, order)
+    stop = broken.order(f"ann SELL 0.1 {GOOD}", type="STOP_LOSS", stop_price=Decimal("1.24"), reduce_only=True)
+    broken.order(f"rich BUY 0.2 {GOOD} @ 1.24000")
+    change("0.000000000000000001")
+    assert broken.order(f"bob SELL 0.01 {GOOD} @ 1.24000 IOC")["status"] == "FILLED"
+    assert (broken.stored(stop)["status"], broken.stored(stop)["reason"]) == ("REJECTED", "market_unreadable")
+    assert broken.order(f"bob SELL 0.01 {GOOD} @ 1.24000 IOC")["status"] == "FILLED"
