@@ -34,6 +34,7 @@ from marketdata.contracts import RATE_DECIMALS
 from marketdata.markets import UNREADABLE, MarketSpec, spec_of
 from marketdata.marks import StalePrice
 from marketdata.models import Contract
+from marketdata.refusals import UnreadableMarket
 
 logger = logging.getLogger(__name__)
 
@@ -201,10 +202,10 @@ def _counts_on_orders(sheet: ledger.Sheet, asset: int, bill: Bill) -> bool:
 
 
 def _cancel_orders(accounts: Iterable[int], asset: int) -> None:
-    """Take out what the accounts have set funds aside for."""
+    """Take out what the accounts have set funds aside for, where the market's figures can be read."""
     for account in accounts:
         for order_id in risk_reading.orders_to_cancel(Key(account, asset)):
-            with suppress(OrderNotOpen, UnknownOrder):
+            with suppress(OrderNotOpen, UnknownOrder, UnreadableMarket):
                 orders.cancel(account_id=None, order_id=order_id)
 
 

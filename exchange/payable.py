@@ -20,6 +20,7 @@ from exchange.books import LiveBook
 from exchange.commands import InsufficientMargin
 from exchange.engine.book import Plan
 from exchange.live import LiveOrder, fee_on, held
+from marketdata.refusals import UnreadableMarket
 
 
 class Unlocked(Exception):
@@ -73,7 +74,8 @@ def unpayable(desk, sheet: Sheet, live: LiveBook, fills: Iterable[tuple[LiveOrde
 
 def take_back(batch, live: LiveBook, order: LiveOrder, plan: Plan) -> bool:
     """Cancel the orders for which the account of an order that closes has set funds aside, if it cannot pay the plan
-    without those; whether there were any. Unlocked, with nothing changed, where they may be in markets that are not.
+    without those; whether there were any. Unlocked, with nothing changed, where they may be in markets that are not;
+    UnreadableMarket where some cannot be taken back and the others were not enough.
     """
     spec, desk, freed = live.spec, batch.margin_desk, held(live.spec, order)
     need = desk.need(batch.sheet, spec, order, plan, order.price)
@@ -95,4 +97,9 @@ def take_back(batch, live: LiveBook, order: LiveOrder, plan: Plan) -> bool:
     ]
     for other, one in others:
         batch.cancel_order(other, one)
+    if not others and order.account in batch.unread:
+        raise UnreadableMarket(
+            "It costs what the account has set aside, and some of that is in a market whose figures make no sense: an "
+            "operator must mend them first."
+        )
     return bool(others)

@@ -210,6 +210,7 @@ class Sequencer:
 
     def _give_up(self, waiting: list[Waiting], refusal: Refusal) -> None:
         """Answer all of a batch that failed. What is left of earlier ones stays to be done."""
+        self._extra_accounts = self._scattered = frozenset()
         self._unfinished |= {one.command.market_id for one in waiting if type(one.command) is Refresh}
         self._answer([(one, refusal) for one in waiting])
 
@@ -220,8 +221,10 @@ class Sequencer:
 
     def _settle_apart(self, waiting: list[Waiting], error: Exception) -> None:
         """One of the commands breaks the batch: settle each by itself, so that only the bad one fails. They go back to
-        the queue for it: what one of them leaves undone comes before the next.
+        the queue for it: what one of them leaves undone comes before the next. What an earlier batch asked this one to
+        lock may be to blame as well, and is not asked of the next.
         """
+        self._extra_accounts = self._scattered = frozenset()
         if len(waiting) == 1:
             logger.error("command failed: %r", waiting[0].command, exc_info=error)
             return self._answer([(waiting[0], error)])

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import call_command
 
 from accounts import withdrawals
-from accounts.financing_models import FinancingCharge
+from accounts.financing_models import FinancingCharge, Rollover
 from exchange import clockwork, financing, kill_switch, orders
 from exchange.commands import Cancel, CancelAll, Refresh
 from exchange.sequencer import sequencer
@@ -160,3 +160,44 @@ def test_a_stop_of_who_holds_something_there_ends_and_the_market_goes_on(broken)
     assert broken.order(f"bob SELL 0.01 {GOOD} @ 1.24000 IOC")["status"] == "FILLED"
     assert (broken.stored(stop)["status"], broken.stored(stop)["reason"]) == ("REJECTED", "market_unreadable")
     assert broken.order(f"bob SELL 0.01 {GOOD} @ 1.24000 IOC")["status"] == "FILLED"
+
+
+@pytest.fixture
+def parked(venue):
+    """Ann, long a lot elsewhere, has set aside there what a loss of 6,000 would cost."""
+    for symbol in (BAD, GOOD):
+        venue.change(symbol, price_band=None)
+    venue.insure(50_000)
+    venue.order(f"ann BUY 3 {BAD} @ 1.00000")
+    venue.trade("ann", "BUY", "rich", "1", GOOD, "1.25000")
+    venue.order(f"rich BUY 2 {GOOD} @ 1.19000")
+    yield venue
+    change("0.00001")
+    assert venue.is_sound()
+
+
+def test_a_stop_that_needs_the_funds_of_orders_there_ends_and_all_others_go_on(parked):
+    stop = parked.order(f"ann SELL 1 {GOOD}", type="STOP_LOSS", stop_price=Decimal("1.19"), reduce_only=True)
+    change("0.000000000000000001")
+    assert parked.order(f"bob SELL 0.01 {GOOD} @ 1.19000 IOC")["status"] == "FILLED"
+    parked.follow(GOOD)
+    assert (parked.stored(stop)["status"], parked.stored(stop)["reason"]) == ("REJECTED", "market_unreadable")
+    assert parked.order(f"bob SELL 0.01 {GOOD} @ 1.19000 IOC")["status"] == "FILLED"
+    assert parked.order("bob BUY 1 AAPL @ 1")["status"] == "OPEN"
+
+
+def test_nor_does_a_liquidation_that_needs_them_close(parked):
+    change("0.000000000000000001")
+    parked.mark(GOOD, "1.15000")
+    parked.watch()
+    assert (parked.liquidations("ann"), parked.funds("fund", "USD")) == (["UNFILLED 0/1"], "50000+0")
+    assert parked.order("bob BUY 1 AAPL @ 1")["status"] == "OPEN"
+
+
+def test_financing_that_needs_them_is_charged_with_that_of_others(parked):
+    parked.terms(GOOD, financing_long_rate=Decimal(9), financing_short_rate=Decimal(9))
+    change("0.000000000000000001")
+    clock.stand(clock.now() + timedelta(days=3))
+    parked.mark(GOOD, "1.25000")
+    assert financing.post_due() > 0
+    assert not Rollover.objects.filter(market__symbol=GOOD, posted_at=None).exists()
