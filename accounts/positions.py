@@ -105,7 +105,7 @@ class Positions:
         if they have gained), and the margin that they should have reserved and have not. `instead` stands for the one
         in its market. UnreadableMarket where not all of them are known.
         """
-        if instead is None and not (self.open or self.unread):  # as for most who trade spot
+        if instead is None and not self.open and account not in self.unread:  # as for most who trade spot
             return 0
         held = self._with(account, settlement_id, instead)
         lack = sum(one.margin - one.reserved for one in held)

@@ -201,3 +201,12 @@ def test_financing_that_needs_them_is_charged_with_that_of_others(parked):
     parked.mark(GOOD, "1.25000")
     assert financing.post_due() > 0
     assert not Rollover.objects.filter(market__symbol=GOOD, posted_at=None).exists()
+
+
+def test_who_holds_nothing_but_there_spends_nothing_either(venue):
+    venue.trade("ann", "BUY", "rich", "0.1", BAD, "1.10000")
+    change("0.000000000000000001")
+    with pytest.raises(Refusal, match="nobody knows what it may spend"):
+        withdrawals.request(account=venue.accounts["ann"], asset=venue.assets["USD"], amount=Decimal(9_000))
+    assert venue.refused("ann BUY 1 AAPL @ 1") == "market_unreadable"
+    change("0.00001")
