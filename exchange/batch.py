@@ -179,11 +179,13 @@ class Batch:
         return True
 
     def lack(self, reached: Unlocked) -> None:
-        """End here: the rest is for a batch that has what this one has, and locks more."""
+        """End here: the rest is for a batch that locks more, what this one was asked for too unless that is done."""
         more = reached.accounts - self.extra_accounts or reached.scattered - self.scattered
         assert more, "an account that was asked for could not be locked"
-        self.unlocked = reached.accounts | self.extra_accounts
-        self.unscattered = reached.scattered | self.scattered
+        self.unlocked, self.unscattered = reached.accounts, reached.scattered
+        if not (self.outcomes or self.followed):
+            self.unlocked |= self.extra_accounts
+            self.unscattered |= self.scattered
 
     def stir(self, live: LiveBook) -> None:
         """Something may follow in this market from what was done."""

@@ -6,7 +6,7 @@ import pytest
 
 from accounts import house, withdrawals
 from accounts.models import Shortfall
-from exchange import clockwork, positions
+from exchange import clockwork, positions, store
 from exchange.audit import replay
 from marketdata import clock
 from marketdata.markets import by_symbol
@@ -212,3 +212,23 @@ def test_a_gain_in_another_currency_pays_at_its_rate(fx):
     fx.order("ann SELL 1 EURUSD @ 0.98000 IOC", reduce_only=True)
     assert fx.last("ann", "USDJPY").realized == 2_000
     assert (fx.position("ann", "USDJPY").split()[1], is_unpaid(fx)) == ("-14744000", True)
+
+
+def test_many_stops_that_take_back_funds_are_looked_for_one_at_a_time(fx, monkeypatch):
+    """What was locked for one is not asked for again with the next: in a fall there may be hundreds."""
+    looks, look = [], store.markets_of
+    names = [f"t{number}" for number in range(8)]
+    for name in names:
+        fx.trader(name, USD=3_000)
+        trade(fx, name, "BUY", "rich", "1", "EURUSD", "1.10000")
+    fx.order("rich BUY 9 EURUSD @ 1.07500", self_trade_prevention="EXPIRE_MAKER")
+    for name in names:
+        fx.order(f"{name} SELL 1 EURUSD", type="STOP_LOSS", stop_price=Decimal("1.07500"), reduce_only=True)
+        fx.order(f"{name} BUY 800 AAPL @ 1")
+    monkeypatch.setattr(store, "markets_of", lambda cursor, account: looks.append(account) or look(cursor, account))
+    fx.trader("dan", USD=10_000)
+    fx.order("dan SELL 0.01 EURUSD @ 1.07500 IOC")
+    for _ in names:
+        fx.follow("EURUSD")
+    assert [fx.position(name, "EURUSD") for name in names] == ["flat"] * len(names)
+    assert len(looks) <= 3 * len(names)
