@@ -9,6 +9,7 @@ jump and cannot rest.
 """
 
 from collections.abc import Callable
+from itertools import islice
 
 from exchange import commands as c
 from exchange import following, interruption, limits, payable, spot
@@ -31,7 +32,7 @@ def prepare(
         _check(live, order, plan, collecting=live.collecting)
         if interruption.is_outside(live, plan):
             return _interrupt(batch, live, order, plan, reserve)
-        _check_reach(batch, live, plan)
+        _check_reach(batch, live, plan, len(passed))
         if live.spec.contract is None:
             break
         if found := batch.margin_desk.unfillable(batch.sheet, live, plan):
@@ -53,11 +54,16 @@ def _check(live: LiveBook, order: LiveOrder, plan: Plan, *, collecting: bool) ->
         raise c.QuantityOutOfRange("The amount does not buy a single lot at the best price.")
 
 
-def _check_reach(batch, live: LiveBook, plan: Plan) -> None:
+def _check_reach(batch, live: LiveBook, plan: Plan, passed: int) -> None:
+    """Unlocked if the plan meets anybody who is not locked. Where many are passed over those behind them may be, too:
+    so that they are not locked one by one, a batch each, it looks three times as far ahead as it has come.
+    """
     reached = {maker.account for maker, _ in plan.matches}
     if reached and live.waiting.triggers.waiting:
         reached |= following.accounts_of(live, plan)
     if not reached <= batch.sheet.holders.keys():
+        ahead = live.book.reachable(plan.order.side, price=None) if passed else ()
+        reached |= {maker.account for maker in islice(ahead, 4 * passed)}
         raise Unlocked(reached)
 
 

@@ -8,6 +8,7 @@ from accounts import house, withdrawals
 from accounts.models import Shortfall
 from exchange import clockwork, positions, store
 from exchange.audit import replay
+from exchange.batch import Batch
 from marketdata import clock
 from marketdata.markets import by_symbol
 from tests.margin.test_settlement import trade
@@ -232,3 +233,23 @@ def test_many_stops_that_take_back_funds_are_looked_for_one_at_a_time(fx, monkey
         fx.follow("EURUSD")
     assert [fx.position(name, "EURUSD") for name in names] == ["flat"] * len(names)
     assert len(looks) <= 3 * len(names)
+
+
+def test_an_order_that_passes_many_over_is_decided_in_a_few_batches(fx, monkeypatch):
+    """Who is passed over stays where an order is refused in the end, so each such order would have them all locked."""
+    names = [f"t{number}" for number in range(16)]
+    for name in names:
+        fx.trader(name, USD=3_000)
+        trade(fx, name, "BUY", "rich", "1", "EURUSD", "1.10000")
+    makers = [fx.order(f"{name} SELL 1 EURUSD @ 1.07500", reduce_only=True) for name in names]
+    for name in names:
+        fx.order(f"{name} BUY 800 AAPL @ 1")
+    batches, lock = [], Batch.lock
+    monkeypatch.setattr(Batch, "lock", lambda batch, cursor: batches.append(batch) or lock(batch, cursor))
+    fx.trader("dan", USD=1)
+    assert fx.refused("dan BUY 1 EURUSD @ 1.07500") == "insufficient_margin"
+    assert len(batches) <= 5
+    assert {fx.stored(maker)["status"] for maker in makers} == {"OPEN"}
+    assert fx.order("rich BUY 1 EURUSD @ 1.07500")["status"] == "OPEN"
+    assert {fx.stored(maker)["status"] for maker in makers} == {"CANCELLED"}
+    assert is_unpaid(fx)
