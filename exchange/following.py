@@ -107,7 +107,7 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
             return True
         if is_changed:
             _unfund(batch, live, order, waits_for, shared)
-            return _trigger(batch, live, order)  # without those it may meet others, who may not be locked
+            return True  # it is due still: without those it may meet others, who may not be locked
         if plan.refusal is None and not _weigh(batch, live, order, plan):
             return True
     if order.reduce_only and plan.rests:

@@ -6,7 +6,7 @@ import pytest
 
 from accounts import house, withdrawals
 from accounts.models import Shortfall
-from exchange import clockwork, positions, store
+from exchange import clockwork, following, positions, store
 from exchange.audit import replay
 from exchange.batch import Batch
 from marketdata import clock
@@ -253,3 +253,16 @@ def test_an_order_that_passes_many_over_is_decided_in_a_few_batches(fx, monkeypa
     assert fx.order("rich BUY 1 EURUSD @ 1.07500")["status"] == "OPEN"
     assert {fx.stored(maker)["status"] for maker in makers} == {"CANCELLED"}
     assert is_unpaid(fx)
+
+
+def test_a_stop_may_meet_any_number_of_orders_that_are_taken_out(fx, monkeypatch):
+    """One after the other, each in the place of the one before."""
+    left, make_room = iter(range(1_500)), following._make_room
+    monkeypatch.setattr(following, "_make_room", lambda *terms: next(left, None) is not None or make_room(*terms))
+    fx.order("rich BUY 2 EURUSD @ 1.05000")
+    stop = fx.order("ann SELL 1 EURUSD", type="STOP_LOSS", stop_price=Decimal("1.05000"), reduce_only=True)
+    fx.trader("dan", USD=10_000)
+    fx.order("dan SELL 0.01 EURUSD @ 1.05000 IOC")
+    for _ in range(8):
+        fx.follow("EURUSD")
+    assert fx.stored(stop)["status"] == "FILLED"
