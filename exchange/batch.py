@@ -174,7 +174,7 @@ class Batch:
         while self.stirred:
             live = self.stirred.pop()
             if not following.follow(self, live):
-                self.unfinished.add(live.spec.id)
+                self.unfinished.update(one.spec.id for one in (live, *self.stirred))
                 return False
         return True
 

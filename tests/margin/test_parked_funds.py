@@ -266,3 +266,18 @@ def test_a_stop_may_meet_any_number_of_orders_that_are_taken_out(fx, monkeypatch
     for _ in range(8):
         fx.follow("EURUSD")
     assert fx.stored(stop)["status"] == "FILLED"
+
+
+def test_what_is_due_in_another_market_is_done_as_soon(fx, monkeypatch):
+    """The exit that is left of a list whose other one was taken back, where the stop's own market is not done."""
+    exits = fx.oco("ann SELL 3 GBPUSD", profit="1.26000", stop="1.24000")
+    assert [one["reserved"] for one in exits] == ["7560", "0"]
+    fx.order("rich BUY 1 EURUSD @ 1.05000")
+    fx.order("ann SELL 1 EURUSD", type="STOP_LOSS", stop_price=Decimal("1.05000"), reduce_only=True)
+    monkeypatch.setattr(following, "FOLLOWERS", 1)
+    fx.trader("dan", USD=10_000)
+    fx.order("dan SELL 0.01 EURUSD @ 1.05000 IOC")
+    for _ in range(4):
+        fx.follow("EURUSD")
+    assert [fx.stored(one)["status"] for one in exits] == ["CANCELLED", "EXPIRED"]
+    assert is_unpaid(fx)
