@@ -63,7 +63,8 @@ class Shortage:
 class Positions:
     """The open positions of the locked accounts, and their chosen leverages."""
 
-    open: dict[tuple[int, int], LivePosition] = field(default_factory=dict)
+    #: By account and market: a batch may have locked thousands of accounts, and asks for one at a time.
+    open: dict[int, dict[int, LivePosition]] = field(default_factory=dict)
     leverages: dict[tuple[int, int], int] = field(default_factory=dict)
     #: In the order in which they first changed, closed ones included.
     changed: list[LivePosition] = field(default_factory=list)
@@ -73,20 +74,26 @@ class Positions:
     unread: set[int] = field(default_factory=set)
 
     def of(self, account: int, spec: MarketSpec) -> LivePosition | None:
-        return self.open.get((account, spec.id))
+        held = self.open.get(account)
+        return held.get(spec.id) if held else None
 
     def of_account(self, account: int, settlement_id: int) -> list[LivePosition]:
         """The account's open positions that are settled in that asset."""
         return [
             position
-            for (owner, _), position in self.open.items()
-            if owner == account and position.spec.contract.settlement_id == settlement_id
+            for position in self.open.get(account, {}).values()
+            if position.spec.contract.settlement_id == settlement_id
         ]
 
     def begin(self, account: int, spec: MarketSpec, moment: datetime) -> LivePosition:
         """A new, still empty position."""
-        position = self.open[account, spec.id] = LivePosition(account, spec, moment)
+        position = LivePosition(account, spec, moment)
+        self.put(position)
         return position
+
+    def put(self, position: LivePosition) -> None:
+        """Know an open position, in place of the one in its market."""
+        self.open.setdefault(position.account, {})[position.spec.id] = position
 
     def touch(self, position: LivePosition) -> None:
         """It changed; without any quantity it is closed and makes room for the next."""
@@ -94,7 +101,7 @@ class Positions:
             position.is_changed = True
             self.changed.append(position)
         if not position.quantity:
-            self.open.pop((position.account, position.spec.id), None)
+            self.open.get(position.account, {}).pop(position.spec.id, None)
 
     def leverage(self, account: int, spec: MarketSpec) -> int:
         chosen = self.leverages.get((account, spec.id), spec.contract.max_leverage)
@@ -105,7 +112,7 @@ class Positions:
         if they have gained), and the margin that they should have reserved and have not. `instead` stands for the one
         in its market. UnreadableMarket where not all of them are known.
         """
-        if instead is None and not self.open and account not in self.unread:  # as for most who trade spot
+        if instead is None and account not in self.open and account not in self.unread:  # as for most who trade spot
             return 0
         held = self._with(account, settlement_id, instead)
         lack = sum(one.margin - one.reserved for one in held)
@@ -202,7 +209,7 @@ def positions_of(open_rows: Iterable[Sequence], leverage_rows: Iterable[Sequence
             found.unread.add(account)
             continue
         figures = [Decimal(text) for text in orjson.loads(rest)]
-        found.open[account, market] = live(spec, account, position_id, opened_at, quantity, cost, *figures)
+        found.put(live(spec, account, position_id, opened_at, quantity, cost, *figures))
     for account, market, _, _, leverage, *_ in leverage_rows:
         found.leverages[account, market] = leverage
     return found

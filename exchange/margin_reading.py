@@ -85,7 +85,8 @@ def read(account_id: int) -> MarginAccount:
         {asset: units.to_units(amount, scales[asset].decimals) for asset, _, amount in balances},
     )
     rows = Position.objects.filter(account=account_id, closed_at__isnull=True).order_by("id")
-    found.positions.open = {(account_id, row.market_id): live(row) for row in rows}
+    for row in rows:
+        found.positions.put(live(row))
     chosen = MarginSetting.objects.filter(account=account_id).values_list("market_id", "leverage")
     found.positions.leverages = {(account_id, market): leverage for market, leverage in chosen}
     return found

@@ -348,7 +348,7 @@ def _preview(account: MarginAccount, spec: MarketSpec, need: Need) -> LivePositi
         position.reserved = old.reserved - need.freed
     position.margin += need.margin
     position.reserved += need.margin
-    account.positions.open[owner, spec.id] = position
+    account.positions.put(position)
     resting = need.rests * need.per_lot
     account.orders[asset] = account.orders.get(asset, 0) + resting
     account.available[asset] = account.available.get(asset, 0) + need.freed + need.cash - need.margin - resting
