@@ -187,17 +187,22 @@ class Desk:
         if need is None:
             self.rate(spec)
         elif order.id not in self.forced:
-            is_stop = is_triggered and order.reduce_only
-            if is_stop and need.missing > freed:
-                need.elsewhere -= self._promised(account, spec)
-            need.check(spec, freed=freed, elsewhere=is_stop)
-            if not is_triggered:
+            if is_triggered:
+                self.check_triggered(spec, order, need, freed)
+            else:
+                need.check(spec, freed=freed)
                 need.check_orders(spec, freed=freed)
         per_lot = need.per_lot if need else 0
         sheet.release(account, settlement, freed)
         order.margin_per_lot = per_lot
         if not plan.matches:
             sheet.reserve(account, settlement, per_lot * plan.rests)
+
+    def check_triggered(self, spec: MarketSpec, order: LiveOrder, need: weighing.Need, freed: int) -> None:
+        """InsufficientMargin where an order that waited could not be placed now (see `reserve_triggered`)."""
+        if order.reduce_only and need.missing > freed:
+            need.elsewhere -= self._promised(order.account, spec)
+        need.check(spec, freed=freed, elsewhere=order.reduce_only)
 
     def need(
         self, sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan, price: int | None

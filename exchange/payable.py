@@ -83,7 +83,7 @@ def take_back(batch, live: LiveBook, order: LiveOrder, plan: Plan) -> bool:
         return False
     if order.id not in desk.forced:
         try:
-            need.check(spec, freed=freed, elsewhere=order.reduce_only)
+            desk.check_triggered(spec, order, need, freed)
         except InsufficientMargin:
             return False  # it is about to end itself
     if order.account not in batch.scattered:

@@ -281,3 +281,16 @@ def test_what_is_due_in_another_market_is_done_as_soon(fx, monkeypatch):
         fx.follow("EURUSD")
     assert [fx.stored(one)["status"] for one in exits] == ["CANCELLED", "EXPIRED"]
     assert is_unpaid(fx)
+
+
+def test_a_stop_that_is_refused_takes_nothing_back(fx):
+    """5,000 of the account's funds are promised to be paid out: without them its orders are not enough."""
+    withdrawals.request(account=fx.accounts["ann"], asset=fx.assets["USD"], amount=Decimal(5_000))
+    parked = fx.order("ann BUY 2800 AAPL @ 1")
+    stop = fx.order("ann SELL 1 EURUSD", type="STOP_LOSS", stop_price=Decimal("1.04400"), reduce_only=True)
+    fx.order("rich BUY 2 EURUSD @ 1.04400")
+    fx.trader("dan", USD=10_000)
+    fx.order("dan SELL 0.01 EURUSD @ 1.04400 IOC")
+    fx.follow("EURUSD")
+    assert (fx.stored(stop)["status"], fx.stored(stop)["reason"]) == ("REJECTED", "insufficient_margin")
+    assert (fx.stored(parked)["status"], is_unpaid(fx)) == ("OPEN", True)
