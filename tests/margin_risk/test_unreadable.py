@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 from accounts import withdrawals
 from accounts.financing_models import FinancingCharge, Rollover
-from exchange import clockwork, financing, kill_switch, orders
+from exchange import clockwork, financing, kill_switch, orders, reach
 from exchange.commands import Cancel, CancelAll, Refresh
 from exchange.sequencer import sequencer
 from marketdata import clock, markets
@@ -210,3 +210,19 @@ def test_who_holds_nothing_but_there_spends_nothing_either(venue):
         withdrawals.request(account=venue.accounts["ann"], asset=venue.assets["USD"], amount=Decimal(9_000))
     assert venue.refused("ann BUY 1 AAPL @ 1") == "market_unreadable"
     change("0.00001")
+
+
+def test_a_batch_that_fails_takes_nobody_with_it_for_long(parked, monkeypatch):
+    """What was to be locked beside it may be to blame, and is not asked of the batches of others."""
+
+    def fail(*terms):
+        raise ValueError("not to be locked")
+
+    parked.order(f"ann SELL 1 {GOOD}", type="STOP_LOSS", stop_price=Decimal("1.19"), reduce_only=True)
+    monkeypatch.setattr(reach, "gathered", fail)
+    assert parked.order(f"bob SELL 0.01 {GOOD} @ 1.19000 IOC")["status"] == "FILLED"
+    assert parked.order("bob BUY 1 AAPL @ 1")["status"] == "OPEN"
+    monkeypatch.undo()
+    parked.follow(GOOD)
+    parked.follow(GOOD)
+    assert parked.position("ann", GOOD) == "flat"
