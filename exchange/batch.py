@@ -34,7 +34,7 @@ from exchange.depth import Delta
 from exchange.engine.book import Plan
 from exchange.ids import ORDER
 from exchange.journal import Kind, amend_row, place_row
-from exchange.live import LiveOrder, new_order
+from exchange.live import LiveOrder, order_of
 from exchange.payable import Unlocked
 from exchange.records import Records
 from exchange.registry import Registry
@@ -68,7 +68,7 @@ class Batch:
     books: dict[int, LiveBook] = field(default_factory=dict)
     status: dict[int, str] = field(default_factory=dict)
     #: Locked markets whose figures make no book, and what is told to whoever wants something there.
-    unread: dict[int, str] = field(default_factory=dict)
+    unreadable: dict[int, str] = field(default_factory=dict)
     where: dict[int, store.Found] = field(default_factory=dict)
     known: dict[tuple[int, str], tuple[int, str]] = field(default_factory=dict)
     sheet: ledger.Sheet | None = None
@@ -132,7 +132,7 @@ class Batch:
                 self.books[row.id] = self.registry.refresh(cursor, row)
                 self.status[row.id] = row.status if row.is_active else Market.Status.CLOSED
             except UnreadableMarket as refusal:
-                self.unread[row.id] = refusal.detail
+                self.unreadable[row.id] = refusal.detail
 
     def _take(self, cursor, opened: store.Opened) -> None:
         # The known ids were read under the accounts' locks: the same id may be on its way in another market.
@@ -224,7 +224,7 @@ class Batch:
         elif not cmd.is_liquidation:
             admission.check_band(live, cmd.price)
         admission.check_room(live, cmd)
-        order = self._order(cmd, live)
+        order = order_of(cmd, next(self.ids), fee_tiers.rates.of(cmd.account, live.spec), self.records.moment)
         if not cmd.is_liquidation:
             limits.check_terms(live, order.price, order.quantity, order.budget)
         if live.spec.contract is not None:
@@ -248,27 +248,6 @@ class Batch:
     def desk(self, live: LiveBook):
         """Who reserves, settles and releases there."""
         return spot if live.spec.contract is None else self.margin_desk
-
-    def _order(self, cmd: Place, live: LiveBook) -> LiveOrder:
-        maker_rate, taker_rate = fee_tiers.rates.of(cmd.account, live.spec)
-        return new_order(
-            id=next(self.ids),
-            account=cmd.account,
-            side=cmd.side,
-            price=cmd.price,
-            quantity=cmd.quantity,
-            client_order_id=cmd.client_order_id,
-            type=cmd.type,
-            time_in_force=cmd.time_in_force,
-            post_only=cmd.post_only,
-            prevention=cmd.prevention,
-            budget=cmd.budget,
-            maker_rate=maker_rate,
-            taker_rate=taker_rate,
-            created_at=self.records.moment,
-            more=cmd.more,
-            reduce_only=cmd.reduce_only,
-        )
 
     def wait(self, cmd: Place, live: LiveBook, order: LiveOrder) -> dict:
         """Take an admitted order in that waits."""
@@ -398,8 +377,8 @@ class Batch:
             terms.check(live.spec.id, live.spec.symbol, self.records.moment, only_reduces=only_reduces)
 
     def _check_readable(self, market_id: int | None) -> None:
-        if market_id in self.unread:
-            raise UnreadableMarket(self.unread[market_id])
+        if market_id in self.unreadable:
+            raise UnreadableMarket(self.unreadable[market_id])
 
     def _check_not_halted(self, live: LiveBook) -> None:
         if self.status[live.spec.id] == Market.Status.HALTED:

@@ -7,6 +7,7 @@ Prices in ticks, quantities in lots, money in quote units, rates in 10^-8.
 
 from datetime import datetime
 
+from exchange.commands import Place
 from exchange.engine.book import BUY, Order
 from exchange.models import Order as OrderRow
 from marketdata.markets import RATE_DECIMALS, MarketSpec
@@ -136,6 +137,29 @@ def new_order(
     order.reduce_only = reduce_only
     order.margin_per_lot = margin_per_lot
     return order
+
+
+def order_of(command: Place, order_id: int, rates: tuple[int, int], moment: datetime) -> LiveOrder:
+    """The order that a command asks for, at its account's rates as maker and taker."""
+    maker_rate, taker_rate = rates
+    return new_order(
+        id=order_id,
+        account=command.account,
+        side=command.side,
+        price=command.price,
+        quantity=command.quantity,
+        client_order_id=command.client_order_id,
+        type=command.type,
+        time_in_force=command.time_in_force,
+        post_only=command.post_only,
+        prevention=command.prevention,
+        budget=command.budget,
+        maker_rate=maker_rate,
+        taker_rate=taker_rate,
+        created_at=moment,
+        more=command.more,
+        reduce_only=command.reduce_only,
+    )
 
 
 def fee_on(notional: int, rate: int) -> int:
