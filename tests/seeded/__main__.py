@@ -18,7 +18,12 @@ from pathlib import Path
 from tests.seeded.bugs import BUGS, Bug
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+#: Of a test: a file that cannot be imported catches nothing.
+FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+::\S+)", re.MULTILINE)
+
+
+class DidNotRun(Exception):
+    """The suite came to no verdict."""
 
 
 def plant(bug: Bug, tree: Path) -> None:
@@ -44,13 +49,15 @@ def copy_of_the_tree() -> Path:
 
 
 def first_failure(tree: Path, tests: str, jobs: int) -> str | None:
-    """The first test that fails there; None when all pass."""
+    """The first test that fails there; None when all pass; DidNotRun where none did either."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n", str(jobs), *tests.split()]
     run = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
     if run.returncode == 0:
         return None
     found = FIRST_FAILURE.search(run.stdout)
-    return found.group(1) if found else f"pytest ended with {run.returncode}: {run.stdout[-300:]}{run.stderr[-300:]}"
+    if found is None:
+        raise DidNotRun(f"pytest ended with {run.returncode}: {run.stdout[-300:]}{run.stderr[-300:]}")
+    return found.group(1)
 
 
 def caught_by(bug: Bug, jobs: int, *, narrow: bool) -> str | None:
@@ -74,7 +81,11 @@ def main() -> int:
     escaped = []
     for number, bug in enumerate(chosen, 1):
         started = time.monotonic()
-        test = caught_by(bug, options.jobs, narrow=options.narrow)
+        try:
+            test = caught_by(bug, options.jobs, narrow=options.narrow)
+        except DidNotRun as error:
+            test = f"NO VERDICT: {error}"
+            escaped.append(bug.name)
         if test is None:
             escaped.append(bug.name)
         seconds = time.monotonic() - started
