@@ -23,7 +23,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from itertools import repeat
+from itertools import repeat, takewhile
 
 from exchange import reading, transaction, writers
 from exchange.batch import Batch, Outcome
@@ -215,8 +215,12 @@ class Sequencer:
         self._answer([(one, refusal) for one in waiting])
 
     def _kick(self) -> None:
-        """What a batch has left is done first of all, even if nobody asks for anything."""
-        self._queue.extendleft(Waiting(Refresh(one), Future(), None) for one in self._unfinished)
+        """What a batch has left is done first of all, even if nobody asks for anything; by a Refresh that comes next in
+        any case, if there is one, or they would become more with each batch that comes again.
+        """
+        first = takewhile(lambda one: type(one.command) is Refresh, self._queue)
+        left = self._unfinished - {one.command.market_id for one in first}
+        self._queue.extendleft(Waiting(Refresh(one), Future(), None) for one in left)
         self._unfinished.clear()
 
     def _settle_apart(self, waiting: list[Waiting], error: Exception) -> None:

@@ -220,8 +220,8 @@ def test_a_batch_that_fails_takes_nobody_with_it_for_long(parked, monkeypatch):
 
     parked.order(f"ann SELL 1 {GOOD}", type="STOP_LOSS", stop_price=Decimal("1.19"), reduce_only=True)
     monkeypatch.setattr(reach, "gathered", fail)
-    assert parked.order(f"bob SELL 0.01 {GOOD} @ 1.19000 IOC")["status"] == "FILLED"
-    assert parked.order("bob BUY 1 AAPL @ 1")["status"] == "OPEN"
+    commands = [parked.command(one) for one in (f"bob SELL 0.01 {GOOD} @ 1.19000 IOC", "bob BUY 1 AAPL @ 1")]
+    assert [future.result(30)["status"] for future in sequencer.submit(commands)] == ["FILLED", "OPEN"]
     monkeypatch.undo()
     parked.follow(GOOD)
     parked.follow(GOOD)
