@@ -55,7 +55,7 @@ class Batch:
     extra_accounts: frozenset[int] = frozenset()
     #: Accounts of which every market is locked where they have orders.
     scattered: frozenset[int] = frozenset()
-    #: Those of them with orders in markets that cannot be locked, because their figures make no sense.
+    #: Those of them with orders in markets whose figures make no sense, where nothing can be taken back.
     unread: frozenset[int] = frozenset()
     #: Given the markets that are locked, more commands for them that have arrived meanwhile.
     late: Callable[[set[int]], list[Command]] = lambda _: []
@@ -93,7 +93,7 @@ class Batch:
         if not (self.registry.is_likely_current(ids) and self._lock_at_once(cursor, ids)):
             self._lock_in_turn(cursor, ids)
         if self.scattered:  # but for those who have gone to one more market meanwhile
-            self.scattered, self.unread = reach.gathered(cursor, self.scattered, self.books)
+            self.scattered, self.unread = reach.gathered(cursor, self.scattered, self.books, self.unreadable)
         self.ids = iter(self.registry.ids.take(cursor, ORDER, sum(cmd.orders for cmd in self._placements())))
 
     def _placements(self) -> list[Place]:

@@ -7,17 +7,15 @@ never trusted.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exchange import following, store, upkeep, writers
+from exchange import following, store, upkeep
 from exchange.books import LiveBook
 from exchange.commands import Amend, Cancel, CancelAll, Command, Place, Refresh
 from exchange.lists import Replace
 from exchange.mark_price import Mark
 from exchange.store import Found
-from marketdata.markets import load_spec
-from marketdata.refusals import UnreadableMarket
 
 
 def locate(cursor, books: Iterable[LiveBook], commands: Sequence[Command]) -> dict[int, Found]:
@@ -46,32 +44,24 @@ def markets(
         elif isinstance(command, CancelAll):
             ids.update([command.market_id] if command.market_id else store.markets_of(cursor, command.account))
     for account in scattered:
-        ids.update(filter(_is_readable, set(store.markets_of(cursor, account)) - ids))
+        ids.update(store.markets_of(cursor, account))
     return ids
 
 
 def gathered(
-    cursor, scattered: Iterable[int], books: Mapping[int, LiveBook]
+    cursor, scattered: Iterable[int], books: Collection[int], unreadable: Collection[int]
 ) -> tuple[frozenset[int], frozenset[int]]:
-    """Those of the accounts, locked by now, who have orders in these markets alone, beside any in markets whose figures
-    make no sense: those stay there. And who has such ones.
+    """Those of the accounts, locked by now, who have orders in these locked markets alone, be their books at hand or
+    their figures unreadable. And who has some in such ones, where they stay.
     """
     found, unread = set(), set()
     for account in scattered:
-        others = set(store.markets_of(cursor, account)) - books.keys()
-        if not any(map(_is_readable, others)):
+        others = set(store.markets_of(cursor, account)) - set(books)
+        if others <= set(unreadable):
             found.add(account)
             if others:
                 unread.add(account)
     return frozenset(found), frozenset(unread)
-
-
-def _is_readable(market_id: int) -> bool:
-    try:
-        writers.call(load_spec, market_id)
-    except UnreadableMarket:
-        return False
-    return True
 
 
 def accounts(commands: Sequence[Command], books: Mapping[int, LiveBook], where: Mapping[int, Found]) -> set[int]:
