@@ -7,7 +7,7 @@ class ConfigConfig(AppConfig):
     default = True
 
     def ready(self):
-        from config import checks, openapi  # noqa: F401  both register themselves
+        from config import checks, openapi, unhurried  # noqa: F401  they register themselves
 
 
 class OperatorsConfig(admin_apps.AdminConfig):

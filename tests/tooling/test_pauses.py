@@ -7,7 +7,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
 
 from accounts import holdings_proof
 from accounts.models import Account
@@ -33,6 +35,21 @@ def test_who_holds_locks_may_not_pause_and_who_reads_for_long_may():
         assert shown(cursor) == "0"
     with connection.cursor() as cursor:
         assert shown(cursor) == "5s"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_migration_may_pause_between_two_statements(monkeypatch):
+    seen, migrate = [], MigrationExecutor.migrate
+
+    def look_and_migrate(self, *arguments, **options):
+        with self.connection.cursor() as cursor:
+            seen.append(shown(cursor))
+        return migrate(self, *arguments, **options)
+
+    monkeypatch.setattr(MigrationExecutor, "migrate", look_and_migrate)
+    call_command("migrate", verbosity=0)
+    with connection.cursor() as cursor:
+        assert (seen, shown(cursor)) == (["0"], "5s")
 
 
 def test_a_stopped_deposit_lets_go_of_its_account(venue):
