@@ -1,24 +1,34 @@
-"""Emptying the database between tests that commit: only the tables that have rows, in one statement.
+"""Emptying the database between tests that commit.
 
 Django's own flush truncates every table and makes content types and permissions anew, which takes longer than most
-tests. What migrations leave behind (content types, permissions) stays.
+tests. Here the few rows that a test leaves are deleted, which takes a tenth of truncating: no files are made, and no
+session's plans are thrown away. What migrations leave behind (content types, permissions) stays.
 """
 
 from django.db import connections
 from django.test import TransactionTestCase
 
 KEPT = {"django_migrations", "django_content_type", "auth_permission"}
+#: Deleting looks at each row that was ever there: a table that has grown to this is truncated.
+LARGE_BYTES = 500_000
+TOUCHED = """
+SELECT relname, pg_relation_size(oid) > %s OR NOT current_setting('is_superuser')::boolean
+FROM pg_class
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> ALL(%s) AND pg_relation_size(oid) > 0
+"""
+#: Trades and entries are never deleted, which a trigger holds; only a superuser may do without triggers.
+WITHOUT_TRIGGERS = "SET LOCAL session_replication_role = replica"
 
 
 def empty(alias: str = "default") -> None:
-    """TRUNCATE all tables with rows in them. Ids go on, so that nothing remembered of one test fits the next."""
+    """Every row of every table but KEPT goes. Ids go on, so that nothing remembered of one test fits the next."""
     with connections[alias].cursor() as cursor:
-        tables = [table for table in connections[alias].introspection.table_names(cursor) if table not in KEPT]
-        checks = " UNION ALL ".join(f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM \"{table}\")" for table in tables)
-        cursor.execute(checks)
-        filled = ", ".join(f'"{table}"' for (table,) in cursor.fetchall())
-        if filled:
-            cursor.execute(f"TRUNCATE {filled} CASCADE")
+        cursor.execute(TOUCHED, [LARGE_BYTES, sorted(KEPT)])
+        tables = cursor.fetchall()
+        if large := [f'"{table}"' for table, is_large in tables if is_large]:
+            cursor.execute(f"TRUNCATE {', '.join(large)} CASCADE")
+        if deletions := [f'DELETE FROM "{table}"' for table, is_large in tables if not is_large]:
+            cursor.execute("; ".join(["BEGIN", WITHOUT_TRIGGERS, *deletions, "COMMIT"]))
 
 
 def instead_of_flush(test_case: TransactionTestCase) -> None:
