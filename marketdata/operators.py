@@ -11,6 +11,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.db.models import Field, Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -75,10 +76,22 @@ class EditRowForm(EditForm):
             self.cleaned_data[name] = getattr(self.instance, name)
 
 
+class SearchedSelect(AutocompleteSelect):
+    """A row to search for. Django asks the database for whatever came as its id, and the page with it fails."""
+
+    def optgroups(self, name: str, value: list[str], attr: dict | None = None) -> list:
+        return super().optgroups(name, [text for text in value if text.isascii() and text.isdigit()], attr)
+
+
 class Edits:
     """Of a page, or of the rows on it that hang on another: what was changed there is taken, and no more."""
 
     form = EditForm
+
+    def formfield_for_foreignkey(self, db_field: Field, request: HttpRequest, **kwargs) -> forms.Field | None:
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs["widget"] = SearchedSelect(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs) -> forms.Field | None:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -124,6 +137,10 @@ class OperatorAdmin(Edits, ModelAdmin):
         for name in self.text_search:
             found |= Q(**{name: term})
         return queryset.filter(found), False
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict:
+        """A new row begins as the model does: what stands in an address is not checked like what is sent."""
+        return {}
 
     def save_model(self, request: HttpRequest, obj: Model, form: forms.ModelForm, change: bool) -> None:
         """Only what was edited: what the venue or another page has changed in the meantime stays."""

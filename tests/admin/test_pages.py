@@ -64,6 +64,25 @@ def test_an_address_that_names_no_row_is_not_found(venue, operator):
     assert asked > 40
 
 
+ADDED = {
+    "accounts/feetier": ("quote",),
+    "accounts/competition": ("starting_asset", "markets", "starts_at"),
+    "marketdata/market": ("base", "quote", "calendar", "is_active"),
+    "marketdata/contract": ("market", "settlement", "rollover_time", "tiers"),
+    "marketdata/pricesource": ("market", "provider", "spread"),
+}
+
+
+@pytest.mark.parametrize(("page", "field"), [(page, field) for page in ADDED for field in ADDED[page]])
+@pytest.mark.parametrize("value", ["abc", "\x00", "-1", "½", "9" * 30])
+def test_what_cannot_be_in_a_field_is_told_on_the_page(venue, operator, page, field, value):
+    """Sent with the form, and named by the address of the page."""
+    address = f"/admin/{page}/add/"
+    assert operator.get(address, {field: value}).status_code == 200
+    answer = operator.post(address, {field: value})
+    assert answer.status_code == 200 and "Please correct the errors below." in text(answer)
+
+
 def test_secrets_and_events_have_no_page(venue):
     shown = {model._meta.label for model in admin.site._registry}
     assert not {label for label in shown if "Token" in label or "Event" in label or "Idempotent" in label}
