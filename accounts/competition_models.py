@@ -39,10 +39,14 @@ class Competition(models.Model):
         return self.name
 
     def clean(self):
-        """Nobody could join with an amount that cannot be paid out."""
+        """Nobody could join a round without a time, or with an amount that cannot be paid out."""
+        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
+            raise ValidationError({"ends_at": "Must be later than it starts."})
         asset = self.starting_asset if self.starting_asset_id else None
         if asset is None or self.starting_amount is None:
             return  # said already
+        if self.starting_amount <= 0:
+            raise ValidationError({"starting_amount": "Must be above 0."})
         try:
             units.to_units(self.starting_amount, asset.decimals)
         except units.NotWhole:

@@ -48,6 +48,11 @@ class FeeTier(models.Model):
         return f"{self.quote} from {units.plain(self.min_volume)}"
 
     def clean(self):
+        errors = units.fraction_errors(self, maker_fee="above -1", taker_fee="at least 0")
+        if self.min_volume is not None and Decimal(self.min_volume) <= 0:
+            errors["min_volume"] = "Must be above 0: the market's own fees hold below the first tier."
+        if errors:
+            raise ValidationError(errors)
         if self.quote_id is None or self.maker_fee is None or self.taker_fee is None:
             return
         tiers = FeeTier.objects.filter(quote=self.quote).exclude(pk=self.pk).values_list("maker_fee", "taker_fee")

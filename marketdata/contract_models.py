@@ -111,6 +111,10 @@ class Contract(models.Model):
         market = self.market
         if market.kind != Market.Kind.MARGIN:
             errors["market"] = "Only a market of kind MARGIN has a contract."
+        errors |= units.fraction_errors(self, mark_jump="above 0", liquidation_band="above 0")
+        for name in ("contract_size", "financing_days"):
+            if not Decimal(getattr(self, name)) > 0:
+                errors[name] = "Must be above 0."
         step = market.tick_size * market.lot_size * Decimal(self.contract_size)
         try:
             units.to_units(step, market.quote.decimals)

@@ -195,14 +195,10 @@ class Market(models.Model):
             raise ValidationError(errors)
 
     def _filter_errors(self) -> dict[str, str]:
-        """What is wrong with the filters, by field.
-
-        The database cannot see the assets' decimals, so the rule stands here.
-        """
-        if not (self.tick_size and self.tick_size > 0):
-            return {"tick_size": "The tick size must be positive."}
-        if not (self.lot_size and self.lot_size > 0):
-            return {"lot_size": "The lot size must be positive."}
+        """What is wrong with the filters, by field: the database cannot see the assets' decimals."""
+        for name in ("tick_size", "lot_size"):
+            if not (getattr(self, name) or 0) > 0:
+                return {name: f"The {name.replace('_', ' ')} must be positive."}
         errors = {}
         if not _is_whole(self.lot_size, self.base.decimals):
             errors["lot_size"] = f"A lot must be whole in {self.base}'s smallest unit (10^-{self.base.decimals})."
@@ -221,12 +217,14 @@ class Market(models.Model):
             value = getattr(self, name)
             if value is not None and not _is_whole(value, self.quote.decimals):
                 errors[name] = f"Must be whole in {self.quote}'s smallest unit."
-        for name in ("max_notional", "reference_price", "volatility_band"):
+        for name in ("max_notional", "reference_price", "max_order_ratio", "max_interruptions", "auction_seconds"):
             value = getattr(self, name)
             if value is not None and Decimal(value) <= 0:
                 errors[name] = "Must be above 0."
-        if self.volatility_band is not None and Decimal(self.volatility_band) >= 1:
-            errors["volatility_band"] = "A fraction: must be below 1."
+        if self.base_id == self.quote_id:
+            errors["quote"] = "Must be another asset than the base."
+        errors |= units.fraction_errors(self, price_band="above 0", volatility_band="above 0")
+        errors |= units.fraction_errors(self, maker_fee="above -1", taker_fee="at least 0")
         if self.settlement_days and self.kind != self.Kind.SPOT:
             errors["settlement_days"] = "A position changes at once: only a spot market settles later."
         if Decimal(self.maker_fee) < -Decimal(self.taker_fee):
@@ -325,6 +323,10 @@ class PriceSource(models.Model):
             models.CheckConstraint(condition=Q(band__gt=0, band__lt=1), name="price_source_band_is_a_fraction"),
             models.CheckConstraint(condition=~Q(provider_symbol=""), name="price_source_has_a_symbol"),
         ]
+
+    def clean(self):
+        if errors := units.fraction_errors(self, spread="at least 0", band="above 0"):
+            raise ValidationError(errors)
 
     def __str__(self):
         return f"{self.market}: {self.provider_symbol} at {self.get_provider_display()}"

@@ -87,6 +87,24 @@ class TradingHours(DayModel):
             ),
         ]
 
+    def clean(self):
+        """The times of a day stand in order. Those that are missing are told by their fields."""
+        pre_open, opens, closing, closes = [
+            self._meta.get_field(name).to_python(getattr(self, name))
+            for name in ("pre_open", "opens", "closing", "closes")
+        ]
+        if opens is None or closes is None:
+            return
+        errors = {}
+        if opens >= closes:
+            errors["closes"] = "Must be later than it opens, on the same day."
+        elif closing is not None and not opens < closing < closes:
+            errors["closing"] = "Must lie between opening and closing time."
+        if pre_open is not None and pre_open >= opens:
+            errors["pre_open"] = "Must be earlier than it opens."
+        if errors:
+            raise ValidationError(errors)
+
     def __str__(self):
         return f"{self.calendar} {self.get_weekday_display()}"
 

@@ -64,6 +64,24 @@ def plain(value: Decimal) -> str:
     return written.rstrip("0").rstrip(".") if "." in written else written
 
 
+#: What a fraction may be: how it is said, and the check.
+BOUNDS = {
+    "above -1": lambda value: value > -1,
+    "above 0": lambda value: value > 0,
+    "at least 0": lambda value: value >= 0,
+}
+
+
+def fraction_errors(row: object, **bounds: str) -> dict[str, str]:
+    """What is wrong with those fields of a row that are fractions, by field; None is nothing, and right."""
+    values = {name: getattr(row, name) for name in bounds}
+    return {
+        name: f"A fraction, 0.01 for 1 %: must be {bounds[name]} and below 1."
+        for name, value in values.items()
+        if value is not None and not (BOUNDS[bounds[name]](Decimal(value)) and Decimal(value) < 1)
+    }
+
+
 def decimals_of(step: Decimal) -> int:
     """How many decimals a step has: 2 for 0.05, 0 for 10."""
     exponent = step.normalize().as_tuple().exponent

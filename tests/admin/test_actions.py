@@ -98,7 +98,9 @@ def test_editing_filters(venue, operator):
     for wrong, words in [
         ({"min_quantity": "0.5"}, "multiple of the lot size"),
         ({"max_quantity": "1"}, "Must not be below the minimum"),
-        ({"price_band": "2"}, "price_band_is_a_fraction"),
+        ({"price_band": "2"}, "must be above 0 and below 1"),
+        ({"taker_fee": "-0.01"}, "must be at least 0 and below 1"),
+        ({"maker_fee": "1"}, "must be above -1 and below 1"),
         ({"taker_fee": "NaN"}, "Enter a number"),
         ({"maker_fee": ""}, "required"),
         # Figures with which nothing would trade.
@@ -106,8 +108,11 @@ def test_editing_filters(venue, operator):
         ({"max_notional": "0"}, "Must be above 0"),
         ({"reference_price": "-1"}, "Must be above 0"),
         ({"reference_price": "0"}, "Must be above 0"),
-        ({"volatility_band": "-0.5"}, "Must be above 0"),
-        ({"volatility_band": "1"}, "must be below 1"),
+        ({"volatility_band": "-0.5"}, "must be above 0 and below 1"),
+        ({"volatility_band": "1"}, "must be above 0 and below 1"),
+        ({"max_order_ratio": "0"}, "Must be above 0"),
+        ({"max_interruptions": "0"}, "Must be above 0"),
+        ({"auction_seconds": "0"}, "Must be above 0"),
     ]:
         answer = operator.post(page, {**sent, "min_quantity": "5", **wrong})
         assert answer.status_code == 200 and words in text(answer), wrong
@@ -128,7 +133,7 @@ NEW_MARKET = {
         ({"lot_size": "0"}, "must be positive"),
         ({"base": ""}, "required"),
         ({"tick_size": ""}, "required"),
-        ({"base": "same"}, "assets_differ"),
+        ({"base": "same"}, "another asset than the base"),
         ({"symbol": "eth usd"}, "Enter a valid value"),
         ({"symbol": "AAPL"}, "already exists"),
         ({}, None),

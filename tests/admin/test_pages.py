@@ -83,6 +83,48 @@ def test_what_cannot_be_in_a_field_is_told_on_the_page(venue, operator, page, fi
     assert answer.status_code == 200 and "Please correct the errors below." in text(answer)
 
 
+ROWS = {
+    "accounts/competition": {
+        "name": "Class 7b", "starts_at_0": "2026-08-05", "starts_at_1": "09:00", "ends_at_0": "2026-08-05",
+        "ends_at_1": "10:00", "starting_amount": "1000", "starting_asset": "USD", "markets": "AAPL",
+    },
+    "accounts/feetier": {"quote": "USD", "min_volume": "100", "maker_fee": "0.0005", "taker_fee": "0.0007"},
+    "marketdata/pricesource": {
+        "market": "AAPL", "provider": "ALLTICK", "provider_symbol": "AAPL.US", "spread": "0.001", "band": "0.2",
+    },
+    "marketdata/tradingcalendar": {
+        "name": "School", "time_zone": "UTC", "hours-TOTAL_FORMS": 1, "hours-INITIAL_FORMS": 0, "hours-0-weekday": 0,
+        "hours-0-opens": "09:00", "hours-0-closes": "17:00", "holidays-TOTAL_FORMS": 0, "holidays-INITIAL_FORMS": 0,
+    },
+}  # fmt: skip
+FRACTION = "must be above 0 and below 1"
+
+
+@pytest.mark.parametrize(
+    ("page", "wrong", "words"),
+    [
+        ("accounts/competition", {"ends_at_1": "09:00"}, "Must be later than it starts"),
+        ("accounts/competition", {"starting_amount": "0"}, "Must be above 0"),
+        ("accounts/feetier", {"min_volume": "0"}, "Must be above 0"),
+        ("accounts/feetier", {"maker_fee": "-1"}, "must be above -1 and below 1"),
+        ("accounts/feetier", {"taker_fee": "-0.1"}, "must be at least 0 and below 1"),
+        ("marketdata/pricesource", {"spread": "1"}, "must be at least 0 and below 1"),
+        ("marketdata/pricesource", {"band": "0"}, FRACTION),
+        ("marketdata/pricesource", {"band": "7"}, FRACTION),
+        ("marketdata/tradingcalendar", {"hours-0-closes": "09:00"}, "Must be later than it opens"),
+        ("marketdata/tradingcalendar", {"hours-0-pre_open": "09:00"}, "Must be earlier than it opens"),
+        ("marketdata/tradingcalendar", {"hours-0-closing": "08:00"}, "between opening and closing time"),
+        ("marketdata/tradingcalendar", {"hours-0-opens": ""}, "required"),
+    ],
+)
+def test_a_rule_of_the_database_is_told_by_the_field_that_breaks_it(venue, operator, page, wrong, words):
+    keys = {"USD": venue.assets["USD"].pk, "AAPL": Market.objects.get(symbol="AAPL").pk}
+    form = {name: keys.get(value, value) for name, value in ROWS[page].items()}
+    answer = operator.post(f"/admin/{page}/add/", {**form, **wrong})
+    assert answer.status_code == 200 and words in text(answer) and "Constraint" not in text(answer)
+    assert operator.post(f"/admin/{page}/add/", form).status_code == 302
+
+
 def test_secrets_and_events_have_no_page(venue):
     shown = {model._meta.label for model in admin.site._registry}
     assert not {label for label in shown if "Token" in label or "Event" in label or "Idempotent" in label}
