@@ -4,6 +4,7 @@ Every failure of the way there and back is a ProviderError; what a status or a b
 providers put errors into bodies with status 200.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import httpx
 from marketdata.providers.protocol import Disconnected, Garbled, parse_json
 
 TIMEOUT_SECONDS = 15.0
+#: For a whole answer: a body that comes byte by byte keeps every smaller limit and never ends.
+WHOLE_SECONDS = 60.0
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
 
 # It logs whole addresses at INFO, and AllTick wants its token in the address.
@@ -41,8 +44,11 @@ class JsonClient:
         if self._client is None:
             self._client = httpx.AsyncClient(headers=self._headers, timeout=TIMEOUT_SECONDS)
         try:
-            async with self._client.stream("GET", self._base + path, params=parameters) as response:
-                content = await _limited(response)
+            async with asyncio.timeout(WHOLE_SECONDS):
+                async with self._client.stream("GET", self._base + path, params=parameters) as response:
+                    content = await _limited(response)
+        except TimeoutError:
+            raise Disconnected(f"no whole answer in {WHOLE_SECONDS:.0f} s") from None
         except httpx.HTTPError as error:
             # The text of these errors may hold the address, and the address holds the key.
             raise Disconnected(f"no answer: {type(error).__name__}") from None

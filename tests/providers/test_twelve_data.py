@@ -1,11 +1,14 @@
 """The Twelve Data adapter against a local server with its shapes and its credits."""
 
+import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from marketdata.providers import http
 from marketdata.providers.protocol import (
     Disconnected,
     Garbled,
@@ -172,3 +175,26 @@ async def test_the_key_is_in_no_address_and_in_no_log(server, provider, caplog):
     await provider.quotes(["AAPL"])
     assert all(server.key not in str(parameters) for _, parameters, _ in server.requests)
     assert server.key not in caplog.text
+
+
+async def test_a_body_that_comes_drop_by_drop_is_not_waited_for(monkeypatch):
+    """Each drop in time for the limit on a pause, and never an end."""
+    monkeypatch.setattr(http, "WHOLE_SECONDS", 0.3)
+    let_go = asyncio.Event()
+
+    async def drip(reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not let_go.is_set():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as dripping:
+        port = dripping.sockets[0].getsockname()[1]
+        slow = TwelveData(key="k", clock=JumpingClock(), base_rest=f"http://127.0.0.1:{port}")
+        with pytest.raises(Disconnected, match="no whole answer"):
+            await asyncio.wait_for(slow.quotes(["AAPL"]), 5)
+        let_go.set()
+        await slow.close()
