@@ -8,6 +8,7 @@ from rest_framework.generics import ListAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 
+from accounts.valuation import Valuation, load_pairs, quote_asset
 from exchange.tickers import board
 from marketdata import markets
 from marketdata.api.acceptor import read_query, validated
@@ -33,7 +34,7 @@ class TrendingQuery(serializers.Serializer):
     by = Word(
         choices=[(VOLUME, VOLUME), (MOVE, MOVE)],
         default=VOLUME,
-        help_text="VOLUME: turnover in the quote asset. MOVE: the largest change in percent, up or down.",
+        help_text="VOLUME: the turnover's worth in PORTFOLIO_QUOTE. MOVE: the largest change in percent, up or down.",
     )
     limit = Whole(least=1, most=100, default=10)
 
@@ -137,9 +138,16 @@ batch = Door(_prepare_batch, _read_batch, _read_batch_async, _answer_batch)
 
 def trending(by: str, limit: int) -> list[dict]:
     """The tickers of the markets that traded in the last 24 hours, the most first, by VOLUME or MOVE."""
-    traded = [found for found in board.read(markets.active()) if found["trades"]]
-    figure = "quote_volume" if by == VOLUME else "change_percent"
-    return sorted(traded, key=lambda found: abs(Decimal(found[figure])), reverse=True)[:limit]
+    specs = markets.active()
+    traded = [(spec, found) for spec, found in zip(specs, board.read(specs), strict=True) if found["trades"]]
+    if by == VOLUME:
+        price = Valuation(quote_asset(None), load_pairs()).price
+        # What nobody can price counts as it is.
+        weights = [Decimal(found["quote_volume"]) * (price(spec.quote_id) or 1) for spec, found in traded]
+    else:
+        weights = [abs(Decimal(found["change_percent"])) for _, found in traded]
+    ranked = sorted(zip(weights, traded, strict=True), key=lambda one: one[0], reverse=True)
+    return [found for _, (_, found) in ranked[:limit]]
 
 
 # Views

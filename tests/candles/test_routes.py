@@ -138,3 +138,11 @@ def test_trending(http, venue):
     trade(venue, 95)
     assert order("?by=MOVE") == ["AAPL", "BTC_USDT"] and order("?by=move&limit=1") == ["AAPL"]
     assert http("GET", "/api/v1/tickers/trending/?by=luck").code == "invalid"
+
+
+def test_turnovers_in_different_assets_are_compared_by_their_worth(http, venue):
+    """Five shares at 101 dollars each are more than 402.5 dollars."""
+    venue.market("BTC_AAPL", base="BTC", quote="AAPL", tick_size=Decimal(1), lot_size=Decimal(1))
+    trade(venue, 5, symbol="BTC_AAPL")
+    found = http("GET", "/api/v1/tickers/trending/").json["results"]
+    assert [(one["symbol"], one["quote_volume"]) for one in found] == [("BTC_AAPL", "5"), ("AAPL", "402.5")]
