@@ -130,7 +130,7 @@ class AllTick:
             middle = len(symbols) // 2
             first = await self._ticks(symbols[:middle], stock=stock, depth=depth)
             return first + await self._ticks(symbols[middle:], stock=stock, depth=depth)
-        return self._readable(data.get("tick_list") or [])
+        return self._readable(_rows(data, "tick_list"))
 
     def _readable(self, rows: list) -> list[Tick]:
         ticks = []
@@ -181,7 +181,7 @@ class AllTick:
             "adjust_type": 0,
         }
         data = await self._get("kline", asked, stock=is_stock(symbol))
-        return [_bar(row) for row in data.get("kline_list") or []]
+        return [_bar(row) for row in _rows(data, "kline_list")]
 
     async def _get(self, endpoint: str, data: dict, *, stock: bool) -> dict:
         """The data of a good answer; refused for being too fast, it waits and asks again, a few times."""
@@ -298,6 +298,14 @@ def _whole(value, default: int) -> int:
     if isinstance(value, int):
         return value
     return int(value) if isinstance(value, str) and value.isdecimal() else default
+
+
+def _rows(data: dict, name: str) -> list:
+    """A list of the answer's data; nothing for none."""
+    rows = data.get(name) or []
+    if not isinstance(rows, list):
+        raise Garbled(f"{name} is no list")
+    return rows
 
 
 def _best(levels):

@@ -101,6 +101,8 @@ async def test_ret_decides_not_the_status(server, provider, ret, kind):
         (200, "garbage", Garbled),
         (200, {"ret": 200, "msg": "ok", "data": None}, Garbled),
         (200, {"ret": 200, "data": {"kline_list": [{"timestamp": "1"}]}}, Garbled),
+        (200, {"ret": 200, "data": {"kline_list": 7}}, Garbled),
+        (200, {"ret": 200, "data": {"kline_list": "none"}}, Garbled),
     ],
 )
 async def test_broken_answers(server, provider, status, body, kind):
