@@ -153,7 +153,8 @@ def bars(
         read = _RowReader(columns, zone, decimals, volume_decimals)
         if not has_header:
             yield read(head)
-        for row in csv.reader(lines, delimiter=delimiter):
+        # Strict: a quote that is never closed would swallow all the rows below it, uncounted.
+        for row in csv.reader(lines, delimiter=delimiter, strict=True):
             if row:
                 yield read(row)
     except csv.Error as error:

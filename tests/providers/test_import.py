@@ -93,7 +93,10 @@ def test_a_malformed_time_is_dropped_and_counted():
     assert inspection.dropped == {"unreadable time": 1}
 
 
-@pytest.mark.parametrize("text", ["", "a,b,c\n1,2,3", "date,open\n2026-08-05,1", "<html>\n"])
+OPEN_QUOTE = 'time,close\n2026-08-05,1\n2026-08-06,"2\n2026-08-07,3\n2026-08-08,4\n'
+
+
+@pytest.mark.parametrize("text", ["", "a,b,c\n1,2,3", "date,open\n2026-08-05,1", "<html>\n", OPEN_QUOTE])
 def test_what_is_no_table(text):
     with pytest.raises(Unreadable):
         read(text)
@@ -267,6 +270,13 @@ def test_what_cannot_be_imported_says_why(venue, file, settings, arguments, text
     settings.TWELVE_DATA_API_KEY = ""
     with pytest.raises(CommandError, match=text):
         run(*[str(file) if argument == "FILE" else argument for argument in arguments])
+
+
+def test_rows_without_an_interval_are_told_with_what_is_wrong_with_them(venue, tmp_path):
+    path = tmp_path / "german.csv"
+    path.write_text("date;close\n05.08.2026;1,5\n06.08.2026;1,6\n")
+    with pytest.raises(CommandError, match="0 good rows of 2, 2 dropped: unreadable number.*--interval"):
+        run(str(path), "--market", "AAPL")
 
 
 def test_no_decimals_means_whole_prices(venue, tmp_path):

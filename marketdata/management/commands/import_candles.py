@@ -113,8 +113,9 @@ class Command(BaseCommand):
         sample = list(islice(bars, SAMPLE))
         interval = options["interval"] or spans.guess(sorted(bar.open_time for bar in sample))
         if interval is None:
-            counts = f"{inspection.kept} good rows of {inspection.read}"
-            raise CommandError(f"{counts} show no interval: name it by --interval.")
+            reasons = "".join(f", {count} dropped: {reason}" for reason, count in sorted(inspection.dropped.items()))
+            counts = f"{inspection.kept} good rows of {inspection.read}{reasons}"
+            raise CommandError(f"No interval can be seen in {counts}. Name it by --interval.")
         source, bars = options["source"][:SOURCE_LENGTH], chain(sample, bars)
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # the rows may come from a slow pipe
