@@ -260,8 +260,23 @@ def by_symbol(symbol: str) -> MarketSpec:
     """The active market of that symbol (any case, also as base+quote); UnknownMarket otherwise."""
     spec = _directory.find(str(symbol).upper())
     if spec is None:
-        raise UnknownMarket(f"There is no market {symbol!r}; GET /api/v1/markets/ lists them.")
+        raise _unknown(symbol)
     return spec
+
+
+def id_of(symbol: str) -> int:
+    """The id of the market of that symbol, of one that is not active too: what rests and was done there stays its
+    owner's to see and to cancel. UnknownMarket.
+    """
+    spec = _directory.find(str(symbol).upper())
+    found = spec.id if spec else Market.objects.filter(symbol=symbol.upper()).values_list("pk", flat=True).first()
+    if found is None:
+        raise _unknown(symbol)
+    return found
+
+
+def _unknown(symbol: str) -> UnknownMarket:
+    return UnknownMarket(f"There is no market {symbol!r}; GET /api/v1/markets/ lists them.")
 
 
 def cached(symbol: str) -> MarketSpec | None:

@@ -11,7 +11,7 @@ from marketdata.api.acceptor import accept, read_query
 from marketdata.api.doors import Answer, Call, Door
 from marketdata.api.fields import MAX_ID
 from marketdata.api.problems import problem_of
-from marketdata.markets import by_symbol
+from marketdata.markets import by_symbol, id_of
 from marketdata.refusals import Refusal
 
 
@@ -103,7 +103,7 @@ def _prepare_cancel_all(call: Call) -> dict:
     if call.body:
         raise ValidationError({"symbol": ["Name the market in the query: DELETE orders/?symbol=…"]})
     symbol = accept(CancelAllQuery, call.query.dict()).get("symbol")
-    return {"account_id": call.principal.account_id, "market_id": by_symbol(symbol).id if symbol else None}
+    return {"account_id": call.principal.account_id, "market_id": id_of(symbol) if symbol else None}
 
 
 def _answer_order(call: Call, order: dict) -> Answer:

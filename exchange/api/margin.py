@@ -94,7 +94,7 @@ class PositionListView(ListAPIView):
         if wanted["status"] != "ALL":
             rows = rows.filter(closed_at__isnull=wanted["status"] == "OPEN")
         if "symbol" in wanted:
-            rows = rows.filter(market=markets.by_symbol(wanted["symbol"]).id)
+            rows = rows.filter(market=markets.id_of(wanted["symbol"]))
         with margin_reading.snapshot():
             account = margin_reading.read(request.auth.account_id)
             page = [self._row(account, row) for row in self.paginate_queryset(rows)]

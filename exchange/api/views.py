@@ -27,7 +27,7 @@ from exchange.models import Fill, Order, Trade
 from exchange.rendering import fill_row, order_row
 from marketdata.api.acceptor import read_query
 from marketdata.api.doors import DoorView
-from marketdata.markets import by_symbol
+from marketdata.markets import by_symbol, id_of
 
 
 class OrderListView(ListAPIView, DoorView):
@@ -41,7 +41,7 @@ class OrderListView(ListAPIView, DoorView):
         wanted = read_query(OrderQuery, self.request.query_params)
         rows = Order.objects.filter(account_id=self.request.auth.account_id)
         if "symbol" in wanted:
-            rows = rows.filter(market_id=by_symbol(wanted["symbol"]).id)
+            rows = rows.filter(market_id=id_of(wanted["symbol"]))
         if "side" in wanted:
             rows = rows.filter(side=wanted["side"])
         if "status" in wanted:
@@ -272,7 +272,7 @@ class FillListView(ListAPIView):
         wanted = read_query(FillQuery, request.query_params)
         rows = Fill.objects.filter(account_id=request.auth.account_id).select_related("market__quote").order_by("-id")
         if "symbol" in wanted:
-            rows = rows.filter(market_id=by_symbol(wanted["symbol"]).id)
+            rows = rows.filter(market_id=id_of(wanted["symbol"]))
         if "order" in wanted:
             rows = rows.filter(order_id=wanted["order"])
         return self.get_paginated_response([_own_fill(fill) for fill in self.paginate_queryset(rows)])

@@ -88,6 +88,20 @@ def test_cancel_all(api):
     assert api("DELETE", ORDERS).json == {"cancelled": 0, "orders": []}
 
 
+def test_what_was_done_in_a_market_that_is_not_active_any_more_is_found_and_cancelled_there(api):
+    mine = [api("POST", ORDERS, body).json["id"] for body in (order(), order(price="101"))]
+    api.venue.order("bob SELL 5 AAPL @ 101")
+    api.venue.change("AAPL", is_active=False)
+    assert results(api("GET", ORDERS + "?symbol=aapl")) == mine[::-1]
+    assert results(api("GET", V1 + "fills/?symbol=AAPL"), "order_id") == mine[1:]
+    assert results(api("GET", V1 + "positions/?symbol=AAPL")) == []
+    assert [one["id"] for one in api("DELETE", ORDERS + "?symbol=AAPL").json["orders"]] == mine[:1]
+    for method, path in (("GET", V1 + "trades/"), ("GET", V1 + "orderbook/")):
+        assert api(method, path + "?symbol=AAPL").code == "unknown_market", path
+    for method, path in (("GET", ORDERS), ("GET", V1 + "fills/"), ("DELETE", ORDERS)):
+        assert api(method, path + "?symbol=NOPE").code == "unknown_market", path
+
+
 @pytest.mark.parametrize(
     ("query", "body", "field"),
     [
