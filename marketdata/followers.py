@@ -176,6 +176,8 @@ class Follower:
         kind = error.kind if isinstance(error, ProviderError) else "failures"
         self.counters[kind] += 1
         was_polling = connection.poll_until is not None
+        # What it was trying again after, if no tick has come since.
+        is_other = connection.state not in ("connecting", "live", "polling", kind)
         connection.state = kind
         if isinstance(error, NotInPlan | Rejected) and not was_polling:
             logger.info("%s is polled: %s", self._name, error)
@@ -183,7 +185,7 @@ class Follower:
             return 0.0
         if not isinstance(error, ProviderError):
             logger.error("following %s failed", self._name, exc_info=error)
-        elif connection.back_off.failures == 0:
+        elif connection.back_off.failures == 0 or is_other:
             logger.warning("%s: %s; trying again", self._name, error)
         pause = connection.back_off.next_seconds()
         if isinstance(error, RateLimited):

@@ -16,8 +16,9 @@ import pytest
 from marketdata import gate
 from marketdata.followers import Follower
 from marketdata.providers.alltick import AllTick
+from marketdata.providers.protocol import Disconnected, KeyRefused
 from marketdata.providers.twelve_data import TwelveData
-from tests.providers.clocks import START, ManualClock, until
+from tests.providers.clocks import START, JumpingClock, ManualClock, until
 from tests.providers.fakes import FakeAllTick, FakeTwelveData
 
 SYMBOLS = ("EUR/USD", "BTC/USD", "ETH/USD")
@@ -247,6 +248,45 @@ async def test_an_hour_of_misbehaviour(kind):
     assert status["provider"]["silences"] >= hour.troubles["no_heartbeats"]
     assert len(hour.published) >= hour.good_ticks - hour.troubles["break_within_a_frame"]
     print(json.dumps({"sent_good": hour.good_ticks, "published": len(hour.published), **status}, default=str))
+
+
+class Refusing:
+    """A provider whose streams fail one after the other; the last one stays silent."""
+
+    counters = Counter()
+
+    def __init__(self, errors):
+        self.errors = list(errors)
+
+    def groups(self, symbols):
+        return [list(symbols)]
+
+    async def stream(self, symbols):
+        if not self.errors:
+            await asyncio.Event().wait()
+        raise self.errors.pop(0)
+        yield
+
+    async def close(self):
+        """Nothing to give back."""
+
+
+async def test_each_kind_of_failure_is_said_once_in_a_row(caplog):
+    """A wrong key behind broken connections too: nobody but the log tells why the prices are stale."""
+    broken, refused = Disconnected("no line"), KeyRefused("wrong key")
+    provider = Refusing([broken, broken, refused, refused])
+    clock, terms = JumpingClock(), {"spread": Decimal(0), "band": Decimal("0.1"), "tick_size": Decimal("0.01")}
+    follower = Follower(
+        name="FAKE", make=lambda name, clock: provider, clock=clock, random=random.Random(1), publish=print
+    )
+    source = gate.Source(market_id=1, symbol="A", provider="FAKE", provider_symbol="A", **terms)
+    await follower.follow((source,), {})
+    await until(lambda: not provider.errors, "all failures")
+    await follower.stop()
+    assert [record.getMessage() for record in caplog.records] == [
+        "FAKE: no line; trying again",
+        "FAKE: wrong key; trying again",
+    ]
 
 
 async def live_through(hour: Hour) -> None:
