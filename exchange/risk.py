@@ -141,7 +141,7 @@ class Monitor:
             if market_id not in latest:
                 continue
             try:
-                rate = conversion.price_of(spec)
+                rate = conversion.fraction_of(spec)
             except marks.StalePrice:
                 continue  # nobody knows what a profit there is worth: its positions keep their last value
             value = value_of(

@@ -12,12 +12,15 @@ position's rounded down once, so that a sum is off by less than one unit a posit
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple
 
 from marketdata.contracts import RATE_ONE, Tier
 
-#: Marks are whole numbers of 10^-9 settlement units.
-SCALE = 10**9
+#: Marks are whole numbers of 2^-96 settlement units: a unit of the quote asset, which may have many more decimals, is
+#: worth very few of them. A power of two, because shifting costs less than dividing.
+SHIFT = 96
+SCALE = 2**SHIFT
 
 
 class Holding(NamedTuple):
@@ -124,8 +127,8 @@ class RiskIndex:
         rate = row.tiers[0].maintenance if len(row.tiers) == 1 else None
         for place, slot in enumerate(row.slots):
             lots = row.lots[place]
-            profit = (lots * lot - row.costs[place] * quote) // SCALE
-            notional = abs(lots) * lot // SCALE
+            profit = (lots * lot - row.costs[place] * quote) >> SHIFT
+            notional = abs(lots) * lot >> SHIFT
             need = notional * rate // RATE_ONE if rate is not None else in_slices(notional, row.tiers)
             equity[slot] += profit - profits[place]
             needed[slot] += need - needs[place]
@@ -158,8 +161,8 @@ class RiskIndex:
         self._places[slot][holding.market_id] = len(row.slots)
         profit = need = 0
         if row.value is not None:
-            profit = (holding.lots * row.value.lot - holding.cost * row.value.quote) // SCALE
-            need = in_slices(abs(holding.lots) * row.value.lot // SCALE, row.tiers)
+            profit = (holding.lots * row.value.lot - holding.cost * row.value.quote) >> SHIFT
+            need = in_slices(abs(holding.lots) * row.value.lot >> SHIFT, row.tiers)
         columns = (row.slots, row.lots, row.costs, row.profits, row.needs)
         for column, value in zip(columns, (slot, holding.lots, holding.cost, profit, need), strict=True):
             column.append(value)
@@ -191,12 +194,12 @@ def in_slices(notional: int, tiers: Sequence[Tier]) -> int:
     return total
 
 
-def value_of(*, price: Decimal, lot: Decimal, size: Decimal, rate: Decimal, scale: int, quote_scale: int) -> Value:
+def value_of(*, price: Decimal, lot: Decimal, size: Decimal, rate: Fraction, scale: int, quote_scale: int) -> Value:
     """A mark price as a Value. `rate`: settlement asset for one unit of the quote asset; `scale` and `quote_scale`:
     decimals of the settlement and the quote asset.
     """
-    one_lot = price * lot * size * rate
-    return Value(int(one_lot.scaleb(scale) * SCALE), int(rate.scaleb(scale - quote_scale) * SCALE))
+    one = rate * 10**scale * SCALE
+    return Value(int(Fraction(price) * Fraction(lot) * Fraction(size) * one), int(one / 10**quote_scale))
 
 
 def touched(values: Mapping[int, Value], index: RiskIndex) -> list[Key]:

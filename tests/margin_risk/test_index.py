@@ -1,7 +1,10 @@
 """The index of positions against sums made the plain way, and who is low at which mark."""
 
 from decimal import Decimal
+from fractions import Fraction
 from random import Random
+
+import pytest
 
 from exchange.risk_index import SCALE, Holding, Key, RiskIndex, Value, in_slices, touched, value_of
 from marketdata.contracts import Tier
@@ -71,10 +74,25 @@ def test_slices_each_at_their_own_rate():
 
 def test_a_yen_pair_counts_in_dollars():
     """1 lot of 1,000 at 150.00 yen is 1,000 dollars; a loss of 1,500 yen at that rate is 10 dollars."""
-    rate = Decimal(1) / Decimal(150)
+    rate = Fraction(1, 150)
     found = value_of(price=Decimal(150), lot=Decimal(1000), size=Decimal(1), rate=rate, scale=2, quote_scale=0)
     assert round(found.lot / SCALE) == 100_000
     assert round(-1500 * found.quote / SCALE) == -1000
+
+
+@pytest.mark.parametrize("decimals", [0, 2, 8, 18])
+@pytest.mark.parametrize("quote_decimals", [0, 2, 8, 18])
+def test_a_unit_of_the_quote_asset_counts_however_little_it_is_worth(decimals, quote_decimals):
+    """10,000 bought at 1,300 won, a won being worth 1/1,300: at that mark nothing is gained or lost, at half of it
+    5,000 are lost.
+    """
+    index, terms = RiskIndex(Decimal(1)), {"lot": Decimal(1000), "size": Decimal(1), "rate": Fraction(1, 1300)}
+    index.set_market(1, FLAT)
+    index.put(ANN, 0, [Holding(1, 10, 13_000_000 * 10**quote_decimals, 0)])
+    for price, profit in ((1300, 0), (650, -5_000)):
+        found = value_of(price=Decimal(price), scale=decimals, quote_scale=quote_decimals, **terms)
+        index.mark(1, found)
+        assert abs(index.level(ANN).equity - profit * 10**decimals) <= 1
 
 
 def test_sums_kept_by_differences_equal_sums_made_anew():

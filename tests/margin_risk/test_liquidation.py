@@ -10,7 +10,7 @@ from exchange.commands import NotAccepting
 from exchange.models import MarginCall, Order, RiskStop
 from exchange.transaction import OutcomeUnknown
 from marketdata import clock
-from marketdata.models import Contract, Mark, Market
+from marketdata.models import Asset, Contract, Mark, Market
 
 
 def short(event: dict) -> str:
@@ -45,6 +45,28 @@ def test_a_part_is_closed_where_that_restores_the_level(venue):
     assert [event["outcome"] for event in venue.heard("ann", "liquidation")] == ["UNDER_WAY", "RESTORED"]
     venue.watch()
     assert venue.liquidations("ann") == ["RESTORED 0/1"]
+    assert venue.is_sound()
+
+
+@pytest.mark.parametrize("decimals", [2, 8])
+def test_it_comes_in_time_whatever_the_decimals_of_what_is_settled_in(venue, decimals):
+    """100,000 won-dollars at 2 %: at 1,203 won some 1,930 of the 10,000 are left, at 1,192 less than maintenance."""
+    dollars = Asset.objects.create(symbol="USDC", name="USDC", kind="CRYPTO", decimals=decimals)
+    won = Asset.objects.create(symbol="KRW", name="KRW", kind="FIAT", decimals=8)
+    venue.assets |= {"USDC": dollars, "KRW": won}
+    venue.contract("USDCKRW", "USDC", "KRW", "0.01", settlement=dollars)
+    venue.change("USDCKRW", price_band=None)
+    venue.mark("USDCKRW", "1300.00")
+    for name, amount in (("ann", 10_000), ("rich", 1_000_000)):
+        venue.trader(name, USDC=amount)
+    venue.trade("ann", "BUY", "rich", "1", "USDCKRW", "1300.00")
+    outcomes = []
+    for mark in ("1203.00", "1192.00"):
+        venue.order(f"rich BUY 1 USDCKRW @ {mark}", self_trade_prevention="EXPIRE_MAKER")
+        venue.mark("USDCKRW", mark)
+        venue.watch()
+        outcomes.append(venue.liquidations("ann"))
+    assert outcomes == [[], ["RESTORED 0/1"]]
     assert venue.is_sound()
 
 
