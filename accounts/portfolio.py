@@ -9,6 +9,7 @@ of a balance that was never bought, a deposit, belongs to the largest of them. O
 exact), percents to PERCENT_DECIMALS, values as accounts.valuation says.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -175,11 +176,13 @@ def summary(*, account_id: int, quote: Asset) -> dict:
     lines = book.lines(quote)
     values = {row.asset_id: valuation.value(row.asset_id, row.total) for row in book.balances}
     is_cash = {row.asset_id: book.is_cash(row.asset, quote) for row in book.balances}
-    known = {asset: value for asset, value in values.items() if value is not None}
-    cash_value = sum((value for asset, value in known.items() if is_cash[asset]), Decimal(0))
-    holdings_value = sum((value for asset, value in known.items() if not is_cash[asset]), Decimal(0))
+    cash_value = _sum(value for asset, value in values.items() if is_cash[asset])
+    holdings_value = _sum(value for asset, value in values.items() if not is_cash[asset])
     gains = [valuation.value(line.quote.pk, line.pnl) for line in lines if line.pnl is not None]
-    open_profit = _open_profit(account_id, valuation)
+    open_profits = {
+        asset: valuation.value(asset, profit) for asset, profit in positions.unrealized_by_quote(account_id).items()
+    }
+    open_profit = _sum(open_profits.values()) if open_profits else None
     total = cash_value + holdings_value + (open_profit or 0)
     return {
         "quote": quote.symbol,
@@ -189,18 +192,22 @@ def summary(*, account_id: int, quote: Asset) -> dict:
         "holdings_value": plain(holdings_value),
         "number_of_holdings": len({line.asset.pk for line in lines}),
         "total_value": plain(total),
-        "unrealized_pnl": plain(sum((gain for gain in gains if gain is not None), open_profit or Decimal(0))),
+        "unrealized_pnl": plain(_sum(gains) + (open_profit or 0)),
         "todays_pnl": text(equity.profit_today(account, total, valuation)),
         "margin_equity": None if open_profit is None else plain(cash_value + open_profit),
-        "unpriced": [row.asset.symbol for row in book.balances if values[row.asset_id] is None],
+        "unpriced": _unpriced(values, open_profits),
     }
 
 
-def _open_profit(account_id: int, valuation: Valuation) -> Decimal | None:
-    """The unrealised profit of the margin positions at their marks; None without any."""
-    profits = positions.unrealized_by_quote(account_id)
-    values = [valuation.value(quote, profit) for quote, profit in profits.items()]
-    return sum((value for value in values if value is not None), Decimal(0)) if profits else None
+def _sum(values: Iterable[Decimal | None]) -> Decimal:
+    """Of those that are known."""
+    return sum((value for value in values if value is not None), Decimal(0))
+
+
+def _unpriced(*values: dict[int, Decimal | None]) -> list[str]:
+    """The symbols of the assets of which something has no value."""
+    ids = {asset for some in values for asset, value in some.items() if value is None}
+    return list(Asset.objects.filter(pk__in=ids).order_by("symbol").values_list("symbol", flat=True)) if ids else []
 
 
 def _cash_row(row: Balance, valuation: Valuation) -> dict:

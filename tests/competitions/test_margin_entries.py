@@ -86,11 +86,14 @@ def test_what_is_open_counts(api, fx_contest):
 
 def test_a_profit_that_nobody_can_price_is_named(api, fx_contest):
     spring = fx_contest()
-    open_position(api, join(api, spring), "ann", "BUY", "EURGBP", "0.88000")
+    ann = join(api, spring)
+    open_position(api, ann, "ann", "BUY", "EURGBP", "0.88000")
     api.venue.mark("EURGBP", "0.89000")
     Market.objects.filter(symbol="GBPUSD").update(is_active=False)
     (row,) = api("GET", f"{V1}competitions/{spring.pk}/leaderboard/").json["results"]
     assert (row["equity"], row["unpriced"]) == ("10000", ["GBP"])
+    summary = api("GET", V1 + "portfolio/summary/?quote=USD", headers=ann).json
+    assert (summary["total_value"], summary["unpriced"]) == ("10000", ["GBP"])
 
 
 def test_all_accounts_are_read_at_one_moment(api, fx_contest):
