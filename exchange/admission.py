@@ -1,7 +1,9 @@
 """What a command must pass under the market's lock: replays, the price band, the new terms of an amendment."""
 
+from datetime import datetime
 from decimal import Decimal
 
+from accounts.ledger import Holder
 from exchange import commands as c
 from exchange import validation
 from exchange.books import LiveBook
@@ -37,6 +39,14 @@ def check_status(spec: MarketSpec, status: str) -> None:
         else "nothing moves until the operator reopens it"
     )
     raise c.MarketHalted(f"{spec.symbol} is halted: {hint}.")
+
+
+def check_account(holder: Holder, spec: MarketSpec, moment: datetime, *, only_reduces: bool) -> None:
+    """An account that was not stopped trades, a competition entry as its terms say."""
+    if not holder.is_active:
+        raise c.AccountInactive("This account may not trade: it was stopped by you (kill switch) or the operator.")
+    if holder.terms is not None:
+        holder.terms.check(spec.id, spec.symbol, moment, only_reduces=only_reduces)
 
 
 def check_room(live: LiveBook, cmd: Place) -> None:

@@ -215,7 +215,7 @@ class Batch:
         """The order, if the market takes it; a Refusal otherwise. Nothing has changed."""
         self._check_market(live)
         if not cmd.is_liquidation:
-            self._check_entry(cmd.account, live, cmd.reduce_only)
+            self._check_account(cmd.account, live, cmd.reduce_only)
         if cmd.spec.version != live.spec.version:
             validation.refit(cmd, live.spec)
         limits.check(self, live, cmd)
@@ -300,7 +300,7 @@ class Batch:
     def _amend(self, cmd: Amend) -> Outcome:
         live, order = self.open_order(cmd.account, cmd.order_id)
         self._check_market(live)
-        self._check_entry(cmd.account, live, order.reduce_only)
+        self._check_account(cmd.account, live, order.reduce_only)
         conditions.check_amendable(order)
         limits.check_amendment(self, live, order.account)
         price, quantity = admission.new_terms(live, order, cmd)
@@ -369,12 +369,9 @@ class Batch:
     def _check_market(self, live: LiveBook) -> None:
         admission.check_status(live.spec, self.status[live.spec.id])
 
-    def _check_entry(self, account: int, live: LiveBook, only_reduces: bool) -> None:
-        """An account that was not stopped trades, a competition entry as its terms say."""
-        if not self.sheet.holders[account].is_active:
-            raise c.AccountInactive("This account may not trade: it was stopped by you (kill switch) or the operator.")
-        if terms := self.sheet.holders[account].terms:
-            terms.check(live.spec.id, live.spec.symbol, self.records.moment, only_reduces=only_reduces)
+    def _check_account(self, account: int, live: LiveBook, only_reduces: bool) -> None:
+        holder = self.sheet.holders[account]
+        admission.check_account(holder, live.spec, self.records.moment, only_reduces=only_reduces)
 
     def _check_readable(self, market_id: int | None) -> None:
         if market_id in self.unreadable:

@@ -13,8 +13,8 @@ from fractions import Fraction
 from django.conf import settings
 from django.db import connection, transaction
 
-from accounts import conversion, margin, positions
-from accounts.ledger import AssetScale, Purse, Sheet
+from accounts import conversion, entry_terms, margin, positions
+from accounts.ledger import AssetScale, Holder, Purse, Sheet
 from accounts.margin import State
 from accounts.models import Account, Balance, MarginSetting, Position
 from accounts.positions import LivePosition, Positions
@@ -32,7 +32,7 @@ class MarginAccount:
     """One account's margin at one moment. Amounts in the settlement assets' smallest units, by asset id."""
 
     account_id: int
-    event_sequence: int
+    holder: Holder
     scales: dict[int, AssetScale]
     available: dict[int, int]
     orders: dict[int, int]
@@ -78,7 +78,7 @@ def read(account_id: int) -> MarginAccount:
     balances = list(balances.values_list("asset_id", "available", "reserved"))
     found = MarginAccount(
         account_id,
-        Account.objects.values_list("event_sequence", flat=True).get(pk=account_id),
+        _holder(Account.objects.select_related("user").get(pk=account_id)),
         scales,
         {asset: units.to_units(amount, scales[asset].decimals) for asset, amount, _ in balances},
         _reserved_by_orders(account_id, scales),
@@ -108,6 +108,13 @@ def live(row: Position) -> LivePosition:
     figures = (row.margin, row.reserved, row.realized_quote, row.realized, row.fees, row.financing)
     spec = markets.by_id(row.market_id)
     return positions.live(spec, row.account_id, row.pk, row.opened_at, row.quantity, row.cost, *figures)
+
+
+def _holder(row: Account) -> Holder:
+    """What a batch knows of a user's account under its lock."""
+    may_trade = row.is_active and not row.stopped_by and row.user.is_active
+    terms = entry_terms.terms_of(row.opens_at, row.closes_at, row.market_ids)
+    return Holder(row.event_sequence, may_trade, is_heard=True, terms=terms)
 
 
 def _reserved_by_orders(account_id: int, scales: dict[int, AssetScale]) -> dict[int, int]:

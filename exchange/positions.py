@@ -22,7 +22,6 @@ from exchange.fee_tiers import rates_of
 from exchange.margin_reading import MarginAccount
 from exchange.models import Order
 from exchange.resent import market_of
-from exchange.weighing import Need
 from marketdata import clock, markets, marks, units
 from marketdata.markets import MarketSpec
 from marketdata.models import Market
@@ -218,7 +217,7 @@ class Weighed:
 
     spec: MarketSpec
     account: MarginAccount
-    need: Need
+    need: weighing.Need
     unfilled: int
     refusal: Refusal | None
 
@@ -268,11 +267,11 @@ def _walk(spec: MarketSpec, command: Place) -> tuple[list[tuple[int, int]], int]
     return matches, left
 
 
-def _refusal(command: Place, account: MarginAccount, need: Need, meets_anybody: bool) -> Refusal | None:
+def _refusal(command: Place, account: MarginAccount, need: weighing.Need, meets_anybody: bool) -> Refusal | None:
     """The first thing for which the venue would refuse the order."""
     spec = command.spec
     try:
-        _check_market(command, spec)
+        _check_market(command, account)
         margin.check_placing(command, spec, clock.now())
     except Refusal as refusal:
         return refusal
@@ -301,10 +300,11 @@ def _over_or_under(command: Place, position: LivePosition | None) -> Refusal | N
     return None
 
 
-def _check_market(command: Place, spec: MarketSpec) -> None:
-    """The market's status and its price band, as the matcher knows them under the lock."""
-    market = Market.objects.get(pk=spec.id)
+def _check_market(command: Place, account: MarginAccount) -> None:
+    """The market's status, who may trade there, and its price band, as the matcher knows them under the lock."""
+    spec, market = command.spec, Market.objects.get(pk=command.spec.id)
     admission.check_status(spec, market.status if market.is_active else Market.Status.CLOSED)
+    admission.check_account(account.holder, spec, clock.now(), only_reduces=command.reduce_only)
     mark = marks.mark(spec.id)
     band = bands.around(spec, mark.price if mark else market.last_price or spec.reference_price)
     if command.price is not None and band is not None:
@@ -337,7 +337,7 @@ def _weighed_row(weighed: Weighed) -> dict:
     }
 
 
-def _preview(account: MarginAccount, spec: MarketSpec, need: Need) -> LivePosition:
+def _preview(account: MarginAccount, spec: MarketSpec, need: weighing.Need) -> LivePosition:
     """Put the order's fills and reserve into this reading of the account; the position as it would be."""
     owner, asset = account.account_id, spec.contract.settlement_id
     old = account.positions.of(owner, spec)

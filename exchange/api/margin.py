@@ -119,7 +119,7 @@ class PositionSnapshotView(APIView):
             account = margin_reading.read(request.auth.account_id)
             return Response(
                 {
-                    "sequence": account.event_sequence,
+                    "sequence": account.holder.event_sequence,
                     "taken_at": clock.text(clock.now()),
                     "margin": margin_reading.account_row(account),
                     "positions": [shown(row) for row in margin_reading.position_rows(account)],

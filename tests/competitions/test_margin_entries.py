@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import competitions
 from accounts.models import Account, CompetitionEntry
-from exchange import closing
+from exchange import closing, kill_switch
 from exchange.models import Order
 from marketdata import clock
 from marketdata.models import Market
@@ -153,6 +153,30 @@ def test_nothing_else_is_placed_after_the_end(api, fx_contest):
         reply = api("POST", ORDERS, body, headers=entry)
         assert (reply.status, reply.code) == (422, code), body
     assert Order.objects.count() == count
+
+
+STOPS = {
+    "nothing": (lambda entry: None, None),
+    "the end": (lambda entry: clock.shift(61), "competition_closed"),
+    "its owner": (lambda entry: kill_switch.pull(account_id=entry, by=kill_switch.OWNER), "account_inactive"),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("only_reduces", [False, True])
+def test_weighing_an_order_tells_what_placing_it_will(api, fx_contest, stop, only_reduces):
+    entry = join(api, fx_contest())
+    open_position(api, entry, "ann", "BUY", "EURUSD", "1.10000")
+    act, code = STOPS[stop]
+    act(int(entry["X-Account"]))
+    order = {"symbol": "EURUSD", "side": "SELL", "price": "1.10000", "quantity": "1", "reduce_only": only_reduces}
+    said = api("POST", V1 + "margin/check/", order, headers=entry).json
+    done = api("POST", ORDERS, order, headers=entry)
+    if code is None or (only_reduces and code == "competition_closed"):
+        assert (said["would_pass"], said["code"], done.status) == (True, None, 201)
+    else:
+        assert (said["would_pass"], said["code"], said["detail"]) == (False, code, done.json["detail"])
+        assert done.code == code
 
 
 def test_what_is_open_in_a_market_that_was_taken_out_can_be_closed(api, fx_contest):
