@@ -182,8 +182,10 @@ def summary(*, account_id: int, quote: Asset) -> dict:
     open_profits = {
         asset: valuation.value(asset, profit) for asset, profit in positions.unrealized_by_quote(account_id).items()
     }
-    open_profit = _sum(open_profits.values()) if open_profits else None
-    total = cash_value + holdings_value + (open_profit or 0)
+    open_profit = _sum(open_profits.values())
+    total = cash_value + holdings_value + open_profit
+    collateral = positions.settlements_of(account_id) if open_profits else ()
+    margin_equity = _sum(value for asset, value in values.items() if asset in collateral) + open_profit
     return {
         "quote": quote.symbol,
         "cash": cash,
@@ -192,9 +194,9 @@ def summary(*, account_id: int, quote: Asset) -> dict:
         "holdings_value": plain(holdings_value),
         "number_of_holdings": len({line.asset.pk for line in lines}),
         "total_value": plain(total),
-        "unrealized_pnl": plain(_sum(gains) + (open_profit or 0)),
+        "unrealized_pnl": plain(_sum(gains) + open_profit),
         "todays_pnl": text(equity.profit_today(account, total, valuation)),
-        "margin_equity": None if open_profit is None else plain(cash_value + open_profit),
+        "margin_equity": plain(margin_equity) if open_profits else None,
         "unpriced": _unpriced(values, open_profits),
     }
 

@@ -17,6 +17,7 @@ from django.db import connection
 from accounts import conversion, margin, netting
 from accounts.margin import Exposure
 from accounts.netting import Net
+from accounts.position_models import Position
 from marketdata import bulk, clock, markets, marks, units
 from marketdata.markets import MarketSpec
 from marketdata.refusals import UnreadableMarket
@@ -252,6 +253,12 @@ def unrealized_by_quote(account_id: int) -> dict[int, Decimal]:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT asset_id, profit FROM ({UNREALIZED}) each_quote WHERE account_id = %s", [account_id])
         return dict(cursor.fetchall())
+
+
+def settlements_of(account_id: int) -> set[int]:
+    """The assets in which an account's open positions are settled."""
+    rows = Position.objects.filter(account=account_id, closed_at__isnull=True)
+    return set(rows.values_list("market__contract__settlement", flat=True))
 
 
 # Writing

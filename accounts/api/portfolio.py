@@ -58,7 +58,8 @@ class SummaryShape(serializers.Serializer):
         help_text="Since midnight UTC, without what was paid in or out. Null when no snapshot tells what there was.",
     )
     margin_equity = AmountField(
-        allow_null=True, help_text="Cash and the unrealised profit of margin positions; null without any."
+        allow_null=True,
+        help_text="What open margin positions are settled in, and their unrealised profit; null without any.",
     )
     unpriced = serializers.ListField(child=serializers.CharField())
 

@@ -38,6 +38,27 @@ class TestReading:
         fx.fx.order("ann BUY 1 EURUSD @ 1.10000")
         assert fx("GET", V1 + "margin/").json["orders"] == "2200"
 
+    def test_the_portfolio_counts_as_margin_what_the_positions_are_settled_in(self, fx):
+        """Not other cash; and tethers, though they are traded for dollars like a holding."""
+        tethers = fx.fx.assets["USDT"]
+        fx.fx.market("USDTUSD", base="USDT", quote="USD", tick_size=Decimal("0.01"), reference_price=Decimal(1))
+        fx.fx.contract("GBPUSDT", "GBP", "USDT", "0.00001", settlement=tethers)
+        fx.fx.mark("GBPUSDT", "1.25000")
+        fx.fx.trader("ann", EUR=1_000)
+        fx.fx.trader("bob", USDT=5_000)
+
+        def equity(*symbols: str) -> str:
+            """Of these assets by GET margin/; GET portfolio/summary/ says the same."""
+            rows = fx("GET", V1 + "margin/").json["by_asset"]
+            told = sum(Decimal(row["equity"]) for row in rows if row["settlement_asset"] in symbols)
+            assert Decimal(fx("GET", V1 + "portfolio/summary/?quote=USD").json["margin_equity"]) == told
+            return str(told)
+
+        assert equity("USD") == "110200"
+        trade(fx.fx, "ann", "BUY", "bob", "1", "GBPUSDT", "1.25000")
+        fx.fx.mark("GBPUSDT", "1.24000")
+        assert equity("USD", "USDT") == "209200"
+
     def test_positions(self, fx):
         (row,) = fx("GET", V1 + "positions/").json["results"]
         assert shapes.PositionShape().fields.keys() == row.keys()
