@@ -7,6 +7,10 @@ TURN_SECONDS if it says that it may (`breathe`). The work is the same code: to i
 
 Invariants: one writer works at a time for its sequencer; nothing is lost that came before `wake`; a greenlet never
 holds a threading lock while it waits, because whoever wants it on the loop would stop the thread that could release it.
+A greenlet asks nothing of the loop but `call_soon`. Greenlets have the thread's one stack in turns: while the writer
+works, its stack lies where frames of the loop lay, and libuv keeps pointers into those. What watches a socket or a
+clock is therefore begun and ended on the loop's side of the hand-over; done on the writer's, it wrote through such
+pointers into memory that was no longer theirs, and ended the process.
 """
 
 import asyncio
@@ -116,8 +120,7 @@ class LoopWriter:
             connection.close()
 
     def sleep(self, seconds: float) -> None:
-        self._loop.call_later(seconds, self._resume)
-        self._hand_back()
+        self._hand_back(lambda: self._loop.call_later(seconds, self._resume))
 
     def breathe(self) -> None:
         """Let the loop's other callbacks run if they have waited for long."""
@@ -166,14 +169,23 @@ class LoopWriter:
     def _wait_until_ready(self, file: int, is_reading: bool, seconds: float) -> None:
         loop = self._loop
         start, stop = (loop.add_reader, loop.remove_reader) if is_reading else (loop.add_writer, loop.remove_writer)
-        start(file, self._resume)
-        silence = loop.call_later(seconds, self._resume, False)
-        try:
-            has_answered = self._hand_back()
-        finally:
+        silence: asyncio.TimerHandle | None = None
+
+        def begin() -> None:
+            nonlocal silence
+            silence = loop.call_later(seconds, end, False)
+            try:
+                start(file, end, True)
+            except BaseException:
+                silence.cancel()
+                raise
+
+        def end(has_answered: bool) -> None:
             silence.cancel()
             stop(file)
-        if not has_answered:
+            self._resume(has_answered)
+
+        if not self._hand_back(begin):
             raise psycopg2.OperationalError(f"the database has said nothing for {seconds:.0f} seconds")
 
     # Greenlets
@@ -193,8 +205,14 @@ class LoopWriter:
             asyncio._set_running_loop(self._loop)
 
     def _resume(self, value: bool = True) -> None:
-        """On the loop: let the writer go on until it waits again."""
-        self._greenlet.switch(value)
+        """On the loop: let the writer go on until it waits again, and begin what it then waits for."""
+        begin = self._greenlet.switch(value)
+        while begin is not None:
+            try:
+                begin()
+                begin = None
+            except Exception as error:  # the writer's, who would wait for ever
+                begin = self._greenlet.throw(error)
 
     def _resume_idle(self) -> None:
         self._is_called = False
@@ -202,14 +220,17 @@ class LoopWriter:
             self._is_idle = False
             self._resume()
 
-    def _hand_back(self) -> bool:
-        """In the greenlet: give the loop its thread back until `_resume`; with what value that was called."""
+    def _hand_back(self, begin: Callable[[], object] | None = None) -> bool:
+        """In the greenlet: give the loop its thread back until `_resume`; with what value that was called. `begin` is
+        called by the loop's side.
+        """
         # While the writer works the loop does not: Django asks for that before it closes a connection, say.
         asyncio._set_running_loop(self._loop)
-        value = self._greenlet.parent.switch()
-        asyncio._set_running_loop(None)
-        self._resumed_at = time.monotonic()
-        return value
+        try:
+            return self._greenlet.parent.switch(begin)
+        finally:
+            asyncio._set_running_loop(None)
+            self._resumed_at = time.monotonic()
 
 
 class _Cursor(PlainCursor):

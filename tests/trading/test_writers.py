@@ -4,7 +4,9 @@ import asyncio
 import logging
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg2
 import pytest
@@ -84,6 +86,43 @@ def test_it_works_in_the_thread_of_the_loop(ann, loop, monkeypatch):
     assert ann.order("ann BUY 5 AAPL @ 100")["status"] == "OPEN"
     assert set(seen) == {(loop.call(threading.get_ident), True, True)}
     assert isinstance(sequencer.writer, LoopWriter) and not sequencer.writer.is_current() and writers.current() is None
+
+
+def observe(loop, monkeypatch, observer) -> None:
+    """Have the observer called with the name of whatever the loop is asked to watch, before it does."""
+
+    def observed(name: str, method: Callable, *arguments: object) -> object:
+        observer(name)
+        return method(*arguments)
+
+    for name in ("add_reader", "remove_reader", "add_writer", "remove_writer", "call_later", "call_at"):
+        monkeypatch.setattr(loop.loop, name, partial(observed, name, getattr(loop.loop, name)))
+
+
+def test_it_asks_nothing_of_the_loop_on_its_own_stack(ann, loop, monkeypatch):
+    """That lies where frames of the loop lay, into which libuv points: the process ended by SIGSEGV, now and then."""
+    asked = []
+    observe(loop, monkeypatch, lambda name: asked.append((name, writers.current() is not None)))
+    ann.order("ann BUY 1 AAPL @ 90")
+    with stranger() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [backend_of_the_writer(loop)])
+    ann.order("ann BUY 1 AAPL @ 90")
+    assert {name for name, _ in asked} >= {"add_reader", "remove_reader", "call_later"}
+    assert [name for name, is_on_its_stack in asked if is_on_its_stack] == []
+
+
+@pytest.mark.parametrize("method", ["add_reader", "call_later"])
+def test_it_hears_what_the_loop_cannot_watch(ann, loop, monkeypatch, method):
+    ann.order("ann BUY 1 AAPL @ 90")
+    failures = [OSError("no such file")]
+
+    def fail_once(name: str) -> None:
+        if name == method and failures:
+            raise failures.pop()
+
+    observe(loop, monkeypatch, fail_once)
+    assert isinstance(submit(ann, "ann BUY 1 AAPL @ 90").result(WAIT_SECONDS), OSError) and not failures
+    assert ann.order("ann BUY 1 AAPL @ 90")["status"] == "OPEN"
 
 
 def test_what_is_placed_on_the_loop_and_from_threads_is_settled_together(ann, loop):
