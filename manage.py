@@ -17,13 +17,34 @@ def main() -> None:
     """Run one command, between acquiring and releasing the embedded database if it needs that."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
-        from django.core.management import execute_from_command_line
+        import django.core.management  # noqa: F401
     except ImportError as error:
         sys.exit(f"Django is missing ({error}): use `make run`, or `pip install -r requirements.txt` first.")
     if needs_embedded_database(sys.argv):
-        run_with_embedded_database(execute_from_command_line)
+        run_with_embedded_database(execute)
     else:
-        execute_from_command_line(sys.argv)
+        execute(sys.argv)
+
+
+def execute(arguments: list[str]) -> None:
+    """Run one command. A database that is not there, or holds no venue, ends it with one line that says so."""
+    from django.core.management import execute_from_command_line
+    from django.db import OperationalError, ProgrammingError
+    from psycopg2.errors import UndefinedColumn, UndefinedTable
+
+    try:
+        execute_from_command_line(arguments)
+    except (OperationalError, ProgrammingError) as error:
+        if "--traceback" in arguments:
+            raise
+        if isinstance(error, OperationalError):
+            sys.exit(f"the database cannot be used; is DATABASE_URL right? {error}".strip())
+        if isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
+            sys.exit(
+                "there is no venue in this database, or one of another version; is DATA_DIR (or DATABASE_URL) right? "
+                f"`manage.py migrate` makes it, and brings it up to date. {error}".strip()
+            )
+        raise
 
 
 def needs_embedded_database(arguments: list[str]) -> bool:

@@ -26,6 +26,10 @@ def dump(file: Path) -> None:
     """Write the database to the file, which appears only when it is whole. DumpError."""
     if file.exists():
         raise DumpError(f"{file} exists already; choose another name")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('exchange_order')")
+        if cursor.fetchone()[0] is None:
+            raise DumpError("there is no venue in this database; is DATA_DIR (or DATABASE_URL) right?")
     partial = file.with_name(f"{file.name}.partial")
     try:
         _run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={partial}")

@@ -71,6 +71,26 @@ def test_what_cannot_be_done_is_said(venue, tmp_path):
     assert file.read_text() == "something" and list(tmp_path.iterdir()) == [file]
 
 
+def test_of_nothing_there_is_no_backup(empty_database, tmp_path):
+    """With a wrong DATA_DIR a timer would keep files that hold nothing."""
+    answer = manage(empty_database, "backup", str(tmp_path / "venue.dump"))
+    assert answer.returncode == 1 and "no venue in this database" in answer.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["audit", "add_capital ann USD 5"])
+def test_where_there_is_no_venue_commands_say_so(empty_database, command):
+    answer = manage(empty_database, *command.split())
+    assert answer.returncode == 1 and answer.stderr.startswith("there is no venue in this database")
+    assert "Traceback" not in answer.stderr
+
+
+def test_where_there_is_no_database_commands_say_so():
+    answer = manage("postgresql://nobody@127.0.0.1:1/nothing", "audit")
+    assert answer.returncode == 1 and answer.stderr.startswith("the database cannot be used; is DATABASE_URL right?")
+    assert "Traceback" not in answer.stderr
+
+
 def test_a_file_that_is_no_backup_leaves_nothing(empty_database, tmp_path):
     file = tmp_path / "letter"
     file.write_text("Dear Sir or Madam")
