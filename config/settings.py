@@ -132,9 +132,14 @@ DATABASES = {"default": database(DATABASE_URL or embedded.database_url(DATA_DIR)
 DATABASES["default"].update(CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=True)
 DATABASES["default"]["OPTIONS"].setdefault("application_name", "venue")
 # A process that stands still in the middle of a transaction loses it, and with it the locks that others wait for. What
-# takes its time between two statements says so itself (`SET LOCAL`): the audit, for one. The URL's own options win.
+# takes its time between two statements says so itself (`SET LOCAL`): the audit, for one. And who has waited for a lock
+# reads what was committed before, whatever the role is used to: at a stricter level the database refuses whom it made
+# wait. The URL's own options win.
 DATABASES["default"]["OPTIONS"]["options"] = " ".join(
-    ["-c idle_in_transaction_session_timeout=5000", DATABASES["default"]["OPTIONS"].get("options", "")]
+    [
+        r"-c idle_in_transaction_session_timeout=5000 -c default_transaction_isolation=read\ committed",
+        DATABASES["default"]["OPTIONS"].get("options", ""),
+    ]
 ).strip()
 if REDIS_URL:
     CHANNEL_LAYERS = {

@@ -71,4 +71,21 @@ def test_what_the_url_says_comes_last(theirs, added):
     code = "from config.settings import DATABASES as d; print(d['default']['OPTIONS']['options'])"
     surroundings = os.environ | {"DATABASE_URL": f"postgresql://u@h/n{theirs}"}
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=surroundings, capture_output=True, text=True)
-    assert answer.stdout == f"-c idle_in_transaction_session_timeout=5000{added}\n", answer.stderr
+    ours = "-c idle_in_transaction_session_timeout=5000 -c default_transaction_isolation=read\\ committed"
+    assert answer.stdout == f"{ours}{added}\n", answer.stderr
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whatever_the_role_is_used_to_who_waited_for_a_lock_reads_what_was_committed_before():
+    """Else a command that met another one would be refused, and tried again, until it met none."""
+    with connection.cursor() as cursor:
+        here = f"ALTER ROLE CURRENT_USER IN DATABASE {connection.ops.quote_name(connection.settings_dict['NAME'])}"
+        cursor.execute(f"{here} SET default_transaction_isolation = 'serializable'")
+    try:
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_isolation")
+            assert cursor.fetchone()[0] == "read committed"
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"{here} RESET default_transaction_isolation")
