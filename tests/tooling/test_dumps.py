@@ -4,29 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg2
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def empty_database(venue):
-    """The URL of a new database in the cluster of the tests."""
-    terms, name = connection.get_connection_params(), f"restored_{os.getpid()}"
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    who = quote(str(terms.get("user") or ""), safe="")
-    if terms.get("password"):
-        who += ":" + quote(str(terms["password"]), safe="")
-    host, port = quote(str(terms.get("host") or "localhost"), safe=""), terms.get("port") or 5432
-    yield f"postgresql://{who}@{host}:{port}/{name}"
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def manage(url: str, *arguments: str) -> subprocess.CompletedProcess:

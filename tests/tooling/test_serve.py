@@ -10,8 +10,11 @@ import sys
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
+from django.db import connection
 
 from config import embedded, serving
 from tests.tooling.support import ROOT, data_directory
@@ -128,6 +131,45 @@ def test_what_cannot_work_is_refused_in_words(data_dir, environment, code, words
     output, _ = serve.process.communicate(timeout=30)
     assert (serve.process.returncode, "Traceback" in output) == (code, False), output
     assert words in output
+
+
+def test_a_data_dir_that_cannot_be_written_to_is_said_to_be_so():
+    """Not even by root, as here."""
+    serve = Serve(Path("/proc/self/fdinfo"), SECRET_KEY="of-no-use-elsewhere-0123456789-abcdefghij")
+    output, _ = serve.process.communicate(timeout=30)
+    assert (serve.process.returncode, "Traceback" in output) == (1, False), output
+    assert "DATA_DIR must be a folder that can be written to" in output
+
+
+def test_a_role_that_may_not_make_the_tables_is_told_what_it_needs(data_dir, empty_database):
+    role = f"narrow_{os.getpid()}"
+    database = urlsplit(empty_database)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'narrow'")
+    owner = psycopg2.connect(empty_database)
+    try:
+        with owner, owner.cursor() as cursor:
+            cursor.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        where = database.netloc.rpartition("@")[2]
+        serve = Serve(data_dir, DATABASE_URL=f"postgresql://{role}:narrow@{where}{database.path}")
+        output, _ = serve.process.communicate(timeout=30)
+        assert (serve.process.returncode, "Traceback" in output) == (1, False), output
+        assert "permission denied" in output and f'OWNER TO "{role}"' in output
+    finally:
+        owner.close()
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP ROLE {role}")
+
+
+def test_a_new_database_that_cannot_hold_every_name_is_refused(data_dir, empty_database):
+    name = urlsplit(empty_database).path[1:]
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name}")
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    serve = Serve(data_dir, DATABASE_URL=empty_database)
+    output, _ = serve.process.communicate(timeout=30)
+    assert (serve.process.returncode, "Traceback" in output) == (1, False), output
+    assert "LATIN1" in output and "ENCODING 'UTF8'" in output
 
 
 def test_portfolios_are_valued_in_an_asset_once_there_are_any(data_dir):

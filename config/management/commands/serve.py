@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, ProgrammingError, connection, connections
+from django.db.migrations.exceptions import MigrationSchemaMissing
 from django.db.models import Count
+from psycopg2.errors import InsufficientPrivilege
 
 from config import checks, embedded, serving, worker_pool
 
@@ -55,8 +57,11 @@ class Command(BaseCommand):
         _check_scenario()
         serving.stop_on_signals()
         seeds = settings.SEED_DEMO and not options["no_seed"]
-        # Nothing needs to be collected into it, but whitenoise warns if it is missing.
-        Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+        try:
+            # Nothing needs to be collected into it, but whitenoise warns if it is missing.
+            Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CommandError(f"DATA_DIR must be a folder that can be written to: {error}.") from error
         try:
             self._serve(host, port, server, workers, seeds)
         except (serving.PortError, embedded.EmbeddedError, worker_pool.WorkerFailed) as error:
@@ -91,8 +96,9 @@ class Command(BaseCommand):
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [STARTING_LOCK])
         try:
+            _check_encoding()
             self._say("migrating")
-            call_command("migrate", verbosity=0, interactive=False)
+            _migrate()
             if seeds and self._is_empty():
                 call_command("seed_demo", stdout=self.stdout)
             _check_portfolio_quote()
@@ -130,6 +136,33 @@ class Command(BaseCommand):
     def _say(self, text: str) -> None:
         self.stdout.write(f"venue: {text}")
         self.stdout.flush()
+
+
+def _check_encoding() -> None:
+    """Of a database in which nothing stands yet: later, every name with a letter that it lacks would be an error."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_encoding'), to_regclass('django_migrations') IS NULL")
+        encoding, is_new = cursor.fetchone()
+    if is_new and encoding != "UTF8":
+        raise CommandError(
+            f"the database keeps texts in {encoding}, which has not all letters: make it anew, with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+        )
+
+
+def _migrate() -> None:
+    try:
+        call_command("migrate", verbosity=0, interactive=False)
+    except (ProgrammingError, MigrationSchemaMissing) as error:
+        cause = error if isinstance(error, ProgrammingError) else error.__context__
+        if cause is None or not isinstance(cause.__cause__, InsufficientPrivilege):
+            raise
+        database, role = connection.settings_dict["NAME"], connection.settings_dict["USER"]
+        reason = str(cause).partition("\n")[0]
+        raise CommandError(
+            f"the role {role} may not make or change the venue's tables ({reason}). The database's owner may: "
+            f'ALTER DATABASE "{database}" OWNER TO "{role}", and tables that are there already must be its own too.'
+        ) from error
 
 
 def _check_scenario() -> None:
