@@ -37,7 +37,7 @@ def execute(arguments: list[str]) -> None:
     except (OperationalError, ProgrammingError) as error:
         if "--traceback" in arguments:
             raise
-        if isinstance(error, OperationalError):
+        if isinstance(error, OperationalError) or str(error).startswith("invalid dsn"):
             sys.exit(f"the database cannot be used; is DATABASE_URL right? {error}".strip())
         if isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
             sys.exit(

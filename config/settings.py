@@ -19,6 +19,8 @@ def database(text):
     """Django's dictionary for a postgresql:// URL; query parameters become connection options."""
     parts = urlsplit(text)
     query = dict(parse_qsl(parts.query))
+    if not parts.path.lstrip("/") and "service" not in query:
+        raise SystemExit("DATABASE_URL must name a database: postgresql://user:password@host:5432/name.")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),

@@ -124,6 +124,8 @@ def test_a_port_in_use_costs_nothing(data_dir):
         ({"SEED_DEMO": "maybe"}, 1, "SEED_DEMO must be on or off"),
         ({"SIMULATOR": "on", "SIMULATOR_SCENARIO": "nope"}, 2, "SIMULATOR_SCENARIO is not playable"),
         ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}, 1, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:9"}, 1, "DATABASE_URL must name a database"),
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none?nosuch=1"}, 1, "DATABASE_URL right"),
     ],
 )
 def test_what_cannot_work_is_refused_in_words(data_dir, environment, code, words):
