@@ -185,7 +185,11 @@ class LoopWriter:
             stop(file)
             self._resume(has_answered)
 
-        if not self._hand_back(begin):
+        try:
+            has_answered = self._hand_back(begin)
+        except Exception as error:  # what was asked may be done all the same
+            raise psycopg2.OperationalError(f"the loop cannot wait for the database: {error!r}") from error
+        if not has_answered:
             raise psycopg2.OperationalError(f"the database has said nothing for {seconds:.0f} seconds")
 
     # Greenlets
