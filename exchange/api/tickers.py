@@ -16,7 +16,7 @@ from marketdata.api.doors import Answer, Call, Door, DoorView
 from marketdata.api.fields import StrictSerializer, Text, Whole, Word
 from marketdata.api.shapes import AmountField
 from marketdata.markets import MarketSpec, by_symbol
-from marketdata.refusals import Refusal
+from marketdata.refusals import NotFound, Refusal
 
 BATCH_SYMBOLS = 500
 VOLUME, MOVE = "VOLUME", "MOVE"
@@ -141,13 +141,21 @@ def trending(by: str, limit: int) -> list[dict]:
     specs = markets.active()
     traded = [(spec, found) for spec, found in zip(specs, board.read(specs), strict=True) if found["trades"]]
     if by == VOLUME:
-        price = Valuation(quote_asset(None), load_pairs()).price
+        prices = _prices()
         # What nobody can price counts as it is.
-        weights = [Decimal(found["quote_volume"]) * (price(spec.quote_id) or 1) for spec, found in traded]
+        weights = [Decimal(found["quote_volume"]) * prices.get(spec.quote_id, 1) for spec, found in traded]
     else:
         weights = [abs(Decimal(found["change_percent"])) for _, found in traded]
     ranked = sorted(zip(weights, traded, strict=True), key=lambda one: one[0], reverse=True)
     return [found for _, (_, found) in ranked[:limit]]
+
+
+def _prices() -> dict[int, Decimal]:
+    """The assets' prices in PORTFOLIO_QUOTE; none where the venue has no such asset yet."""
+    try:
+        return Valuation(quote_asset(None), load_pairs()).prices
+    except NotFound:
+        return {}
 
 
 # Views

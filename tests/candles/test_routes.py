@@ -146,3 +146,10 @@ def test_turnovers_in_different_assets_are_compared_by_their_worth(http, venue):
     trade(venue, 5, symbol="BTC_AAPL")
     found = http("GET", "/api/v1/tickers/trending/").json["results"]
     assert [(one["symbol"], one["quote_volume"]) for one in found] == [("BTC_AAPL", "5"), ("AAPL", "402.5")]
+
+
+def test_turnovers_that_nobody_can_value_are_compared_as_they_are(http, venue, settings):
+    """A venue in which the asset to value in is still to be made."""
+    settings.PORTFOLIO_QUOTE = "NOPE"
+    trade(venue, 60_000, quantity="0.01", symbol="BTC_USDT")
+    assert [one["symbol"] for one in http("GET", "/api/v1/tickers/trending/").json["results"]] == ["BTC_USDT", "AAPL"]
