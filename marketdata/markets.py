@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from django.core.exceptions import ObjectDoesNotExist, SynchronousOnlyOperation
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Concat
 
 from marketdata import contracts, threads, units
 from marketdata.contracts import RATE_DECIMALS, ContractSpec
@@ -265,14 +266,17 @@ def by_symbol(symbol: str) -> MarketSpec:
 
 
 def id_of(symbol: str) -> int:
-    """The id of the market of that symbol, of one that is not active too: what rests and was done there stays its
+    """The id of the market of that name, of one that is not active too: what rests and was done there stays its
     owner's to see and to cancel. UnknownMarket.
     """
-    spec = _directory.find(str(symbol).upper())
-    found = spec.id if spec else Market.objects.filter(symbol=symbol.upper()).values_list("pk", flat=True).first()
-    if found is None:
+    name = symbol.upper()
+    if spec := _directory.find(name):
+        return spec.id
+    rows = Market.objects.annotate(pair=Concat("base__symbol", "quote__symbol")).order_by("pk")
+    found = dict(rows.filter(Q(symbol=name) | Q(pair=name)).values_list("symbol", "pk"))
+    if not found:
         raise _unknown(symbol)
-    return found
+    return found.get(name) or next(iter(found.values()))
 
 
 def _unknown(symbol: str) -> UnknownMarket:

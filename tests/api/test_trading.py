@@ -96,6 +96,10 @@ def test_what_was_done_in_a_market_that_is_not_active_any_more_is_found_and_canc
     assert results(api("GET", V1 + "fills/?symbol=AAPL"), "order_id") == mine[1:]
     assert results(api("GET", V1 + "positions/?symbol=AAPL")) == []
     assert [one["id"] for one in api("DELETE", ORDERS + "?symbol=AAPL").json["orders"]] == mine[:1]
+    rested = api("POST", ORDERS, order(symbol="BTCUSDT", price="20000", quantity="0.01")).json["id"]
+    api.venue.change("BTC_USDT", is_active=False)
+    assert results(api("GET", ORDERS + "?symbol=btcusdt")) == [rested]
+    assert [one["id"] for one in api("DELETE", ORDERS + "?symbol=BTCUSDT").json["orders"]] == [rested]
     for method, path in (("GET", V1 + "trades/"), ("GET", V1 + "orderbook/")):
         assert api(method, path + "?symbol=AAPL").code == "unknown_market", path
     for method, path in (("GET", ORDERS), ("GET", V1 + "fills/"), ("DELETE", ORDERS)):
