@@ -1,6 +1,5 @@
 """Tickers over REST: every market's last 24 hours and best prices. Also under stocks/…, as some scripts call it."""
 
-from decimal import Decimal
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -8,18 +7,17 @@ from rest_framework.generics import ListAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 
-from accounts.valuation import Valuation, load_pairs, quote_asset
 from exchange.tickers import board
+from exchange.trending import MOVE, VOLUME, trending
 from marketdata import markets
 from marketdata.api.acceptor import read_query, validated
 from marketdata.api.doors import Answer, Call, Door, DoorView
 from marketdata.api.fields import StrictSerializer, Text, Whole, Word
 from marketdata.api.shapes import AmountField
 from marketdata.markets import MarketSpec, by_symbol
-from marketdata.refusals import NotFound, Refusal
+from marketdata.refusals import Refusal
 
 BATCH_SYMBOLS = 500
-VOLUME, MOVE = "VOLUME", "MOVE"
 
 
 class TickersRequest(StrictSerializer):
@@ -134,28 +132,6 @@ def _answer_batch(call: Call, sorted_out: dict) -> Answer:
 
 
 batch = Door(_prepare_batch, _read_batch, _read_batch_async, _answer_batch)
-
-
-def trending(by: str, limit: int) -> list[dict]:
-    """The tickers of the markets that traded in the last 24 hours, the most first, by VOLUME or MOVE."""
-    specs = markets.active()
-    traded = [(spec, found) for spec, found in zip(specs, board.read(specs), strict=True) if found["trades"]]
-    if by == VOLUME:
-        prices = _prices()
-        # What nobody can price counts as it is.
-        weights = [Decimal(found["quote_volume"]) * prices.get(spec.quote_id, 1) for spec, found in traded]
-    else:
-        weights = [abs(Decimal(found["change_percent"])) for _, found in traded]
-    ranked = sorted(zip(weights, traded, strict=True), key=lambda one: one[0], reverse=True)
-    return [found for _, (_, found) in ranked[:limit]]
-
-
-def _prices() -> dict[int, Decimal]:
-    """The assets' prices in PORTFOLIO_QUOTE; none where the venue has no such asset yet."""
-    try:
-        return Valuation(quote_asset(None), load_pairs()).prices
-    except NotFound:
-        return {}
 
 
 # Views
