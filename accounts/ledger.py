@@ -369,14 +369,13 @@ def working_sheet(account_ids: Collection[int], assets: Iterable[Asset]) -> Iter
 
 def post(
     *, kind: Journal.Kind, entries: Sequence[tuple[int, Asset, int]], reason: str = "", actor_id: int | None = None,
-    admit: Callable[[Sheet], None] = lambda _: None,
+    outside: int | None = None, admit: Callable[[Sheet], None] = lambda _: None,
 ) -> int:  # fmt: skip
-    """Post one journal of (account id, asset, amount in smallest units) in the running transaction; its id. `admit` may
-    refuse before.
+    """Post one journal of (account id, asset, amount in smallest units) in the running transaction; its id. `outside`
+    is the account of the outside world where that takes part; `admit` may refuse before.
 
-    InsufficientFunds when an account other than the outside world would fall below zero.
+    InsufficientFunds when another account than that would fall below zero.
     """
-    outside = outside_world().id
     accounts = {account for account, _, _ in entries if account != outside}
     with working_sheet(accounts, {asset for _, asset, _ in entries}) as sheet:
         admit(sheet)

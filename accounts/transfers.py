@@ -150,7 +150,9 @@ def _move(
         outside = ledger.outside_world().id
         entries = [(outside, asset, -sign * size), (account.id, asset, sign * size)]
         admit = partial(_check, account, asset, -sign * size if spares_losses else 0)
-        journal_id = ledger.post(kind=kind, entries=entries, reason=reason, actor_id=actor_id, admit=admit)
+        journal_id = ledger.post(
+            kind=kind, entries=entries, reason=reason, actor_id=actor_id, outside=outside, admit=admit
+        )
     return Moved(journal_id, asset, amount)
 
 

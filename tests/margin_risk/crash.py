@@ -56,9 +56,11 @@ def fund(accounts: list[Account], amount: Decimal | int) -> None:
     dollar = Asset.objects.get(symbol="USD")
     each = units.to_units(Decimal(amount), dollar.decimals)
     entries = [(account.id, dollar, each) for account in accounts]
-    entries.append((ledger.outside_world().id, dollar, -each * len(accounts)))
+    outside = ledger.outside_world().id
+    entries.append((outside, dollar, -each * len(accounts)))
+    kind = Journal.Kind.DEPOSIT if amount > 0 else Journal.Kind.WITHDRAWAL
     with transaction.atomic():
-        ledger.post(kind=Journal.Kind.DEPOSIT if amount > 0 else Journal.Kind.WITHDRAWAL, entries=entries)
+        ledger.post(kind=kind, entries=entries, outside=outside)
 
 
 def open_positions(accounts: list[Account], dice: Random) -> None:
