@@ -11,6 +11,7 @@ from django.db import connection
 from accounts import equity, portfolio, transfers, valuation
 from accounts.models import Account, EquitySnapshot
 from marketdata import clock
+from tests.patience import soon
 
 V1 = "/api/v1/"
 NOON = datetime(2030, 5, 15, 12, tzinfo=UTC)
@@ -99,7 +100,7 @@ async def test_one_process_takes_them(transactional_db, venue, ann, monkeypatch)
 
     monkeypatch.setattr(equity, "take_when_due", noticed)
     tasks = [asyncio.create_task(equity.run_snapshots()) for _ in range(2)]
-    await asyncio.wait_for(taken.wait(), 30)
+    await soon(taken.wait())
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,8 +11,7 @@ from django.conf import settings
 
 from config.lean import HttpDoor
 from config.stock import ThreadedHandler, requests
-
-WAIT_SECONDS = 30
+from tests.patience import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,13 @@ class Client:
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(WAIT_SECONDS)
+        self.thread.join(PATIENCE_SECONDS)
         self.loop.close()
         requests.stop()
 
     def run(self, coroutine):
         """The coroutine's result from the client's loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(WAIT_SECONDS)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE_SECONDS)
 
     def __call__(self, method: str, target: str, body=None, *, headers=None, token=..., chunks=None) -> Reply:
         """`body`: bytes as they are, anything else as JSON. `chunks`: a body in pieces, without a Content-Length."""

@@ -15,7 +15,8 @@ from exchange.tickers import board
 from marketdata.markets import by_symbol
 from marketdata.models import Market
 from tests.candles.sessions import fund, trade
-from tests.streams.support import Client, LiveServer, OtherProcess, wait_until
+from tests.patience import wait_until
+from tests.streams.support import Client, LiveServer, OtherProcess
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SHOWN = ("last", "bid", "ask", "change_percent")

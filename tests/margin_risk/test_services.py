@@ -17,8 +17,7 @@ from marketdata import clock, marks
 from marketdata.leadership import Leadership
 from marketdata.markets import by_symbol
 from marketdata.threads import in_thread
-
-WAIT_SECONDS = 20
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def test_together_they_mark_quote_and_liquidate(venue, fast):
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(WAIT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await in_thread(condition):
             await asyncio.sleep(0.01)
 
@@ -64,7 +63,7 @@ def test_of_two_engines_one_leads_and_the_other_takes_over(venue):
         try:
             assert not await second.take()
             await first.close()
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not await second.take():  # the server lets go once it has noticed
                     await asyncio.sleep(0.01)
         finally:

@@ -26,8 +26,8 @@ from marketdata.refusals import Refusal
 from tests.model.auditor import CANCELLED, Auditor, Expected, Request
 from tests.model.phases import Collect, Uncross
 from tests.model.world import World
+from tests.patience import PATIENCE_SECONDS
 
-WAIT_SECONDS = 30
 SIDES = {BUY: "BUY", SELL: "SELL"}
 AVERAGE_STEPS = 10**12
 
@@ -66,7 +66,7 @@ class Lockstep:
         """Give them all to the sequencer at once, then check each answer in its turn."""
         prepared = [self._prepared(command) for command in commands]
         futures = iter(sequencer.submit([one for one in prepared if not isinstance(one, Refusal)]))
-        outcomes = [one if isinstance(one, Refusal) else next(futures).result(WAIT_SECONDS) for one in prepared]
+        outcomes = [one if isinstance(one, Refusal) else next(futures).result(PATIENCE_SECONDS) for one in prepared]
         for command, outcome in zip(commands, outcomes, strict=True):
             if isinstance(outcome, Exception) and not isinstance(outcome, Refusal):
                 raise AssertionError(f"{command} failed") from outcome

@@ -2,14 +2,11 @@
 
 import asyncio
 import heapq
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from marketdata.providers.limits import Clock
 
 START = datetime(2026, 8, 6, 14, 0, 0, tzinfo=UTC)
-PATIENCE_SECONDS = 20.0
 
 
 class JumpingClock(Clock):
@@ -73,11 +70,3 @@ class ManualClock(Clock):
     async def _let_others_run(self) -> None:
         for _ in range(8):
             await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], object], what: str = "") -> None:
-    """Wait for what comes over a real socket; AssertionError after PATIENCE_SECONDS."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        await asyncio.sleep(0.0005)

@@ -18,7 +18,7 @@ from marketdata.providers.alltick import AllTick
 from marketdata.providers.limits import Clock
 from marketdata.providers.protocol import KeyMissing
 from marketdata.threads import in_thread
-from tests.providers.clocks import until
+from tests.patience import until
 from tests.providers.fakes import FakeAllTick
 
 

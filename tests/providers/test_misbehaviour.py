@@ -18,7 +18,8 @@ from marketdata.followers import Follower
 from marketdata.providers.alltick import AllTick
 from marketdata.providers.protocol import Disconnected, KeyRefused
 from marketdata.providers.twelve_data import TwelveData
-from tests.providers.clocks import START, JumpingClock, ManualClock, until
+from tests.patience import until
+from tests.providers.clocks import START, JumpingClock, ManualClock
 from tests.providers.fakes import FakeAllTick, FakeTwelveData
 
 SYMBOLS = ("EUR/USD", "BTC/USD", "ETH/USD")

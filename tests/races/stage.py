@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from django.db import connection, connections, transaction
 
-from benchmarks.server import wait_until
 from exchange import store
 from exchange.books import LiveBook
 from exchange.commands import Command, Replay
@@ -23,8 +22,7 @@ from marketdata import bulk, markets
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 from tests.loop_thread import LoopThread
-
-WAIT_SECONDS = 20
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 COMMIT = ("COMMIT", [])
 
@@ -84,7 +82,7 @@ class Gate:
 
     def wait(self) -> None:
         self.reached.set()
-        assert self.go.wait(WAIT_SECONDS), "nobody opened the gate"
+        assert self.go.wait(PATIENCE_SECONDS), "nobody opened the gate"
 
 
 class Stage:
@@ -117,17 +115,17 @@ class Stage:
         first = Future()
         waiting = Waiting(held, first, None, math.inf)
         self.held._enqueue([waiting])
-        assert gate.reached.wait(WAIT_SECONDS), f"the writer never came to the point {point!r}"
+        assert gate.reached.wait(PATIENCE_SECONDS), f"the writer never came to the point {point!r}"
         second = self._start(other)
         if guard is not None and GUARDS[guard] <= ORDER.index(point) <= LAST_HELD:
-            wait_until(lambda: self._waiting_for_locks() > 0, "the other writer to wait for a lock", WAIT_SECONDS)
+            wait_until(lambda: self._waiting_for_locks() > 0, "the other writer to wait for a lock")
             assert not second.done()
         else:
-            second.result(WAIT_SECONDS)
+            second.result(PATIENCE_SECONDS)
         if too_long:
             waiting.deadline = -math.inf
         gate.go.set()
-        return words(first.result(WAIT_SECONDS)), words(second.result(WAIT_SECONDS))
+        return words(first.result(PATIENCE_SECONDS)), words(second.result(PATIENCE_SECONDS))
 
     def _start(self, other: Command | Callable) -> Future:
         if callable(other):
@@ -167,7 +165,7 @@ class Stage:
 
         for writer in (self.held, self.other):
             for future in writer.submit([Refresh(market.id) for market in Market.objects.all()]):
-                future.result(WAIT_SECONDS)
+                future.result(PATIENCE_SECONDS)
 
     @staticmethod
     def _waiting_for_locks() -> int:

@@ -9,7 +9,8 @@ from exchange.models import Order
 from exchange.sequencer import ATTEMPTS
 from exchange.transaction import OutcomeUnknown
 from marketdata import bulk
-from tests.races.stage import COMMIT, HOLDING, WAIT_SECONDS, words
+from tests.patience import PATIENCE_SECONDS
+from tests.races.stage import COMMIT, HOLDING, words
 
 pytestmark = pytest.mark.parametrize("stage", ["loop", "thread"], indirect=True)
 
@@ -24,7 +25,7 @@ def trader(stage):
 
 
 def place(stage, **terms) -> str:
-    return words(stage.held.submit([stage.venue.command("ann BUY 5 AAPL @ 100", **terms)])[0].result(WAIT_SECONDS))
+    return words(stage.held.submit([stage.venue.command("ann BUY 5 AAPL @ 100", **terms)])[0].result(PATIENCE_SECONDS))
 
 
 def break_commits(stage, monkeypatch, times: int, *, committed: bool):

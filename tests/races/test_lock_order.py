@@ -9,7 +9,8 @@ import pytest
 from django.db import connection, connections
 
 from accounts import transfers
-from tests.races.stage import HOLDING, WAIT_SECONDS, words
+from tests.patience import PATIENCE_SECONDS
+from tests.races.stage import HOLDING, words
 
 NAMES = ("ann", "bob", "cid", "dee")
 SYMBOLS = ("AAPL", "MSFT")
@@ -72,7 +73,7 @@ def trade(floor, writer, seed: int) -> None:
             )
             for _ in range(dice.randint(1, 12))
         ]
-        answers += [words(future.result(WAIT_SECONDS)) for future in writer.submit(group)]
+        answers += [words(future.result(PATIENCE_SECONDS)) for future in writer.submit(group)]
     assert {"OPEN", "FILLED"} <= set(answers)
 
 

@@ -136,43 +136,40 @@ FOUND = {
 }
 
 
-class TestMigration:
-    """Users who were there before, of whom some have what is now the same name."""
+@pytest.fixture
+def migrated(api):
+    """A venue with users who were there before, of whom some have what is now the same name."""
+    executor = MigrationExecutor(connection)
+    everything = executor.loader.graph.leaf_nodes()
+    try:
+        executor.migrate([("accounts", "0009_financing")])
+        old = MigrationExecutor(connection).loader.project_state([("accounts", "0009_financing")]).apps
+        people = old.get_model("accounts", "User").objects
+        password = people.get(username="ann").password
+        for name in BEFORE:
+            people.create(username=name, password=password)
+    finally:
+        MigrationExecutor(connection).migrate(everything)
+    return api
 
-    @pytest.fixture
-    def migrated(self, api):
-        executor = MigrationExecutor(connection)
-        everything = executor.loader.graph.leaf_nodes()
-        try:
-            executor.migrate([("accounts", "0009_financing")])
-            old = MigrationExecutor(connection).loader.project_state([("accounts", "0009_financing")]).apps
-            people = old.get_model("accounts", "User").objects
-            password = people.get(username="ann").password
-            for name in BEFORE:
-                people.create(username=name, password=password)
-        finally:
-            MigrationExecutor(connection).migrate(everything)
-        return api
 
-    def test_everybody_still_logs_in(self, migrated):
+def test_who_was_there_before_is_told_apart(migrated, settings, subtests):
+    with subtests.test("everybody still logs in"):
         for written, name in FOUND.items():
             assert User.objects.named(written).username == name, written
             assert tokens.log_in(username=written, password=PASSWORD)[1].username == name
         assert post(migrated, "token/", "ann").status == 200
-
-    def test_nobody_else_gets_such_a_name(self, migrated):
+    with subtests.test("nobody else gets such a name"):
         for name in (*BEFORE, *FOUND):
             assert post(migrated, "register/", name).status == 409, name
-
-    def test_saving_changes_no_key(self, migrated):
+    with subtests.test("saving changes no key"):
         before = dict(User.objects.values_list("pk", "name_key"))
         for user in User.objects.all():
             user.full_clean()
             user.save()
         assert dict(User.objects.values_list("pk", "name_key")) == before
         assert len(set(before.values())) == len(before)
-
-    def test_the_right_password_of_one_does_not_end_the_count_of_the_other(self, migrated, settings):
+    with subtests.test("the right password of one does not end the count of the other"):
         settings.RATE_LIMIT_LOGIN_FAILURES = "2/300"
         assert post(migrated, "token/", "Émile", "wrong").status == 401
         assert post(migrated, "token/", "émile").status == 200

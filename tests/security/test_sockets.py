@@ -14,9 +14,9 @@ from exchange.streams import account_feeds, queries
 from marketdata import clock
 from marketdata.models import Market
 from tests.api.conftest import token_of as access_token
+from tests.patience import PATIENCE_SECONDS
 from tests.security.bots import signature
 from tests.streams.conftest import server
-from tests.streams.support import WAIT_SECONDS
 
 __all__ = ["server"]
 
@@ -141,18 +141,18 @@ def test_who_joins_while_the_users_are_read_is_not_judged_by_that(venue, server,
             return read(account_ids)
         heads = read(account_ids)
         has_read.set()
-        may_go_on.wait(WAIT_SECONDS)
+        may_go_on.wait(PATIENCE_SECONDS)
         return heads
 
     with server.client("/ws/user/") as bot, server.client("/ws/user/") as fresh:
         bot.send(hello(made))
         assert bot.next()["type"] == "snapshot"
         monkeypatch.setattr(queries, "account_heads", slow)
-        assert has_read.wait(WAIT_SECONDS)
+        assert has_read.wait(PATIENCE_SECONDS)
         fresh.send({"type": "authenticate", "token": change_password()})
         assert fresh.next()["type"] == "snapshot"
         may_go_on.set()
-        assert has_gone_on.wait(WAIT_SECONDS)
+        assert has_gone_on.wait(PATIENCE_SECONDS)
         fresh.send({"type": "ping", "id": 1})
         assert fresh.next() == {"type": "pong", "id": 1}
 

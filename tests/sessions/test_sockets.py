@@ -4,9 +4,9 @@ import pytest
 
 from exchange.models import Order
 from exchange.streams import last_wishes
+from tests.patience import wait_until
 from tests.sessions.conftest import day
 from tests.streams.conftest import server, token_of
-from tests.streams.support import wait_until
 
 __all__ = ["day", "server", "token_of"]
 

@@ -21,8 +21,8 @@ from exchange.simulator.timekeeping import SimulatedClock, VenueInUse, refuse_li
 from marketdata import clock, feed, markets, quotes
 from marketdata.leadership import Leadership
 from marketdata.models import Candle, Market, PriceSource
+from tests.patience import soon, wait_until
 from tests.simulator.places import demo_venue, seed_anew, simulate
-from tests.streams.support import wait_until
 
 __all__ = ["demo_venue"]
 
@@ -341,7 +341,7 @@ class TestSettings:
 
     async def test_a_scenario_that_cannot_be_played_stops_the_simulator_and_says_so(self, demo_venue, settings, caplog):
         settings.SIMULATOR, settings.SIMULATOR_SCENARIO = True, "no_such_day"
-        await asyncio.wait_for(leader.run_as_leader(), 10)
+        await soon(leader.run_as_leader())
         assert "SIMULATOR_SCENARIO is not playable" in caplog.text
 
     def test_the_demonstrations_markets_are_all_related_as_they_should_be(self):

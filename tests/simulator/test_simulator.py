@@ -21,6 +21,7 @@ from marketdata.leadership import Leadership
 from marketdata.markets import by_symbol
 from marketdata.models import Market
 from marketdata.refusals import Unavailable
+from tests.patience import soon
 from tests.simulator.places import SYMBOLS, demo_venue, seed_anew, simulate
 from tests.venue import forget_everything
 
@@ -270,18 +271,18 @@ class TestLeader:
         settings.SIMULATOR = True
         first, second = asyncio.Event(), asyncio.Event()
         async with running(leader.run_as_leader(quoted=first)):
-            await asyncio.wait_for(first.wait(), 20)
+            await soon(first.wait())
             for symbol in demo.MARKETS:
                 assert all(await ask(best, symbol)), symbol
             async with running(leader.run_as_leader(quoted=second)):
-                await asyncio.wait_for(second.wait(), 5)
+                await soon(second.wait())
 
     async def test_the_server_does_not_wait_for_a_simulator_that_fails(self, demo_venue, monkeypatch, settings):
         settings.SIMULATOR = True
         monkeypatch.setattr(leader, "from_settings", lambda markets: 1 / 0)
         quoted = asyncio.Event()
         async with running(leader.run_as_leader(quoted=quoted)):
-            await asyncio.wait_for(quoted.wait(), 5)
+            await soon(quoted.wait())
 
     async def test_a_failure_is_survived(self, demo_venue, monkeypatch, settings):
         settings.SIMULATOR = True
@@ -302,5 +303,5 @@ class TestLeader:
 
     async def test_off_means_off(self, demo_venue, settings):
         settings.SIMULATOR = False
-        await asyncio.wait_for(leader.run_as_leader(), 5)
+        await soon(leader.run_as_leader())
         assert not await ask(Order.objects.exists)

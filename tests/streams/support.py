@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -22,9 +21,9 @@ from websockets.sync.client import connect
 from exchange.streams import lifecycle
 from exchange.streams.routing import websocket_urlpatterns
 from marketdata import threads
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_SECONDS = 15
 
 
 class LiveServer:
@@ -63,12 +62,12 @@ class LiveServer:
 
     def start(self) -> "LiveServer":
         self._thread.start()
-        assert self._ready.wait(WAIT_SECONDS)
+        assert self._ready.wait(PATIENCE_SECONDS)
         return self
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self._thread.join(WAIT_SECONDS)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive(), "the server does not stop"
         threads.stop()
         self.listener.close()
@@ -115,7 +114,7 @@ class Client:
 
     def next(self) -> dict:
         """The next message, whatever it is."""
-        return json.loads(self.socket.recv(WAIT_SECONDS))
+        return json.loads(self.socket.recv(PATIENCE_SECONDS))
 
     def until(self, condition: Callable[[dict], bool]) -> dict:
         """The next message that fulfils the condition; those before it are passed over."""
@@ -188,17 +187,10 @@ class OtherProcess:
 
     def __exit__(self, *_) -> None:
         self.process.stdin.close()
-        assert self.process.wait(WAIT_SECONDS) == 0
+        assert self.process.wait(PATIENCE_SECONDS) == 0
 
     def order(self, account_id: int, sentence: str) -> dict:
         """`SIDE quantity SYMBOL @ price`, placed and committed there; the order object."""
         self.process.stdin.write(json.dumps([account_id, *sentence.split()]) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {WAIT_SECONDS} s for: {what}"
-        time.sleep(0.01)

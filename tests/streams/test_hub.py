@@ -12,6 +12,7 @@ from config.embedded_redis import RedisServer
 from exchange.depth import Delta
 from marketdata import hub as hub_module
 from marketdata.hub import Hub, decode, encode
+from tests.patience import PATIENCE_SECONDS, soon
 
 BOOK = Delta(1, "AAPL", 4, 6, [(1, 100, 5)], [{"trade_id": 9}]).message()
 EVENTS = {7: '[{"type":"balance","sequence":3}]', 8: "[]"}
@@ -59,7 +60,7 @@ async def running(heard):
 async def test_what_another_version_says_is_passed_over(running, heard):
     await get_channel_layer().group_send(hub_module.GROUP, {"type": "venue.batch.0", "body": b"[]"})
     running.publish(books=[BOOK], accounts={})
-    kind, books = await asyncio.wait_for(heard.get(), 5)
+    kind, books = await soon(heard.get())
     assert (kind, len(books), books[0][1]) == ("books", 1, "AAPL")
     assert heard.empty()
 
@@ -79,14 +80,14 @@ def test_messages_survive_the_journey(total):
 
 async def test_published_in_a_thread_heard_in_the_loop(running, heard):
     threading.Thread(target=running.publish, kwargs={"books": [BOOK], "accounts": EVENTS}).start()
-    assert (await asyncio.wait_for(heard.get(), 5))[0] == "books"
-    assert await asyncio.wait_for(heard.get(), 5) == ("accounts", list(EVENTS.items()))
+    assert (await soon(heard.get()))[0] == "books"
+    assert await soon(heard.get()) == ("accounts", list(EVENTS.items()))
 
 
 async def test_batches_arrive_in_order(running, heard):
     for sequence in range(100):
         running.publish(books=[Delta(1, "AAPL", sequence, sequence, []).message()], accounts={})
-    sequences = [(await asyncio.wait_for(heard.get(), 5))[1][0][3] for _ in range(100)]
+    sequences = [(await soon(heard.get()))[1][0][3] for _ in range(100)]
     assert sequences == list(range(100))
 
 
@@ -97,7 +98,7 @@ async def test_a_handler_that_fails_disturbs_nobody(layer, heard, caplog):
     await hub.start()
     for _ in range(2):
         hub.publish(books=[BOOK], accounts={})
-        assert await asyncio.wait_for(heard.get(), 5)
+        assert await soon(heard.get())
     await hub.stop()
     assert caplog.text.count("a listener failed") == 2
 
@@ -109,7 +110,7 @@ async def test_a_hub_starts_once_and_again_after_stopping(layer, heard):
         await hub.start()
         await hub.start()
         hub.publish(books=[BOOK], accounts={})
-        assert await asyncio.wait_for(heard.get(), 5)
+        assert await soon(heard.get())
         await hub.stop()
     assert heard.empty()
 
@@ -123,7 +124,7 @@ async def test_expired_memberships_are_renewed(layer, monkeypatch, heard):
     while not layer.groups:
         await asyncio.sleep(0.01)
     hub.publish(books=[BOOK], accounts={})
-    assert await asyncio.wait_for(heard.get(), 5)
+    assert await soon(heard.get())
     await hub.stop()
 
 
@@ -142,7 +143,7 @@ async def test_a_layer_that_is_away_neither_raises_nor_blocks(layer, monkeypatch
             await asyncio.sleep(0.01)
     assert caplog.text.count("takes no messages") == 1
     hub.publish(books=[BOOK], accounts={})
-    assert await asyncio.wait_for(heard.get(), 5)
+    assert await soon(heard.get())
     await hub.stop()
 
 
@@ -163,7 +164,7 @@ async def test_starting_does_not_wait_for_a_layer_that_is_away(layer, monkeypatc
     assert len(failures) == 1
     await hub._joined.wait()
     hub.publish(books=[BOOK], accounts={})
-    assert await asyncio.wait_for(heard.get(), 5)
+    assert await soon(heard.get())
     await hub.stop()
 
 
@@ -177,8 +178,8 @@ async def test_a_process_that_is_alone_tells_itself_without_the_layer(own_layer,
     for number in range(3):
         book = Delta(1, "AAPL", number, number, []).message()
         await asyncio.to_thread(running.publish, books=[book], accounts=EVENTS, committed_at=1234.5)
-        assert await asyncio.wait_for(heard.get(), 5) == ("books", [book])
-        assert await asyncio.wait_for(heard.get(), 5) == ("accounts", list(EVENTS.items()))
+        assert await soon(heard.get()) == ("books", [book])
+        assert await soon(heard.get()) == ("accounts", list(EVENTS.items()))
     assert running.committed_at == 1234.5
     assert not own_layer.groups
 
@@ -187,7 +188,7 @@ async def test_a_process_that_is_alone_keeps_no_more_than_the_queue_holds(own_la
     """The oldest are dropped while the loop stands still, as it does here."""
     for number in range(hub_module.QUEUE_BATCHES + 10):
         running.publish(books=[Delta(1, "AAPL", number, number, []).message()], accounts={})
-    kind, books = await asyncio.wait_for(heard.get(), 5)
+    kind, books = await soon(heard.get())
     assert (kind, books[0][3]) == ("books", 10)
 
 
@@ -211,7 +212,7 @@ async def test_what_was_answered_leaves_before_the_hub_tells_of_it(own_layer, ru
     await asyncio.sleep(0)
     loop.call_soon_threadsafe(answer.set_result, None)
     running.publish(books=[BOOK], accounts={})
-    await asyncio.gather(asking, asyncio.wait_for(heard.get(), 5))
+    await asyncio.gather(asking, soon(heard.get()))
     assert left == ["answered", "told"]
 
 
@@ -226,7 +227,7 @@ async def test_a_process_without_a_hub_sends_from_a_helper_thread(running, heard
     """As a management command does, over Redis."""
     command = Hub()
     await asyncio.to_thread(command.publish, books=[BOOK], accounts={})
-    assert (await asyncio.wait_for(heard.get(), 5))[0] == "books"
+    assert (await soon(heard.get()))[0] == "books"
     assert command._outlet is not None
 
 
@@ -238,11 +239,11 @@ async def test_redis_dies_and_comes_back(heard):
         hub.on_books(heard.put_nowait)
         await hub.start()
         hub.publish(books=[BOOK], accounts={})
-        assert await asyncio.wait_for(heard.get(), 5)
+        assert await soon(heard.get())
         redis.kill()
         hub.publish(books=[BOOK], accounts={})
         await asyncio.to_thread(redis.start)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while heard.empty():
                 hub.publish(books=[BOOK], accounts={})
                 await asyncio.sleep(0.1)
@@ -254,6 +255,6 @@ async def test_a_listener_knows_when_the_batch_was_committed(running, heard):
     seen = []
     running.on_accounts(lambda _: seen.append(running.committed_at))
     running.publish(books=[BOOK], accounts=EVENTS, committed_at=1234.5)
-    await asyncio.wait_for(heard.get(), 5)
-    await asyncio.wait_for(heard.get(), 5)
+    await soon(heard.get())
+    await soon(heard.get())
     assert seen == [1234.5]

@@ -10,7 +10,8 @@ from exchange.barrier import view
 from exchange.streams import feeds as feeds_module
 from marketdata import hub
 from marketdata.markets import by_symbol
-from tests.streams.support import Mirror, OtherProcess, wait_until
+from tests.patience import wait_until
+from tests.streams.support import Mirror, OtherProcess
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

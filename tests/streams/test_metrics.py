@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.streams.support import wait_until
+from tests.patience import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

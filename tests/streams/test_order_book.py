@@ -9,7 +9,8 @@ from websockets.exceptions import InvalidStatus
 
 from exchange.barrier import view
 from marketdata.markets import by_symbol
-from tests.streams.support import LiveServer, Mirror, wait_until
+from tests.patience import wait_until
+from tests.streams.support import LiveServer, Mirror
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,7 +16,8 @@ from exchange import orders
 from exchange.streams import lifecycle, outbox
 from exchange.streams.consumers import OrderBookConsumer
 from exchange.streams.feeds import feeds
-from tests.streams.support import LiveServer, Mirror, wait_until
+from tests.patience import wait_until
+from tests.streams.support import LiveServer, Mirror
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,7 +11,7 @@ from exchange.streams import user as user_socket
 from exchange.streams.account_feeds import account_feeds
 from exchange.streams.outbox import running
 from exchange.streams.sockets import addresses
-from tests.streams.support import wait_until
+from tests.patience import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

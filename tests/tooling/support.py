@@ -7,18 +7,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from config import embedded, embedded_server
 from config.embedded_places import ServerUser, places_of
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IS_ROOT = os.geteuid() == 0
 FAST = {"fsync": "off", "shared_buffers": "16MB", "autovacuum": "off"}
-WAIT_SECONDS = 30
 
 HOLD = f"""
 import sys
@@ -63,7 +62,7 @@ class Holder:
         return int(pid), started_here == "True"
 
     def let_go(self) -> None:
-        self.process.communicate(timeout=WAIT_SECONDS)
+        self.process.communicate(timeout=PATIENCE_SECONDS)
 
     def kill(self) -> None:
         self.process.kill()
@@ -84,13 +83,6 @@ def holders(data_dir: Path, count: int) -> Iterator[list[Holder]]:
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that has ended but was not yet collected does not."""
     return embedded_server._arguments_of(pid) != [""]
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {WAIT_SECONDS} s for: {what}"
-        time.sleep(0.01)
 
 
 def server_user(data_dir: Path) -> ServerUser:

@@ -11,7 +11,8 @@ import pytest
 
 from config import embedded, embedded_server
 from config.embedded_places import places_of
-from tests.tooling.support import FAST, Holder, data_directory, holders, is_alive, wait_until
+from tests.patience import wait_until
+from tests.tooling.support import FAST, Holder, data_directory, holders, is_alive
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 from django.db import connection
 
 from config import embedded, serving
+from tests.patience import PATIENCE_SECONDS
 from tests.tooling.support import ROOT, data_directory
 
 READY_LINE = re.compile(r"The venue is open at (http://\S+)/")
@@ -51,7 +52,7 @@ class Serve:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        rest, _ = self.process.communicate(timeout=30)
+        rest, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
         self.lines.append(rest)
         return self.process.returncode
 
@@ -63,7 +64,7 @@ def data_dir():
 
 
 def answers(address: str) -> bool:
-    with urllib.request.urlopen(f"{address}/health", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}/health", timeout=PATIENCE_SECONDS) as answer:
         return answer.status == 200
 
 
@@ -110,7 +111,7 @@ def test_a_port_in_use_costs_nothing(data_dir):
     with serving.listen("127.0.0.1", 0) as listener:
         port = str(listener.getsockname()[1])
         serve = Serve(data_dir, PORT=port)
-        output, _ = serve.process.communicate(timeout=30)
+        output, _ = serve.process.communicate(timeout=PATIENCE_SECONDS)
     assert serve.process.returncode == 1
     assert f"port {port}" in output and "PORT=" in output and "Traceback" not in output
     assert not (data_dir / "postgres").exists()
@@ -130,7 +131,7 @@ def test_a_port_in_use_costs_nothing(data_dir):
 )
 def test_what_cannot_work_is_refused_in_words(data_dir, environment, code, words):
     serve = Serve(data_dir, **environment)
-    output, _ = serve.process.communicate(timeout=30)
+    output, _ = serve.process.communicate(timeout=PATIENCE_SECONDS)
     assert (serve.process.returncode, "Traceback" in output) == (code, False), output
     assert words in output
 
@@ -138,7 +139,7 @@ def test_what_cannot_work_is_refused_in_words(data_dir, environment, code, words
 def test_a_data_dir_that_cannot_be_written_to_is_said_to_be_so():
     """Not even by root, as here."""
     serve = Serve(Path("/proc/self/fdinfo"), SECRET_KEY="of-no-use-elsewhere-0123456789-abcdefghij")
-    output, _ = serve.process.communicate(timeout=30)
+    output, _ = serve.process.communicate(timeout=PATIENCE_SECONDS)
     assert (serve.process.returncode, "Traceback" in output) == (1, False), output
     assert "DATA_DIR must be a folder that can be written to" in output
 
@@ -154,7 +155,7 @@ def test_a_role_that_may_not_make_the_tables_is_told_what_it_needs(data_dir, emp
             cursor.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
         where = database.netloc.rpartition("@")[2]
         serve = Serve(data_dir, DATABASE_URL=f"postgresql://{role}:narrow@{where}{database.path}")
-        output, _ = serve.process.communicate(timeout=30)
+        output, _ = serve.process.communicate(timeout=PATIENCE_SECONDS)
         assert (serve.process.returncode, "Traceback" in output) == (1, False), output
         assert "permission denied" in output and f'OWNER TO "{role}"' in output
     finally:
@@ -169,7 +170,7 @@ def test_a_new_database_that_cannot_hold_every_name_is_refused(data_dir, empty_d
         cursor.execute(f"DROP DATABASE {name}")
         cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
     serve = Serve(data_dir, DATABASE_URL=empty_database)
-    output, _ = serve.process.communicate(timeout=30)
+    output, _ = serve.process.communicate(timeout=PATIENCE_SECONDS)
     assert (serve.process.returncode, "Traceback" in output) == (1, False), output
     assert "LATIN1" in output and "ENCODING 'UTF8'" in output
 
@@ -179,7 +180,7 @@ def test_portfolios_are_valued_in_an_asset_once_there_are_any(data_dir):
     assert answers(empty.address())
     assert empty.end() == 0
     seeded = Serve(data_dir, PORTFOLIO_QUOTE="NOPE")
-    output, _ = seeded.process.communicate(timeout=60)
+    output, _ = seeded.process.communicate(timeout=PATIENCE_SECONDS)
     assert (seeded.process.returncode, "Traceback" in output) == (2, False), output
     assert "is NOPE, which is no asset of this venue: set it to one that is (PORTFOLIO_QUOTE=USD make run)." in output
 
@@ -187,6 +188,6 @@ def test_portfolios_are_valued_in_an_asset_once_there_are_any(data_dir):
 @pytest.mark.parametrize("port", ["99999", "65536", "-1"])
 def test_a_port_that_is_none_is_refused(data_dir, port):
     serve = Serve(data_dir, "--port", port)
-    output, _ = serve.process.communicate(timeout=30)
+    output, _ = serve.process.communicate(timeout=PATIENCE_SECONDS)
     assert serve.process.returncode == 2 and "PORT must be a whole number" in output, output
     assert not (data_dir / "postgres").exists()

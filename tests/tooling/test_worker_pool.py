@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from config import serving, worker_pool
-from tests.tooling.support import ROOT, is_alive, wait_until
+from tests.patience import wait_until
+from tests.tooling.support import ROOT, is_alive
 
 # Takes the same arguments as `manage.py serve_worker`, and answers each connection with its number and process id.
 SMALL_WORKER = f"""

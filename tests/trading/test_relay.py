@@ -14,6 +14,7 @@ from exchange.relay import Packer, Relay
 from exchange.transaction import OutcomeUnknown
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Malformed, Refusal
+from tests.patience import soon, until
 
 SPEC = MarketSpec(
     **{
@@ -64,10 +65,7 @@ async def two(tmp_path):
         await each.relay.start()
     for each in pair:
         each.relay.submit([place(2), place(1)])
-    for _ in range(200):
-        if all(peer._link is not None for each in pair for peer in each.relay._peers.values()):
-            break
-        await asyncio.sleep(0.01)
+    await until(lambda: all(peer._link for each in pair for peer in each.relay._peers.values()), "their acquaintance")
     for each in pair:
         each.settled.clear()
     yield pair
@@ -76,7 +74,7 @@ async def two(tmp_path):
 
 
 async def outcomes(process: Process, *commands) -> list:
-    return await asyncio.wait_for(asyncio.gather(*process.relay.submit(commands)), 10)
+    return await soon(asyncio.gather(*process.relay.submit(commands)))
 
 
 async def test_the_owner_settles_and_answers_come_back_in_order(two):
@@ -153,10 +151,7 @@ async def test_an_owner_that_takes_none_says_so(two):
 async def test_without_the_owner_commands_are_settled_here(two):
     here, owner = two
     await owner.relay.stop()
-    for _ in range(200):
-        if here.relay._peers[1]._link is None:
-            break
-        await asyncio.sleep(0.01)
+    await until(lambda: here.relay._peers[1]._link is None, "the end of the link")
     command = place(1)
     await outcomes(here, command)
     assert here.settled == [command]
@@ -166,10 +161,9 @@ async def test_what_was_under_way_when_the_owner_died_is_unknown(two):
     here, owner = two
     owner.answers[Place] = None
     futures = here.relay.submit([place(1), place(1)])
-    await asyncio.sleep(0.05)
-    assert len(owner.settled) == 2
+    await until(lambda: len(owner.settled) == 2, "both to be begun")
     here.relay._peers[1]._link.transport.abort()
-    came = await asyncio.wait_for(asyncio.gather(*futures), 10)
+    came = await soon(asyncio.gather(*futures))
     assert [type(each) for each in came] == [OutcomeUnknown] * 2
     for future in owner.relay._serving:
         future.set_result({"id": 1})
@@ -182,14 +176,14 @@ async def test_an_owner_that_sleeps_is_left_alone_until_it_says_something(two, m
         patch.setattr(relay, "RELAY_SECONDS", -1.0)
         [late] = here.relay.submit([place(1)])
     [fresh] = here.relay.submit([place(1)])
-    assert type(await asyncio.wait_for(late, 10)) is OutcomeUnknown
+    assert type(await soon(late)) is OutcomeUnknown
     assert not fresh.done()  # it is given up in its own time: it may still be begun
     for _ in range(2):
         await outcomes(here, place(3))
     assert (len(here.settled), len(owner.settled)) == (2, 2)
     for future in list(owner.relay._serving):
         future.set_result({"id": 1})
-    assert await asyncio.wait_for(fresh, 10) == {"id": 1}
+    assert await soon(fresh) == {"id": 1}
     owner.answers[Place] = {"id": 2}
     assert await outcomes(here, place(3)) == [{"id": 2}]
 
@@ -198,14 +192,14 @@ async def test_an_owner_that_stops_begins_nothing_new(two):
     here, owner = two
     owner.answers[Place] = None
     [first] = here.relay.submit([place(1)])
-    await asyncio.sleep(0.05)
+    await until(lambda: owner.relay._serving, "the first to be begun")
     stopping = asyncio.create_task(owner.relay.stop())
     await asyncio.sleep(0.05)
     [second] = await outcomes(here, place(1))
     assert (second.code, len(owner.settled)) == ("not_accepting", 1)
     owner.relay._serving.copy().pop().set_result({"id": 1})
     await stopping
-    assert await asyncio.wait_for(first, 10) == {"id": 1}
+    assert await soon(first) == {"id": 1}
     await owner.relay.start()
 
 

@@ -6,7 +6,6 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from accounts.models import AccountEvent
-from benchmarks.server import wait_until
 from exchange import audit, clockwork, following, orders
 from exchange import transaction as transaction_of_the_writer
 from exchange.audit.replay import replay
@@ -19,6 +18,7 @@ from exchange.sequencer import ATTEMPTS, Sequencer, sequencer
 from marketdata import clock
 from marketdata.models import Market
 from marketdata.refusals import Refusal
+from tests.patience import wait_until
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from accounts import ledger
-from benchmarks.server import wait_until
 from config import logs
 from exchange import batch, orders, writers
 from exchange.sequencer import NotAccepting, sequencer
@@ -22,8 +21,7 @@ from marketdata import bulk
 from marketdata.models import Market
 from marketdata.refusals import Refusal
 from tests.loop_thread import LoopThread
-
-WAIT_SECONDS = 20
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture
@@ -135,7 +133,7 @@ def test_a_wait_that_the_loop_cannot_keep_is_a_broken_connection(ann, loop, monk
     observe(loop, monkeypatch, fail_once)
     monkeypatch.setattr(writers, "STAY_SECONDS", 0)
     commands = [ann.command("ann BUY 1 AAPL @ 90") for _ in range(2)]
-    outcomes = [future.result(WAIT_SECONDS) for future in sequencer.submit(commands)]
+    outcomes = [future.result(PATIENCE_SECONDS) for future in sequencer.submit(commands)]
     assert [outcome["status"] for outcome in outcomes] == ["OPEN", "OPEN"] and len(failures) == 2
     assert ann.book() == "3@90 |"
 
@@ -152,7 +150,7 @@ def test_what_is_placed_on_the_loop_and_from_threads_is_settled_together(ann, lo
         return await asyncio.gather(*(place("bob BUY 1 AAPL @ 100") for _ in range(20)))
 
     answers = loop.run(many())
-    assert all(future.result(WAIT_SECONDS)["id"] for future in threads)
+    assert all(future.result(PATIENCE_SECONDS)["id"] for future in threads)
     assert {answer["status"] for answer in answers} <= {"OPEN", "FILLED"}
     assert (ann.funds("bob", "AAPL"), ann.book()) == ("20+0", "|")
 
@@ -164,7 +162,7 @@ def test_the_loop_goes_on_while_the_writer_waits_for_a_lock(ann, loop):
         for _ in range(10):
             loop.run(asyncio.sleep(0.01))
         assert not future.done()
-    assert future.result(WAIT_SECONDS)["status"] == "OPEN"
+    assert future.result(PATIENCE_SECONDS)["status"] == "OPEN"
 
 
 def test_long_work_gives_the_loop_its_turns(ann, loop, monkeypatch):
@@ -182,7 +180,7 @@ def test_long_work_gives_the_loop_its_turns(ann, loop, monkeypatch):
         monkeypatch.setattr(writers, "TURN_SECONDS", turn_seconds)
         seen.clear()
         for future in sequencer.submit(commands):
-            future.result(WAIT_SECONDS)
+            future.result(PATIENCE_SECONDS)
         loop.run(asyncio.sleep(0))
         assert seen == expected
 
@@ -223,7 +221,7 @@ def test_a_connection_that_is_cut_is_replaced(ann, loop, is_in_use):
         else:
             cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
             future = submit(ann, "ann BUY 5 AAPL @ 100")
-    assert future.result(WAIT_SECONDS)["status"] == "OPEN"
+    assert future.result(PATIENCE_SECONDS)["status"] == "OPEN"
     assert backend_of_the_writer(loop) != pid
 
 
@@ -231,7 +229,7 @@ def test_a_database_that_says_nothing_is_given_up(ann, loop, monkeypatch):
     ann.order("ann BUY 1 AAPL @ 90")
     with monkeypatch.context() as impatient, locked_market():
         impatient.setattr(writers, "SILENCE_SECONDS", 0.1)
-        refusal = submit(ann, "ann BUY 5 AAPL @ 100").result(WAIT_SECONDS)
+        refusal = submit(ann, "ann BUY 5 AAPL @ 100").result(PATIENCE_SECONDS)
     assert isinstance(refusal, Refusal) and refusal.code == "not_accepting"
     assert ann.order("ann BUY 5 AAPL @ 100")["status"] == "OPEN"
     assert ann.book() == "5@100 1@90 |"
@@ -258,7 +256,7 @@ def test_what_fails_beside_the_loop_fails_its_commands_alone(ann, loop, monkeypa
 
     with monkeypatch.context() as broken:
         broken.setattr(ledger, "fee_account", fail)
-        assert isinstance(submit(ann, "ann BUY 1 AAPL @ 90").result(WAIT_SECONDS), ZeroDivisionError)
+        assert isinstance(submit(ann, "ann BUY 1 AAPL @ 90").result(PATIENCE_SECONDS), ZeroDivisionError)
     assert ann.order("ann BUY 1 AAPL @ 90")["status"] == "OPEN"
 
 
@@ -269,7 +267,7 @@ def test_a_database_that_does_not_answer_the_door_is_given_up(ann, loop, monkeyp
         away = terms | {"host": "127.0.0.1", "port": silent.getsockname()[1], "connect_timeout": "1"}
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr(type(connections[DEFAULT_DB_ALIAS]), "get_connection_params", lambda _: away)
-            refusal = submit(ann, "ann BUY 1 AAPL @ 90").result(WAIT_SECONDS)
+            refusal = submit(ann, "ann BUY 1 AAPL @ 90").result(PATIENCE_SECONDS)
     assert isinstance(refusal, Refusal) and refusal.code == "not_accepting"
     assert ann.order("ann BUY 1 AAPL @ 90")["status"] == "OPEN"
 
@@ -281,7 +279,7 @@ def test_while_a_writer_has_not_ended_no_other_takes_its_place(ann, loop):
         sequencer.stop(0.05)
         with pytest.raises(NotAccepting):
             submit(ann, "ann BUY 1 AAPL @ 80")
-    assert future.result(WAIT_SECONDS)["status"] == "OPEN"
+    assert future.result(PATIENCE_SECONDS)["status"] == "OPEN"
     wait_until(lambda: sequencer.writer is None, "the writer's end")
     assert ann.order("ann BUY 1 AAPL @ 80")["status"] == "OPEN"
 
