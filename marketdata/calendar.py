@@ -2,7 +2,8 @@
 
 A `Calendar` answers what phase is due at a moment, which phase changes lie between two moments, and when the session
 that a moment belongs to ends. Moments are UTC, hours are local: daylight saving moves the session, never its length on
-the wall. A local time that a change of clocks skips or doubles is read by PEP 495's first reading.
+the wall. A local time that a change of clocks skips or doubles is read by PEP 495's first reading; a phase that would then
+end before it begins is left out, as is one that an early close leaves no time for.
 
 Rules
 - A session lies within one local day. Known limit: one that goes over midnight must be written as two.
@@ -97,12 +98,12 @@ class Calendar:
         if early is not None and utc(early) < closes:
             closing = utc(early) - (closes - closing) if closing else None
             closes = utc(early)
-            if closes <= opens:
-                return []
             closing = closing and max(closing, opens)
+        if closes <= opens:
+            return []
         first = [(PRE_OPEN, utc(hours.pre_open))] if hours.pre_open else []
         last = [(CLOSING, closing)] if closing else []
-        return [*first, (CONTINUOUS, opens), *last, (CLOSED, closes)]
+        return _lasting([*first, (CONTINUOUS, opens), *last, (CLOSED, closes)])
 
     def _days(self, moment: datetime, step: int = 1) -> Iterator[Session]:
         """The sessions of the days from the moment's on, or backwards from it."""
@@ -155,6 +156,15 @@ class Calendar:
             day = next(sessions, None)
         assert day is not None, f"no {count + 1} sessions within {HORIZON_DAYS} days"
         return day
+
+
+def _lasting(phases: list[tuple[str, datetime]]) -> list[tuple[str, datetime]]:
+    """Without those that do not begin before the next one does: whoever goes from change to change would miss that."""
+    kept: list[tuple[str, datetime]] = []
+    for phase, at in reversed(phases):
+        if not kept or at < kept[-1][1]:
+            kept.append((phase, at))
+    return kept[::-1]
 
 
 def weekdays_after(day: date, count: int) -> date:

@@ -114,6 +114,34 @@ def test_without_auctions_there_is_open_and_closed():
     assert PLAIN.next_change(at("2026-11-23 17:00")).at == at("2026-11-30 08:00")
 
 
+EVERY_DAY = tuple(range(7))
+NIGHT = Hours(opens=time(2, 30), closes=time(16), pre_open=time(2), closing=time(15, 50))
+EARLY = Hours(opens=time(3), closes=time(16), pre_open=time(2, 30))
+SHORT = Hours(opens=time(2, 30), closes=time(3, 15), pre_open=time(1))
+
+
+@pytest.mark.parametrize(
+    ("hours", "early", "changes"),
+    [
+        # On March 8 New York's clocks go from 02:00 to 03:00, which is 07:00 UTC.
+        (NIGHT, None, ["03-08 07:00 PRE_OPEN", "03-08 07:30 CONTINUOUS", "03-08 19:50 CLOSING", "03-08 20:00 CLOSED"]),
+        (EARLY, None, ["03-08 07:00 CONTINUOUS", "03-08 20:00 CLOSED"]),
+        (SHORT, None, []),
+        # An early close within the closing auction's length: all there is is that auction.
+        (DAY, time(9, 35), ["03-08 13:00 PRE_OPEN", "03-08 13:30 CLOSING", "03-08 13:35 CLOSED"]),
+    ],
+)
+def test_a_phase_without_time_is_left_out(hours, early, changes):
+    exceptions = ((date(2026, 3, 8), early),) if early else ()
+    calendar = Calendar("America/New_York", tuple((weekday, hours) for weekday in EVERY_DAY), exceptions)
+    session = calendar.session(date(2026, 3, 8))
+    assert shown(session.changes if session else ()) == changes
+    before, after = at("2026-03-08 05:30"), at("2026-03-08 23:59")
+    assert shown(calendar.changes(before, after)) == changes
+    moments = [change.at for change in calendar.changes(before, after)]
+    assert [calendar.phase_at(moment) for moment in moments] == [change.split()[-1] for change in changes]
+
+
 def test_a_calendar_without_hours_has_no_session():
     empty = Calendar("UTC", ())
     assert (empty.phase_at(at("2026-11-23 12:00")), empty.session_end(at("2026-11-23 12:00"))) == (CLOSED, None)
