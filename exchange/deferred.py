@@ -4,10 +4,11 @@ Until then both sides hold what they owe in reserve, so that it can be neither s
 notional and the fee, the seller the quantity. Settling releases both and posts the trade's one journal, which is the
 same that a market without deferral posts at once; fees are paid then, too.
 
-Due is a trade at the close of the n-th session after its own by the market's calendar, without a calendar at the end of
-the n-th weekday in UTC. `settle_due` is what the clockwork and `end_of_day` do; doing it twice settles nothing twice.
-What cannot be settled stays reserved on both sides, with the reason in its row, for an operator: an account that an
-operator has deactivated does not take part until the operator settles the trade by hand.
+Due is a trade at the close of the n-th session after its own by the market's calendar; without a calendar, or with one
+that has no such session, at the end of the n-th weekday in UTC. `settle_due` is what the clockwork and `end_of_day` do;
+doing it twice settles nothing twice. What cannot be settled stays reserved on both sides, with the reason in its row,
+for an operator: an account that an operator has deactivated does not take part until the operator settles the trade by
+hand.
 """
 
 from collections.abc import Sequence
@@ -88,9 +89,8 @@ def sides(match: Match) -> tuple:
 def due_at(spec: MarketSpec, moment: datetime) -> datetime:
     """When a trade of this moment is due."""
     calendar, days = spec.rules.calendar, spec.rules.settlement_days
-    if calendar is None:
-        return end_of_utc_day(weekdays_after(moment.date(), days))
-    return calendar.session(calendar.add_days(moment, days)).closes
+    session = calendar and calendar.add_days(moment, days)
+    return session.closes if session else end_of_utc_day(weekdays_after(moment.date(), days))
 
 
 # Later

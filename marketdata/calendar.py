@@ -2,8 +2,8 @@
 
 A `Calendar` answers what phase is due at a moment, which phase changes lie between two moments, and when the session
 that a moment belongs to ends. Moments are UTC, hours are local: daylight saving moves the session, never its length on
-the wall. A local time that a change of clocks skips or doubles is read by PEP 495's first reading; a phase that would then
-end before it begins is left out, as is one that an early close leaves no time for.
+the wall. A local time that a change of clocks skips or doubles is read by PEP 495's first reading; a phase that would
+then end before it begins is left out, as is one that an early close leaves no time for.
 
 Rules
 - A session lies within one local day. Known limit: one that goes over midnight must be written as two.
@@ -19,13 +19,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 CLOSED, PRE_OPEN, CONTINUOUS, AUCTION, CLOSING = "CLOSED", "PRE_OPEN", "CONTINUOUS", "AUCTION", "CLOSING"
 #: In these, orders rest and nothing matches; an auction ends them.
 COLLECTING = frozenset({PRE_OPEN, AUCTION, CLOSING})
 #: Days looked at before a calendar is said to have no session: longer than any venue ever closed.
-HORIZON_DAYS = 30
+HORIZON_DAYS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Calendar:
     def session(self, day: date) -> Session | None:
         """The session of a local day."""
         if day not in self._sessions:
-            if len(self._sessions) > 4 * HORIZON_DAYS:
+            if len(self._sessions) > 2 * HORIZON_DAYS:
                 self._sessions.clear()
             self._sessions[day] = self._make(day)
         return self._sessions[day]
@@ -146,16 +147,11 @@ class Calendar:
         """The close of the session that is on or comes next: when a DAY order given now ends."""
         return next((session.closes for session in self._days(moment) if session.closes > moment), None)
 
-    def add_days(self, moment: datetime, count: int) -> date:
-        """The local date `count` business days after the moment's: T+n. A moment on a day without a session counts
-        from the next one.
+    def add_days(self, moment: datetime, count: int) -> Session | None:
+        """The session `count` business days after the moment's: T+n. A moment on a day without a session counts from
+        the next one. None where the calendar does not reach so far.
         """
-        sessions = (session.day for session in self._days(moment))
-        day = next(sessions, None)
-        for _ in range(count):
-            day = next(sessions, None)
-        assert day is not None, f"no {count + 1} sessions within {HORIZON_DAYS} days"
-        return day
+        return next(islice(self._days(moment), count, None), None)
 
 
 def _lasting(phases: list[tuple[str, datetime]]) -> list[tuple[str, datetime]]:

@@ -1,6 +1,6 @@
 """Trading hours as a table: a market in New York through daylight saving, a holiday, an early close and a long gap."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
@@ -103,7 +103,7 @@ def test_the_end_of_a_day_order(moment, end):
     ],
 )
 def test_settlement_days_are_days_with_a_session(moment, days, settles):
-    assert NEW_YORK.add_days(at(moment), days) == settles
+    assert NEW_YORK.add_days(at(moment), days).day == settles
 
 
 def test_without_auctions_there_is_open_and_closed():
@@ -146,6 +146,15 @@ def test_a_calendar_without_hours_has_no_session():
     empty = Calendar("UTC", ())
     assert (empty.phase_at(at("2026-11-23 12:00")), empty.session_end(at("2026-11-23 12:00"))) == (CLOSED, None)
     assert empty.next_change(at("2026-11-23 12:00")) is None
+    assert empty.add_days(at("2026-11-23 12:00"), 2) is None
+
+
+def test_after_a_closure_of_months_there_is_a_next_session():
+    months = tuple((date(2026, 11, 1) + timedelta(days=n), None) for n in range(120))
+    calendar = Calendar("UTC", tuple((weekday, Hours(time(8), time(17))) for weekday in range(5)), months)
+    assert calendar.next_change(at("2026-10-30 17:00")).at == at("2027-03-01 08:00")
+    assert calendar.session_end(at("2026-10-30 17:00")) == at("2027-03-01 17:00")
+    assert shown(calendar.changes(at("2026-10-30 17:00"), at("2027-03-01 09:00"))) == ["03-01 08:00 CONTINUOUS"]
 
 
 def test_weekdays_without_a_calendar():

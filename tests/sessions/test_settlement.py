@@ -1,6 +1,7 @@
 """Deferred settlement: binding at once, delivered later, reserved in between; average costs and audit follow."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from threading import Barrier
 
 import pytest
@@ -170,3 +171,19 @@ def test_what_is_to_come_and_to_go(later):
 def test_only_a_spot_market_settles_later(later):
     with pytest.raises(ValidationError):
         later.venue.market("AAPL_M", base="AAPL", quote="USD", kind="MARGIN", settlement_days=1)
+
+
+@pytest.mark.parametrize(
+    ("holidays", "due"),
+    [
+        # Closed for more than a month: the days count on after it.
+        ([date(2026, 11, 24) + timedelta(days=n) for n in range(40)], "2027-01-05 21:00"),
+        # No session lies ahead at all: two weekdays, as without a calendar.
+        ([date(2026, 11, 24) + timedelta(days=n) for n in range(400)], "2026-11-26 00:00"),
+    ],
+)
+def test_a_long_closure_holds_up_no_trade(later, holidays, due):
+    later.sessions(holidays=dict.fromkeys(holidays))
+    later.at("2026-11-23 15:00")
+    trade(later)
+    assert Settlement.objects.get().due_at == later.moment(due)
