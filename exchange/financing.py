@@ -38,16 +38,20 @@ from marketdata.refusals import UnreadableMarket
 
 logger = logging.getLogger(__name__)
 
+TABLES = (Position, ArchivedPosition)
 #: Accounts charged in one transaction.
 CHUNK = 100
 
-#: What each account held just before a moment: what it has now, less all that was filled since.
+#: What each account held just before a moment: what it has now, less all that was filled since, which is everything
+#: from the first fill on that says so: within a market ids tell the order, moments do not if a clock was put right.
 HELD = """
 SELECT account_id, sum(quantity) FROM (
     SELECT p.account_id, p.quantity FROM accounts_position p WHERE p.market_id = %(market)s AND p.closed_at IS NULL
     UNION ALL
     SELECT f.account_id, CASE f.side WHEN 'BUY' THEN -f.quantity ELSE f.quantity END
-    FROM exchange_fill f WHERE f.market_id = %(market)s AND f.id >= %(first)s AND f.executed_at >= %(at)s
+    FROM exchange_fill f WHERE f.market_id = %(market)s AND f.id >= (
+        SELECT min(id) FROM exchange_fill WHERE market_id = %(market)s AND id >= %(first)s AND executed_at >= %(at)s
+    )
 ) moved
 JOIN accounts_account a ON a.id = moved.account_id AND a.user_id IS NOT NULL
 WHERE NOT EXISTS (SELECT FROM accounts_financingcharge c WHERE c.account_id = a.id AND c.rollover_id = %(rollover)s)
@@ -271,11 +275,10 @@ def _record(
 
 
 def _put_on_position(account_id: int, rollover: Rollover, amount: Decimal) -> None:
-    """Count it with the position that was held then: the last one that had been opened by that time."""
-    for table in (Position, ArchivedPosition):
-        rows = table.objects.filter(account=account_id, market=rollover.market_id, opened_at__lte=rollover.at)
-        held = rows.order_by("-opened_at", "-id").first()
-        if held is not None:
-            table.objects.filter(pk=held.pk).update(financing=F("financing") + amount)
-            return
-    raise AssertionError(f"account {account_id} held something at {rollover}, but no position says so")
+    """Count it with the position that was held then: the last one that had been opened by that time. Where a clock was
+    put back none may say so; then it is the first.
+    """
+    tables = [table.objects.filter(account=account_id, market=rollover.market_id) for table in TABLES]
+    opened = [rows.filter(opened_at__lt=rollover.at).order_by("-opened_at", "-id").first() for rows in tables]
+    held = next(row for row in (*opened, *(rows.order_by("id").first() for rows in tables)) if row is not None)
+    type(held).objects.filter(pk=held.pk).update(financing=F("financing") + amount)

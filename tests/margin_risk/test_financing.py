@@ -105,6 +105,35 @@ def test_who_held_then_is_charged_even_if_the_position_is_gone_or_turned(fx):
     assert fx.is_sound()
 
 
+def test_of_two_clocks_the_order_of_fills_decides_who_held(fx):
+    """What the process that is ahead opens after the rollover and the other closes before it, nobody held."""
+    fx.trade("rich", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER + timedelta(seconds=3))
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER - timedelta(seconds=2))
+    fx.trade("ann", "SELL", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER + timedelta(seconds=30))
+    assert financing.post_due() == 2
+    assert [charges(fx, name) for name in ("ann", "bob", "rich")] == [[], ["Mon -1 -5.5"], ["Mon 1 11"]]
+    assert fx.is_sound()
+
+
+def test_a_clock_that_was_put_back_stops_no_financing(fx):
+    fx.trade("rich", "BUY", "bob", "0.1", "EURUSD", "1.10000")
+    at(ROLLOVER + timedelta(minutes=30))
+    fx.trade("ann", "BUY", "bob", "0.1", "EURUSD", "1.10000")
+    at(ROLLOVER - timedelta(minutes=25))
+    for _ in range(4):
+        fx.trade("ann", "BUY", "bob", "0.1", "EURUSD", "1.10000")
+    for days in (0, 1):
+        at(ROLLOVER + timedelta(days=days, minutes=1))
+        financing.post_due()
+    assert charges(fx, "rich") == ["Mon 0.1 1.1", "Tue 0.1 1.1"]
+    assert charges(fx, "ann") == ["Mon 0.5 5.5", "Tue 0.5 5.5"]
+    assert fx.last("ann", "EURUSD").financing == 11
+    assert fx.is_sound()
+
+
 def test_what_was_begun_goes_on_at_the_same_price(fx):
     fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
     fx.trade("rich", "BUY", "bob", "1", "EURUSD", "1.10000")
