@@ -78,8 +78,10 @@ def post_due() -> int:
 
 
 def _post_market(contract: Contract) -> int:
-    for due in _due(contract):
-        _price(contract, due)
+    # Read once: a rollover that had no price would be passed over if the next one had.
+    if mark := marks.mark(contract.market_id):
+        for due in _due(contract):
+            _price(contract, due, mark.price)
     waiting = Rollover.objects.filter(market=contract.market_id, posted_at__isnull=True).order_by("at")
     return sum(_post(contract, rollover) for rollover in waiting)
 
@@ -95,19 +97,16 @@ def _due(contract: Contract) -> Iterable[Due]:
     return list(calendar.between(last, clock.now()))
 
 
-def _price(contract: Contract, due: Due) -> None:
-    """Fix what the rollover is charged at; nothing if it is fixed already, or nobody knows the price yet."""
-    spec, mark = spec_of(contract.market), marks.mark(contract.market_id)
-    if mark is None:
-        return
+def _price(contract: Contract, due: Due, price: Decimal) -> None:
+    """Fix what the rollover is charged at, unless it is fixed already."""
     Rollover.objects.get_or_create(
         market_id=contract.market_id,
         day=due.day,
         defaults={
             "at": due.at,
             "days": due.days,
-            "price": mark.price,
-            "conversion": conversion.price_of(spec),
+            "price": price,
+            "conversion": conversion.price_of(spec_of(contract.market)),
             "long_rate": contract.financing_long_rate,
             "short_rate": contract.financing_short_rate,
         },

@@ -134,6 +134,21 @@ def test_a_clock_that_was_put_back_stops_no_financing(fx):
     assert fx.is_sound()
 
 
+def test_a_price_that_comes_in_the_midst_passes_over_no_rollover(fx, monkeypatch):
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER + timedelta(days=1))
+    real, calls = financing.marks.mark, []
+
+    def late(market_id):
+        calls.append(market_id)
+        return None if len(calls) == 1 else real(market_id)
+
+    monkeypatch.setattr(financing.marks, "mark", late)
+    financing.post_due()
+    financing.post_due()
+    assert charges(fx, "ann") == ["Mon 1 11", "Tue 1 11"]
+
+
 def test_what_was_begun_goes_on_at_the_same_price(fx):
     fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
     fx.trade("rich", "BUY", "bob", "1", "EURUSD", "1.10000")
