@@ -19,6 +19,8 @@ from django.db.models import Q
 from marketdata import contracts, hours, units
 from marketdata.models import Asset, Market, MoneyField, RateField
 
+FRIDAY = 4
+
 
 class Contract(models.Model):
     """A margin market's terms. Changed by operators; each change counts the market's version up."""
@@ -115,6 +117,8 @@ class Contract(models.Model):
         for name in ("contract_size", "financing_days"):
             if not Decimal(getattr(self, name)) > 0:
                 errors[name] = "Must be above 0."
+        if self.triple_day is not None and self.triple_day > FRIDAY:
+            errors["triple_day"] = "Must be 0 (Monday) to 4 (Friday): with a triple day weekends have no rollover."
         step = market.tick_size * market.lot_size * Decimal(self.contract_size)
         try:
             units.to_units(step, market.quote.decimals)

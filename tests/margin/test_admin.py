@@ -60,6 +60,8 @@ def test_every_page_opens_and_history_stays(venue, operator):
         ({"mark_jump": "0"}, False),
         ({"liquidation_band": "1"}, False),
         ({"financing_days": "0"}, False),
+        ({"triple_day": "4"}, True),
+        ({"triple_day": "5"}, False),
     ],
 )
 def test_what_an_operator_may_write_into_a_contract(venue, operator, change, is_taken):
