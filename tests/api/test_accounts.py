@@ -1,10 +1,11 @@
 """Registering, tokens, wallet, events over REST."""
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
+from jwt import api_jwt
 from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts import authentication, idempotency, verified
@@ -171,6 +172,19 @@ def test_tokens_of_the_wrong_kind(api):
     codes = ["token_expired", "token_invalid", "token_invalid", "token_invalid", "not_authenticated"]
     assert [reply.code for reply in replies] == codes
     assert {(reply.status, reply.headers["www-authenticate"]) for reply in replies} == {(401, 'Bearer realm="api"')}
+
+
+def test_a_process_whose_clock_is_behind_believes_a_token_at_once(api, monkeypatch):
+    pair = api("POST", V1 + "token/", ANN).json
+
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) - timedelta(seconds=4)
+
+    monkeypatch.setattr(api_jwt, "datetime", Behind)
+    assert api("GET", V1 + "me/", token=pair["access"]).status == 200
+    assert api("POST", V1 + "token/refresh/", {"refresh": pair["refresh"]}).status == 200
 
 
 def test_a_token_is_not_remembered_beyond_its_expiry(api, monkeypatch):
