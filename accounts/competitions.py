@@ -161,10 +161,7 @@ def apply_terms(competition: Competition) -> int:
         locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
         if locked.closed_round == locked.round:
             return 0
-        ids = locked.entries.filter(round=locked.round).values("account_id")
-        # In id order, as everybody takes them.
-        accounts = list(Account.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk"))
-        return Account.objects.filter(pk__in=[account.pk for account in accounts]).update(
+        return Account.objects.filter(pk__in=_locked_accounts(locked)).update(
             opens_at=locked.starts_at, closes_at=locked.ends_at, market_ids=_market_ids(locked)
         )
 
@@ -192,6 +189,26 @@ def next_round(*, competition: Competition, starts_at: datetime, ends_at: dateti
 def due() -> list[Competition]:
     """Competitions whose round has ended and is not closed."""
     return list(Competition.objects.filter(ends_at__lte=clock.now()).exclude(closed_round=F("round")).order_by("pk"))
+
+
+def stop(competition: Competition) -> list[int]:
+    """Let the entries of a round that has ended trade nothing any more, and name their accounts; none when somebody
+    closed it or the end was moved.
+
+    Each account is locked once: what was placed before is committed by then, and whoever has the lock later finds no
+    market left, even if its own clock says that the round still runs.
+    """
+    with transaction.atomic():
+        locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
+        accounts = _locked_accounts(locked) if status(locked) == "ENDED" else []
+        Account.objects.filter(pk__in=accounts).update(market_ids=[])
+    return accounts
+
+
+def _locked_accounts(competition: Competition) -> list[int]:
+    """The accounts of the present round, locked in id order, as everybody takes them."""
+    ids = competition.entries.filter(round=competition.round).values("account_id")
+    return [row.pk for row in Account.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")]
 
 
 def close(competition: Competition) -> bool:

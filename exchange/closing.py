@@ -7,10 +7,10 @@ made good by the next look.
 import asyncio
 import logging
 
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError
 
 from accounts import competitions
-from accounts.models import Account, Competition
+from accounts.models import Competition
 from exchange import orders
 from exchange.commands import OrderNotOpen
 from exchange.models import Order
@@ -32,7 +32,8 @@ def close_due() -> list[Competition]:
 
 
 def _close(competition: Competition) -> bool:
-    open_orders = Order.objects.filter(account_id__in=_accounts(competition), status__in=Order.LIVE).order_by("pk")
+    accounts = competitions.stop(competition)
+    open_orders = Order.objects.filter(account_id__in=accounts, status__in=Order.LIVE).order_by("pk")
     for order_id in open_orders.values_list("pk", flat=True):
         try:
             orders.cancel(account_id=None, order_id=order_id)
@@ -42,16 +43,6 @@ def _close(competition: Competition) -> bool:
             logger.warning("competition %d is not closed: %s", competition.pk, refusal.detail)
             return False
     return competitions.close(competition)
-
-
-def _accounts(competition: Competition) -> list[int]:
-    """The accounts of the round, each of them locked once: what was placed before the end is committed by then, and
-    whoever has the lock later finds the round over.
-    """
-    entered = competition.entries.filter(round=competition.round).values("account_id")
-    with transaction.atomic():
-        locked = Account.objects.select_for_update(no_key=True).filter(pk__in=entered).order_by("pk")
-        return list(locked.values_list("pk", flat=True))
 
 
 async def run() -> None:

@@ -290,6 +290,30 @@ def test_closing_cancels_and_keeps_the_result(api, contest):
     audit_is_clean()
 
 
+def test_a_clock_that_is_behind_places_nothing_in_a_closed_round(api, contest):
+    spring = contest(ends=60)
+    entry = join(api, spring).json
+    clock.shift(61)
+    assert closing.close_due() == [spring]
+    clock.shift(57)
+    assert api("POST", ORDERS, BUY, headers=within(entry)).code == "competition_closed"
+
+
+def test_an_end_that_is_put_off_while_it_is_being_closed(api, contest, monkeypatch):
+    spring = contest(ends=60)
+    entry = join(api, spring).json
+    resting = api("POST", ORDERS, BUY, headers=within(entry)).json["id"]
+    clock.shift(61)
+    found = competitions.due()
+    spring.ends_at += timedelta(hours=1)
+    spring.save()
+    competitions.apply_terms(spring)
+    monkeypatch.setattr(competitions, "due", lambda: found)
+    assert closing.close_due() == []
+    assert orders.stored(resting)["status"] == "OPEN"
+    assert api("POST", ORDERS, BUY, headers=within(entry)).status == 201
+
+
 def test_closing_an_order_in_a_halted_market(api, contest):
     spring = contest(ends=60)
     resting = api("POST", ORDERS, BUY, headers=within(join(api, spring).json)).json["id"]
