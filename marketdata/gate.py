@@ -21,7 +21,7 @@ REASONS = (
     "duplicate", "unconfirmed", "out_of_band",
 )  # fmt: skip
 
-#: Clocks differ by so much.
+#: Clocks differ by so much. What is further ahead was noted by a clock that has been put back since.
 FUTURE = timedelta(seconds=10)
 #: A jump out of the band is real when so many ticks agree on it for so long.
 JUMP_TICKS, JUMP_TIME = 5, timedelta(seconds=30)
@@ -99,7 +99,7 @@ class Gate:
     def _wrong_time(self, tick: Tick, mid: Decimal, now: datetime) -> str | None:
         if tick.at > now + FUTURE:
             return "from_the_future"
-        if self.last is None or tick.at > self.last.quoted_at:
+        if self.last is None or self.last.quoted_at > now + FUTURE or tick.at > self.last.quoted_at:
             return None
         if tick.at < self.last.quoted_at:
             return "backwards"

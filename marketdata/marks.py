@@ -6,8 +6,9 @@ becomes the mark when the next print lies within `jump` of it. So a wrong tick m
 from its second print on. While a print is doubted the mark grows older like any other.
 
 A mark is stale `max_age_seconds` after its print was made, by the clock of whoever reads it, so that it needs nobody
-to say so. Stale marks stop new margin orders and liquidations. Marks never go back in time, whichever process writes.
-Reads are CACHE_SECONDS old at most.
+to say so. Stale marks stop new margin orders and liquidations. Marks never go back in time, whichever process writes,
+unless its clock was put back: a mark that lies in the future is stale and gives way. Reads are CACHE_SECONDS old at
+most.
 """
 
 import time
@@ -19,6 +20,7 @@ from decimal import Decimal
 from django.db import connection
 
 from marketdata import bulk, clock, units
+from marketdata.gate import FUTURE
 from marketdata.refusals import Refusal
 
 CACHE_SECONDS = 0.2
@@ -29,7 +31,7 @@ READ = "SELECT market_id, price, bid, ask, marked_at, stale_at FROM marketdata_m
 WHEN_NEWER = """
 ON CONFLICT (market_id) DO UPDATE SET price = EXCLUDED.price, bid = EXCLUDED.bid, ask = EXCLUDED.ask,
     marked_at = EXCLUDED.marked_at, stale_at = EXCLUDED.stale_at
-WHERE marketdata_mark.marked_at <= EXCLUDED.marked_at
+WHERE marketdata_mark.marked_at <= EXCLUDED.marked_at OR marketdata_mark.marked_at > %s
 """
 
 
@@ -52,7 +54,8 @@ class Mark:
 
     @property
     def is_stale(self) -> bool:
-        return self.stale_at <= clock.now()
+        now = clock.now()
+        return self.stale_at <= now or self.marked_at > now + FUTURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ class Smoother:
 
     def take(self, observed: Print) -> bool:
         """Whether the print is a mark now. The same print again is no confirmation."""
-        if self._last_made_at is not None and observed.made_at <= self._last_made_at:
+        last = self._last_made_at
+        if last is not None and last - FUTURE <= observed.made_at <= last:
             return False
         self._last_made_at = observed.made_at
         near_mark = self.mark is None or self._is_near(observed.price, self.mark)
@@ -112,7 +116,7 @@ def write(marks: Iterable[Mark]) -> None:
     rows = list(marks)
     if not rows:
         return
-    statement = bulk.insert(
+    sql, values = bulk.insert(
         "marketdata_mark",
         [
             ("market_id", "bigint", [mark.market_id for mark in rows]),
@@ -125,7 +129,7 @@ def write(marks: Iterable[Mark]) -> None:
         WHEN_NEWER,
     )
     with connection.cursor() as cursor:
-        bulk.execute(cursor, [statement])
+        bulk.execute(cursor, [(sql, [*values, clock.now() + FUTURE])])
     forget()
 
 

@@ -1,7 +1,8 @@
 """Outside prices of markets, as the feed last believed them: the only reader and writer of `Quote`.
 
-Invariants: a quote never goes back in time, whichever process writes it (the statement refuses it); every quote says
-from when on it is stale, so that a reader knows without the feed. Plain functions on the ORM: a coroutine calls them
+Invariants: a quote never goes back in time, whichever process writes it (the statement refuses it), unless its clock
+was put back: what lies in the future is stale and gives way. Every quote says from when on it is stale, so that a
+reader knows without the feed. Plain functions on the ORM: a coroutine calls them
 through `marketdata.threads.in_thread`.
 """
 
@@ -24,7 +25,7 @@ WHEN_NEWER = """
 ON CONFLICT (market_id) DO UPDATE SET bid = EXCLUDED.bid, ask = EXCLUDED.ask, mid = EXCLUDED.mid,
     quoted_at = EXCLUDED.quoted_at, received_at = EXCLUDED.received_at, stale_at = EXCLUDED.stale_at,
     provider = EXCLUDED.provider, is_stale = EXCLUDED.is_stale
-WHERE marketdata_quote.quoted_at <= EXCLUDED.quoted_at
+WHERE marketdata_quote.quoted_at <= EXCLUDED.quoted_at OR marketdata_quote.quoted_at > %s
 """
 
 
@@ -51,7 +52,7 @@ def latest(market_ids: Iterable[int] | None = None) -> dict[int, MarketQuote]:
     return {
         row.market_id: MarketQuote(
             row.market_id, row.bid, row.ask, row.mid, row.quoted_at, row.received_at, row.stale_at, row.provider,
-            row.is_stale or row.stale_at <= now,
+            row.is_stale or row.stale_at <= now or row.quoted_at > now + gate.FUTURE,
         )
         for row in rows
     }  # fmt: skip
@@ -84,7 +85,7 @@ def write(rows: list[tuple[int, str, gate.Believed, datetime]]) -> int:
         return 0
     now = clock.now()
     market_ids, names, prices, stale = zip(*rows, strict=True)
-    statement = bulk.insert(
+    sql, values = bulk.insert(
         "marketdata_quote",
         [
             ("market_id", "bigint", market_ids),
@@ -100,7 +101,7 @@ def write(rows: list[tuple[int, str, gate.Believed, datetime]]) -> int:
         WHEN_NEWER,
     )
     with connection.cursor() as cursor:
-        bulk.execute(cursor, [statement])
+        bulk.execute(cursor, [(sql, [*values, now + gate.FUTURE])])
         return cursor.rowcount
 
 

@@ -109,6 +109,7 @@ def test_of_two_clocks_the_order_of_fills_decides_who_held(fx):
     """What the process that is ahead opens after the rollover and the other closes before it, nobody held."""
     fx.trade("rich", "BUY", "bob", "1", "EURUSD", "1.10000")
     at(ROLLOVER + timedelta(seconds=3))
+    fx.mark("EURUSD", "1.10000")
     fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
     at(ROLLOVER - timedelta(seconds=2))
     fx.trade("ann", "SELL", "bob", "1", "EURUSD", "1.10000")
@@ -121,8 +122,10 @@ def test_of_two_clocks_the_order_of_fills_decides_who_held(fx):
 def test_a_clock_that_was_put_back_stops_no_financing(fx):
     fx.trade("rich", "BUY", "bob", "0.1", "EURUSD", "1.10000")
     at(ROLLOVER + timedelta(minutes=30))
+    fx.mark("EURUSD", "1.10000")
     fx.trade("ann", "BUY", "bob", "0.1", "EURUSD", "1.10000")
     at(ROLLOVER - timedelta(minutes=25))
+    fx.mark("EURUSD", "1.10000")
     for _ in range(4):
         fx.trade("ann", "BUY", "bob", "0.1", "EURUSD", "1.10000")
     for days in (0, 1):

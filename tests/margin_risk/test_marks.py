@@ -36,6 +36,13 @@ def test_the_same_print_again_confirms_nothing():
     assert [smoother.take(observed("150", second)) for second in (1, 1, 0, 2)] == [False, False, False, True]
 
 
+def test_prints_count_again_after_a_clock_was_put_back():
+    smoother = Smoother(Decimal("0.05"), Decimal(100))
+    assert [smoother.take(observed(price, second)) for price, second in (("101", 3600), ("102", 1), ("103", 1))] == [
+        True, True, False,
+    ]  # fmt: skip
+
+
 FAIR = [
     # bid, ask, last trade, fair price
     ("99", "101", "100.5", "100.5"),
@@ -86,6 +93,12 @@ class TestStored:
         for price, second in (("100", 1), ("101", 3), ("102", 2)):
             marks.write([mark_of(market.id, observed(price, second), 5)])
         assert marks.mark(market.id).price == 101
+
+    def test_a_mark_of_a_clock_that_was_put_back_is_stale_and_gives_way(self, market, at_noon):
+        marks.write([mark_of(market.id, observed("100", 3600), 5)])
+        assert marks.mark(market.id).is_stale
+        marks.write([mark_of(market.id, observed("101"), 5)])
+        assert marks.fresh(market.id, "EURUSD").price == 101
 
     def test_a_mark_by_hand_keeps_its_spread(self, market):
         marks.set_mark(market_id=market.id, price=Decimal("1.1"), bid=Decimal("1.09"), ask=Decimal("1.12"))

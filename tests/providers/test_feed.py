@@ -222,6 +222,15 @@ def test_quotes_never_go_back_in_time(venue):
     assert quotes.latest([market.id])[market.id].mid == Decimal("50.5")
 
 
+def test_a_quote_of_a_clock_that_was_put_back_is_stale_and_gives_way(venue):
+    market = Market.objects.get(symbol="AAPL")
+    later = venue_clock.now() + timedelta(hours=1)
+    quotes.record(market_id=market.id, bid=Decimal(99), ask=Decimal(101), quoted_at=later)
+    assert quotes.latest()[market.id].is_stale
+    assert quotes.record(market_id=market.id, bid=Decimal(98), ask=Decimal(102))
+    assert not quotes.latest()[market.id].is_stale
+
+
 def test_a_reader_sees_staleness_before_anybody_notes_it(venue):
     market = Market.objects.get(symbol="AAPL")
     old = venue_clock.now() - timedelta(minutes=1)

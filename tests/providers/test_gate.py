@@ -27,6 +27,13 @@ def opened(price: str = "100", **changes) -> Gate:
     return Gate(source(**changes), Believed(Decimal(price), Decimal(price), Decimal(price), at, at))
 
 
+def test_a_price_of_a_clock_that_was_put_back_holds_up_no_tick():
+    at, price = START + timedelta(hours=1), Decimal(100)
+    gate = Gate(source(), Believed(price, price, price, at, at))
+    assert gate.check(tick(last="101"), START).mid == 101
+    assert gate.check(tick(last="102", seconds=-1), START) == "backwards"
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
