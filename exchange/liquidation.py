@@ -35,7 +35,7 @@ from exchange.risk_index import Key
 from exchange.risk_models import Liquidation
 from exchange.risk_reading import Open, Purse
 from exchange.sequencer import sequencer
-from marketdata import clock, marks, metrics, threads, units
+from marketdata import clock, hours, marks, metrics, threads, units
 from marketdata.contracts import RATE_ONE
 from marketdata.markets import MarketSpec
 from marketdata.models import Asset
@@ -137,11 +137,12 @@ def next_order(key: Key, purse: Purse | None, passed: Collection[int]) -> Place 
 
 
 def held(purse: Purse, passed: Collection[int]) -> list[Held]:
-    """The account's positions that may be closed now: at a fresh mark, and not tried in vain before."""
-    found = []
+    """The account's positions that may be closed now: within hours, at a fresh mark, and not tried in vain before."""
+    found, now = [], clock.now()
     for one in purse.open:
         mark = marks.mark(one.spec.id)
-        if one.spec.id in passed or mark is None or mark.is_stale:
+        is_open = hours.is_open(one.spec.contract.schedule, now)
+        if one.spec.id in passed or not is_open or mark is None or mark.is_stale:
             continue
         exposure = one.exposure()
         cost = closing_cost(one, mark)

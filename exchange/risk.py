@@ -7,8 +7,8 @@ lost. The index only finds; an account is liquidated after it was read again.
 
 Rules. A margin call is said once, when equity falls to the call level of used margin, and is over when equity is
 CLEAR_PARTS above that. Liquidation begins at the stop-out level, or below maintenance. Positions whose mark is stale
-count at their last mark, but are not closed by it; where all of an account's marks are stale, or nothing tells what one
-of its losses is worth, nothing is decided about it.
+count at their last mark, but are not closed by it; where all of an account's marks are stale or their markets do not
+trade, or nothing tells what one of its losses is worth, nothing is decided about it.
 """
 
 import logging
@@ -22,13 +22,13 @@ from django.db import transaction
 
 from accounts import conversion, ledger
 from accounts.margin import State
-from exchange import risk_reading
+from exchange import phases, risk_reading
 from exchange.liquidation_plan import Standing, is_at_stop_out
 from exchange.margin_reading import level_text
 from exchange.risk_index import Holding, Key, RiskIndex, Value, touched, value_of
 from exchange.risk_models import MarginCall
 from exchange.risk_reading import Purse
-from marketdata import clock, marks, units
+from marketdata import clock, hours, marks, units
 from marketdata.contracts import RATE_DECIMALS, RATE_ONE
 from marketdata.markets import SPEC_RELATIONS, MarketSpec, specs_of
 from marketdata.models import Asset, Market
@@ -74,7 +74,9 @@ class Monitor:
         self._unknown: set[Key] = set()
         self._specs: dict[int, MarketSpec] = {}
         self._values: dict[int, Value] = {}
-        self._fresh: set[int] = set()
+        #: Markets that trade, hours aside; and those where a position may be closed now.
+        self._trading: set[int] = set()
+        self._closable: set[int] = set()
         self._sequences: dict[int, int] = {}
         self._keys_of: dict[int, set[Key]] = {}
         self._checked_at = float("-inf")
@@ -109,8 +111,10 @@ class Monitor:
         return moved | (self._sequences.keys() - now.keys())
 
     def _load_markets(self) -> None:
-        rows = Market.objects.filter(kind=Market.Kind.MARGIN, contract__isnull=False)
-        self._specs = specs_of(rows.select_related(*SPEC_RELATIONS))
+        found = Market.objects.filter(kind=Market.Kind.MARGIN, contract__isnull=False)
+        rows = list(found.select_related(*SPEC_RELATIONS))
+        self._specs = specs_of(rows)
+        self._trading = {row.pk for row in rows if _is_trading(row)}
         for spec in self._specs.values():
             self.index.set_market(spec.id, spec.contract.tiers)
 
@@ -136,7 +140,13 @@ class Monitor:
         """The markets that are worth something else than before: a mark moved, or what its quote asset is worth."""
         marks.forget()
         latest, news = marks.latest(), {}
-        self._fresh = {market_id for market_id, mark in latest.items() if not mark.is_stale}
+        now = clock.now()
+        self._closable = {
+            market_id
+            for market_id, spec in self._specs.items()
+            if market_id in self._trading and market_id in latest and not latest[market_id].is_stale
+            and hours.is_open(spec.contract.schedule, now)
+        }  # fmt: skip
         for market_id, spec in self._specs.items():
             if market_id not in latest:
                 continue
@@ -191,7 +201,7 @@ class Monitor:
         return level.equity > called_at + called_at // CLEAR_PARTS and level.equity >= level.maintenance
 
     def _may_close(self, purse: Purse) -> bool:
-        return any(one.spec.id in self._fresh for one in purse.open)
+        return any(one.spec.id in self._closable for one in purse.open)
 
     def tell(self, verdict: Verdict) -> None:
         """Keep calls and their ends, and tell the owners, in the same transaction."""
@@ -218,6 +228,11 @@ class Monitor:
                     ).update(cleared_at=now)
                 kind = "margin_call" if is_call else "margin_call_cleared"
                 sheet.emit(key.account_id, {"type": kind, **figures(asset, equity, used)})
+
+
+def _is_trading(market: Market) -> bool:
+    is_open = market.is_active and market.status == Market.Status.OPEN
+    return is_open and phases.State.of(market.session).phase == phases.CONTINUOUS
 
 
 def standing(state: State) -> Standing:

@@ -1,6 +1,7 @@
 """Margin calls and liquidations, from the mark to the last cent: 100,000 euros a contract, 2 % of margin."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
@@ -156,6 +157,31 @@ def test_a_stale_mark_liquidates_nobody(venue):
     venue.watch()
     assert venue.liquidations("ann") == []
     venue.mark("EURUSD", "1.07500")
+    venue.watch()
+    assert len(venue.liquidations("ann")) == 1
+
+
+SHUT = {
+    "hours": lambda venue, is_shut: venue.terms("EURUSD", hours=[["SUN 17:00", "FRI 17:00"]] if is_shut else []),
+    "halted": lambda venue, is_shut: venue.change("EURUSD", status="HALTED" if is_shut else "OPEN"),
+}
+
+
+@pytest.mark.parametrize("shut", SHUT)
+def test_nothing_is_begun_where_nothing_can_be_closed(venue, shut):
+    """A halted market was tried every two seconds, with two events each time; outside its hours it traded."""
+    clock.stand(datetime(2026, 3, 21, 12, tzinfo=UTC))  # a Saturday
+    venue.mark("EURUSD", "1.10000")
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.order("rich BUY 10 EURUSD @ 1.07000")
+    SHUT[shut](venue, True)
+    venue.mark("EURUSD", "1.07500")
+    for _ in range(3):
+        venue.watch()
+        venue.engine.monitor.under_way.clear()  # it is tried again
+    assert venue.liquidations("ann") == []
+    assert len(venue.heard("ann", "margin_call")) == 1
+    SHUT[shut](venue, False)
     venue.watch()
     assert len(venue.liquidations("ann")) == 1
 
