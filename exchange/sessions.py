@@ -8,7 +8,8 @@ A phase is state under the market's lock: each change is a PHASE row of the mark
 (exchange.phases), which the market's row keeps as well. So every process has the same phase at the same sequence, and
 a replay goes through the same auctions. Market.status, the operators' word, stands beside it: a halt stops the clock
 of the session, which catches up when the market is reopened; a market that is closed or takes only cancellations stops
-before its next auction.
+before its next auction. A calendar that is edited while its day is on holds at once: the market goes to the phase
+that is due now, with the auction that ends the collecting of orders, if it does.
 
 Known limit: of a gap longer than a session only its two ends are caught up with, one auction each.
 """
@@ -22,9 +23,9 @@ from exchange import commands as c
 from exchange.books import LiveBook
 from exchange.journal import Kind
 from exchange.live import Status
-from exchange.phases import CLOSED, COLLECTING, CONTINUOUS, State
+from exchange.phases import AUCTION, CLOSED, COLLECTING, CONTINUOUS, State
 from marketdata import clock
-from marketdata.calendar import Change
+from marketdata.calendar import Calendar, Change
 from marketdata.rules import Rules
 
 SAVE = "UPDATE marketdata_market SET session = %s::jsonb WHERE id = %s::bigint"
@@ -56,7 +57,7 @@ def next_change(rules: Rules, session: State) -> str:
     if calendar is None:
         if session.since is not None:
             moments.append("")  # it had a calendar
-    elif session.since is None:
+    elif _is_elsewhere(calendar, session):
         moments.append("")
     elif change := calendar.next_change(_moment(session.since)):
         moments.append(clock.text(change.at))
@@ -68,7 +69,7 @@ def due(rules: Rules, session: State, now: datetime) -> list[Change]:
     calendar = rules.calendar
     if calendar is None:
         changes = [] if session.since is None else [Change(now, CONTINUOUS)]
-    elif session.since is None:
+    elif _is_elsewhere(calendar, session):
         changes = [Change(now, calendar.phase_at(now))]
     else:
         changes = calendar.changes(_moment(session.since), now)
@@ -76,6 +77,12 @@ def due(rules: Rules, session: State, now: datetime) -> list[Change]:
         if not changes or end < changes[0].at:
             changes = [Change(end, CONTINUOUS), *changes]
     return changes
+
+
+def _is_elsewhere(calendar: Calendar, session: State) -> bool:
+    """Whether the phase is not the calendar's: it is new to the market, or was edited while that day was on."""
+    phase = CONTINUOUS if session.phase == AUCTION else session.phase
+    return session.since is None or calendar.phase_at(_moment(session.since)) != phase
 
 
 def uncrosses(session: State, change: Change) -> bool:

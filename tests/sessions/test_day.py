@@ -10,6 +10,7 @@ from exchange import clockwork
 from exchange.commands import MarketClosed
 from exchange.models import BookCommand, Settlement, Trade
 from exchange.sequencer import sequencer
+from marketdata import clock, markets
 from marketdata.models import Holiday, TradingCalendar
 
 
@@ -206,3 +207,52 @@ def test_a_closed_market_takes_no_amendment(exchange_day):
     day.at("2026-11-23 22:00")
     with pytest.raises(MarketClosed):
         venue.amend("ann", order, quantity=4)
+
+
+def holiday(calendar: TradingCalendar, **terms) -> None:
+    Holiday.objects.create(calendar=calendar, day="2026-11-23", **terms)
+
+
+def without_holidays(calendar: TradingCalendar) -> None:
+    for row in calendar.holidays.all():
+        row.delete()
+
+
+def without_hours(calendar: TradingCalendar) -> None:
+    calendar.hours.all().delete()
+    calendar.changed()
+
+
+def in_zone(calendar: TradingCalendar, name: str) -> None:
+    calendar.time_zone = name
+    calendar.save()
+
+
+EDITS = [
+    # the early close of the day, where the clock stands, the phase; the edit; the phase then, and the next change
+    (None, "15:00", "CONTINUOUS", holiday, "CLOSED", "11-24 14:00"),
+    (None, "14:10", "PRE_OPEN", holiday, "CLOSED", "11-24 14:00"),
+    (None, "15:00", "CONTINUOUS", lambda calendar: holiday(calendar, closes_early="09:45"), "CLOSED", "11-24 14:00"),
+    ("13:00", "19:00", "CLOSED", without_holidays, "CONTINUOUS", "11-23 20:50"),
+    (None, "15:00", "CONTINUOUS", lambda calendar: in_zone(calendar, "Asia/Tokyo"), "CLOSED", "11-24 00:00"),
+    (None, "15:00", "CONTINUOUS", lambda calendar: in_zone(calendar, "UTC"), "CONTINUOUS", "11-23 15:50"),
+    (None, "15:00", "CONTINUOUS", without_hours, "CLOSED", None),
+]
+
+
+@pytest.mark.parametrize(("early", "time", "before", "edit", "after", "then"), EDITS)
+def test_a_calendar_that_is_edited_while_its_day_is_on(day, early, time, before, edit, after, then):
+    """At once: it was the next session's first phase, so that a market stayed open over a holiday and its night."""
+    calendar = day.sessions(holidays={"2026-11-23": early} if early else {})
+    for moment in ("13:00", "14:00", "14:30", time):
+        if moment <= time:
+            day.at(f"2026-11-23 {moment}")
+    assert day.phase() == before
+    edit(calendar)
+    clockwork.look()
+    assert day.phase() == after
+    markets.forget()
+    change = markets.by_symbol("AAPL").rules.calendar.next_change(clock.now())
+    assert (change and f"{change.at:%m-%d %H:%M}") == then
+    day.check()
+    assert clockwork.look() == 0
