@@ -4,7 +4,8 @@
 
 Short takes minutes, long hours. The names are those of the table. Several proofs run side by side, each on a venue of
 its own; those that judge by the clock run alone, at the end. In the long form the slowest are cut into shares, each
-with a seed of its own. What a proof prints is kept in full when it fails, otherwise its last line is.
+with a seed of its own. What a proof prints is kept in full when it fails, otherwise its last line is. Ctrl-C, SIGTERM
+and SIGHUP end the proofs that run, each with all that it has started.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from benchmarks.commands import Commands
 from benchmarks.report import machine, table
 
 
@@ -74,17 +76,17 @@ class Run:
     is_long: bool
     seed: int
 
-    def __call__(self) -> tuple[str, int, float, str]:
+    def __call__(self, commands: Commands) -> tuple[str, int, float, str]:
         """Its line of the table. Prints everything if it does not end as it should."""
         started = time.monotonic()
         arguments = self.proof.long if self.is_long else self.proof.short
         command = [sys.executable, "-m", *arguments.split(), "--seed", str(self.seed)]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        answer = commands.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         last = (answer.stdout.strip().splitlines() or [""])[-1]
         # A proof that breaks also ends with 1, but without a verdict.
         has_failed = answer.returncode == 1 and last.endswith("PROBLEMS")
         as_it_should = has_failed if self.proof.must_fail else answer.returncode == 0
-        if not as_it_should:
+        if not as_it_should and not commands.are_stopped:
             print(f"\n{' '.join(command)}\n{answer.stdout}{answer.stderr}", flush=True)
         verdict = ("ok: " if as_it_should else "FAILED: ") + last
         seconds = time.monotonic() - started
@@ -111,15 +113,29 @@ def options() -> argparse.Namespace:
     return chosen
 
 
+def side_by_side(every: list[Run], commands: Commands, jobs: int) -> list[tuple[str, int, float, str]]:
+    """Their lines of the table, so many at a time."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            return list(pool.map(lambda run: run(commands), every))
+        except KeyboardInterrupt:
+            commands.stop()
+            raise
+
+
 def main() -> int:
     """Run those that are named, all by default; 1 when one of them failed."""
     chosen = options()
     started = time.monotonic()
     print(machine(), flush=True)
     every = list(runs(chosen.names or list(PROOFS), is_long=chosen.long, seed=chosen.seed))
-    with ThreadPoolExecutor(max(1, chosen.jobs)) as pool:
-        lines = list(pool.map(Run.__call__, [run for run in every if not run.proof.alone]))
-    lines += [run() for run in every if run.proof.alone]
+    commands = Commands()
+    try:
+        lines = side_by_side([run for run in every if not run.proof.alone], commands, max(1, chosen.jobs))
+        lines += side_by_side([run for run in every if run.proof.alone], commands, 1)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     print(table(("proof", "seed", "seconds", "verdict"), lines))
     print(f"{len(lines)} runs, {(time.monotonic() - started) / 60:,.0f} minutes")
     return any(verdict.startswith("FAILED") for *_, verdict in lines)

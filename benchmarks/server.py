@@ -7,7 +7,7 @@ The database has the settings that production has (fsync and synchronous commit 
 limits and simulator are off. Everything lives in a temporary directory that goes with it.
 
 Invariants: the port and the database's address stay the same over kills and restarts; every process is ended by
-the id that it was started with; after `stop` nothing of it is left.
+the id that it was started with; after `stop` nothing of it is left, and SIGTERM and SIGHUP lead there like Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +52,13 @@ class PrivateDatabase:
         self.url = ""
 
     def start(self) -> Self:
-        self._cluster = embedded.acquire(self.data_dir, settings=self.settings)
+        end_in_order()
+        try:
+            self._cluster = embedded.acquire(self.data_dir, settings=self.settings)
+        except BaseException:
+            if self._cluster is None:
+                self.stop()
+            raise
         self.url = self._cluster.url
         return self
 
@@ -266,6 +273,17 @@ class PrivateVenue:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def end_in_order() -> None:
+    """From now on SIGTERM and SIGHUP end this process like Ctrl-C, so that it stops what it has started. Whoever has a
+    way of its own with them, or outlives them (nohup), keeps to it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def free_port() -> int:
