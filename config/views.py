@@ -4,7 +4,6 @@ import secrets
 from datetime import datetime
 
 from django.conf import settings
-from django.db import connection
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views import defaults
@@ -14,16 +13,14 @@ from rest_framework.permissions import AllowAny
 from rest_framework.views import APIView
 
 from accounts import lockout
+from config import readiness
 from config.paths import is_api
 from config.problems import counted, response_of
-from exchange import audit, barrier
-from exchange.sequencer import QUEUE_COMMANDS, sequencer
-from marketdata import clock, markets, metrics
+from exchange import audit
+from marketdata import metrics
 from marketdata.api.problems import problem
 from marketdata.markets import CACHE_SECONDS
-from marketdata.models import Market, PriceSource
-
-REDIS_SECONDS = 2
+from marketdata.models import Market
 
 
 def landing(request):
@@ -41,58 +38,16 @@ def health(request):
 
 
 def ready(request):
-    """GET /health/ready: what it needs answers too. 200, or 503 with what does not. Feeds are only told: markets trade
-    on without them, and those that follow one refuse stale prices by themselves.
+    """GET /health/ready: the venue could take an order now. 200, or 503 with what keeps it from that (see
+    config.readiness).
     """
-    checks = {"database": _check(_ask_database), "sequencer": _check(_ask_sequencer)}
-    has_database = checks["database"] == "ok"
-    checks["books"] = _check(_ask_a_book) if has_database else "unknown"
-    if settings.REDIS_URL:
-        checks["redis"] = _check(_ask_redis)
-    is_ready = all(result == "ok" for result in checks.values())
-    checks["feeds"] = _feeds() if has_database else "unknown"
+    is_ready, checks = readiness.checked()
     response = JsonResponse(
         {"status": "ok" if is_ready else "unavailable", "checks": checks}, status=200 if is_ready else 503
     )
     if not is_ready:
         response["Retry-After"] = "1"
     return response
-
-
-def _check(ask) -> str:
-    try:
-        ask()
-    except Exception as error:
-        return type(error).__name__
-    return "ok"
-
-
-def _ask_database() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-
-
-def _ask_redis() -> None:
-    import redis
-
-    with redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
-    ) as client:
-        client.ping()
-
-
-def _ask_a_book() -> None:
-    for spec in markets.active()[:1]:
-        barrier.view(spec)
-
-
-def _feeds() -> str:
-    """ok, none, or how many price sources have no fresh quote."""
-    sources = PriceSource.objects.filter(is_active=True, market__is_active=True)
-    count, fresh = sources.count(), sources.filter(market__quoted__stale_at__gt=clock.now()).count()
-    if count == fresh:
-        return "ok" if count else "none"
-    return f"{count - fresh} of {count} stale"
 
 
 def metrics_page(request):
@@ -111,15 +66,6 @@ def metrics_page(request):
         metrics.AUDIT_SECONDS.set(datetime.fromisoformat(report["taken_at"]).timestamp())
         metrics.AUDIT_VIOLATIONS.set(report["violations"])
     return HttpResponse(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-class QueueFull(Exception):
-    """More commands wait than the sequencer takes."""
-
-
-def _ask_sequencer() -> None:
-    if sequencer.waiting_commands() > QUEUE_COMMANDS:
-        raise QueueFull
 
 
 @extend_schema(exclude=True)

@@ -187,6 +187,7 @@ class Sequencer:
 
     def _settle(self, waiting: list[Waiting]) -> None:
         """Settle the batch; what it left undone goes back to the front of the queue."""
+        cause = None
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 done = self._attempt(waiting)
@@ -197,6 +198,7 @@ class Sequencer:
                 self.registry.forget()
                 metrics.BATCH_FAILURES.inc()
                 logger.warning("attempt %d at %d commands failed: %s", attempt, len(waiting), _brief(error))
+                cause = error.with_traceback(None)  # it leads back to the batch
                 writers.sleep(0.05 * attempt)
             except Exception as error:
                 self.registry.forget()
@@ -206,7 +208,9 @@ class Sequencer:
                     self._queue.extendleft(reversed(waiting[done:]))
                     self._kick()
                 return None
-        return self._give_up(waiting, NotAccepting("The database does not answer; nothing was done. Try again."))
+        refusal = NotAccepting("The database does not answer; nothing was done. Try again.")
+        refusal.__cause__ = cause
+        return self._give_up(waiting, refusal)
 
     def _give_up(self, waiting: list[Waiting], refusal: Refusal) -> None:
         """Answer all of a batch that failed. What is left of earlier ones stays to be done."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import psycopg2
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from psycopg2.errors import ReadOnlySqlTransaction
 
 from exchange import writers
 from exchange.batch import Batch
@@ -44,8 +45,10 @@ LOCK_SECONDS, DECIDE_SECONDS, COMMIT_SECONDS = (
     metrics.BATCH_SECONDS.labels(stage) for stage in ("lock", "decide", "commit")
 )
 
-#: A deadlock, a timeout, a connection that is gone: nobody's command is to blame.
-PASSING_ERRORS = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
+#: A deadlock, a timeout, a connection that is gone, a database that is read-only for now: nobody's command is to blame.
+PASSING_ERRORS = (
+    OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError, ReadOnlySqlTransaction,
+)  # fmt: skip
 DATABASE_ERRORS = (DatabaseError, InterfaceError, psycopg2.Error)
 
 

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404
+from psycopg2.errors import ReadOnlySqlTransaction
 from rest_framework import exceptions
 
 from marketdata.refusals import Refusal, Unavailable
@@ -56,7 +57,7 @@ def problem_of(error: Exception, request_id: str) -> Problem:
         error = exceptions.PermissionDenied()
     elif isinstance(error, SuspiciousOperation):
         return problem(400, "bad_request", "The request cannot be served like that.", request_id)
-    elif isinstance(error, OperationalError | InterfaceError):
+    elif isinstance(error, OperationalError | InterfaceError) or isinstance(error.__cause__, ReadOnlySqlTransaction):
         logger.warning("request %s: the database does not answer: %s", request_id, error)
         return _refused(Unavailable("The database does not answer; try again."), request_id)
     if isinstance(error, exceptions.APIException):

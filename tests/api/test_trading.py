@@ -255,6 +255,6 @@ def test_health(api, monkeypatch):
     quotes = {"bid": 99, "ask": 101, "mid": 100, "quoted_at": clock.now(), "received_at": clock.now()}
     Quote.objects.create(market=source.market, stale_at=clock.now() + timedelta(minutes=1), **quotes)
     assert api("GET", "/health/ready", token=None).json["checks"]["feeds"] == "ok"
-    monkeypatch.setattr("config.views.QUEUE_COMMANDS", -1)
+    monkeypatch.setattr("config.readiness.QUEUE_COMMANDS", -1)
     down = api("GET", "/health/ready/", token=None)
     assert (down.status, down.json["status"], down.headers["retry-after"]) == (503, "unavailable", "1")

@@ -11,11 +11,14 @@ is started again once the file is gone, as an operator would. Needs Linux and ro
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +32,8 @@ INSIDE = "VENUE_DISK_NAMESPACE"
 FULL_SECONDS = 8.0
 #: A database that reuses little of what it has: the log goes on to a new segment every few seconds.
 SETTINGS = {"max_wal_size": "64MB", "min_wal_size": "32MB", "wal_recycle": "off", "wal_init_zero": "on"}
+#: What it said of the database at the end of each full disk.
+READINESS: list[str] = []
 
 
 def can_be_staged() -> bool:
@@ -48,12 +53,22 @@ def full_disk(venue: PrivateVenue) -> None:
         while time.monotonic() < deadline:
             time.sleep(0.2)
             _eat(filler)  # what the database gave back is taken too
+        READINESS.append(_readiness(venue))
     finally:
         filler.unlink(missing_ok=True)
     if venue.database.pid is not None and not _accepts(venue):
         wait_until(lambda: venue.database.pid is None or _accepts(venue), "PostgreSQL to recover or to stop")
     if venue.database.pid is None:
         venue.database.restart()
+
+
+def _readiness(venue: PrivateVenue) -> str:
+    """What /health/ready says of the database."""
+    try:
+        with urllib.request.urlopen(f"{venue.url}/health/ready", timeout=30) as answer:
+            return json.loads(answer.read())["checks"]["database"]
+    except urllib.error.HTTPError as error:
+        return json.loads(error.read())["checks"]["database"]
 
 
 def _eat(filler: Path) -> None:
@@ -83,16 +98,20 @@ def prove(options: argparse.Namespace) -> int:
         with venue:
             faults: list[Callable] = [full_disk] * options.cycles
             cycles = asyncio.run(run(venue, faults, clients=options.clients, seed=options.seed))
-            log = venue.server.output()
+            after, log = _readiness(venue), venue.server.output()
     finally:
         subprocess.run(["umount", "--lazy", place], check=False)
         shutil.rmtree(place, ignore_errors=True)
     problems = [problem for cycle in cycles for problem in cycle.problems]
+    problems += [f"ready while the disk was full: {word}" for word in READINESS if word == "ok"]
+    if after != "ok":
+        problems.append(f"not ready with room again: {after}")
     refused = sum(cycle.counts[503] for cycle in cycles)
     if not refused:
         problems.append("nobody was refused: the disk was not full")
     print(table(HEADS, [cycle.row(number) for number, cycle in enumerate(cycles, 1)]))
     print("\n".join(problems[:50]))
+    print(f"the database in /health/ready: {', '.join(READINESS)}; {after}")
     verdict = "clean" if not problems else f"{len(problems)} PROBLEMS"
     print(f"{options.cycles} full disks of {options.megabytes} MB, seed {options.seed}: {verdict}; {refused} times 503")
     if problems:
