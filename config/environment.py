@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from marketdata import units
 from marketdata.contracts import RATE_DECIMALS
 
+HOSTS = "hosts without scheme, port and path, such as trade.example.com, .example.com, 192.0.2.7 or [::1]"
 ON, OFF = {"on", "true", "yes", "1"}, {"off", "false", "no", "0"}
 
 
@@ -26,8 +27,9 @@ def flag(name: str, default: bool = False) -> bool:
 
 
 def words(name: str, default: str = "") -> list[str]:
-    """The comma-separated words of a variable, without empty ones."""
-    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+    """The comma-separated words of a variable, without empty ones; those of the default if there are none."""
+    found = [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+    return found or (default.split(",") if default else [])
 
 
 def whole(name: str, default: int, *, least: int = 0, most: int = 10**18) -> int:
@@ -106,6 +108,18 @@ def origins(name: str, *special: str) -> list[str]:
                 raise ValueError
         except ValueError:  # also what urlsplit says of a port that is none
             raise _wrong(name, word, "origins such as https://trade.example.com") from None
+    return found
+
+
+def hosts(name: str, default: str) -> list[str]:
+    """Comma-separated hosts as Django matches them: a name, one with a leading dot for all below it, an address, `*`.
+
+    Any other text would be taken, match nobody, and every request would be refused.
+    """
+    found = words(name, default)
+    for word in found:
+        if re.fullmatch(r"\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f]*:[0-9a-f.:]+\]", word, re.ASCII | re.I) is None:
+            raise _wrong(name, word, HOSTS)
     return found
 
 

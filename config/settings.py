@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import embedded, logs, secret
-from config.environment import choice, days, flag, folder, origins, rate, ratio, seconds, url, whole, words
+from config.environment import choice, days, flag, folder, hosts, origins, rate, ratio, seconds, url, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -49,7 +49,7 @@ except OSError as error:
 SECRET_KEY_FALLBACKS = words("SECRET_KEY_FALLBACKS")
 API_KEYS_SECRET = os.environ.get("API_KEYS_SECRET", "")
 ADMIN_REQUIRE_TOTP = flag("ADMIN_REQUIRE_TOTP")
-ALLOWED_HOSTS = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver")
+ALLOWED_HOSTS = hosts("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver")
 CORS_ALLOWED_ORIGINS = origins("CORS_ALLOWED_ORIGINS", "null", "file://")
 CORS_EXPOSE_HEADERS = ["Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
 CORS_ALLOW_HEADERS = [

@@ -12,6 +12,7 @@ from tests.tooling.support import ROOT
 
 RATIO = "a number above 0 with at most 8 decimals, below 1,000"
 ORIGIN = "origins such as https://trade.example.com"
+HOSTS = "hosts without scheme, port and path, such as trade.example.com"
 #: variable, what it is set to, words of the answer
 WRONG = [
     ("PORT", "abc", "PORT must be a whole number from 0 to 65,535, not 'abc'."),
@@ -29,6 +30,11 @@ WRONG = [
     ("CORS_ALLOWED_ORIGINS", "https://a.example.com,https://b.example.com/", f"CORS_ALLOWED_ORIGINS must be {ORIGIN}"),
     ("CSRF_TRUSTED_ORIGINS", "a.example.com", f"CSRF_TRUSTED_ORIGINS must be {ORIGIN}"),
     ("CSRF_TRUSTED_ORIGINS", "https://a.example.com:port", f"CSRF_TRUSTED_ORIGINS must be {ORIGIN}"),
+    ("ALLOWED_HOSTS", "http://x", f"ALLOWED_HOSTS must be {HOSTS}, .example.com, 192.0.2.7 or [::1], not 'http://x'."),
+    *[
+        ("ALLOWED_HOSTS", word, f"ALLOWED_HOSTS must be {HOSTS}")
+        for word in ("x:8000", "x/api", "a b", "*.x.com", "::1", "a_b", "x.com.", "a,https://b", "localhost;x")
+    ],
     ("STOP_OUT_LEVEL", "half", f"STOP_OUT_LEVEL must be {RATIO}, not 'half'."),
     ("MARGIN_CALL_LEVEL", "-1", "MARGIN_CALL_LEVEL must be a number above 0"),
     ("MARGIN_CALL_LEVEL", "0.4", "MARGIN_CALL_LEVEL must be at least STOP_OUT_LEVEL, which is 0.5, not '0.4'."),
@@ -69,6 +75,11 @@ READ = [
     (environment.origins, (), None, []),
     (environment.origins, (), ORIGINS, [word.strip() for word in ORIGINS.split(",")]),
     (environment.origins, ("null",), "null", ["null"]),
+    (environment.hosts, ("a,b",), None, ["a", "b"]),
+    (environment.hosts, ("a,b",), "", ["a", "b"]),
+    (environment.hosts, ("a,b",), " , ", ["a", "b"]),
+    (environment.hosts, ("a",), "*", ["*"]),
+    (environment.hosts, ("a",), "X.com, .y.com,10.0.0.1, [::1],c-1,", ["X.com", ".y.com", "10.0.0.1", "[::1]", "c-1"]),
     (environment.choice, ("text", "json"), "JSON", "json"),
     (environment.choice, ("text", "json"), None, "text"),
     (environment.flag, (True,), "off", False),
