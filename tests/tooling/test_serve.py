@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -115,6 +116,21 @@ def test_a_port_in_use_costs_nothing(data_dir):
     assert serve.process.returncode == 1
     assert f"port {port}" in output and "PORT=" in output and "Traceback" not in output
     assert not (data_dir / "postgres").exists()
+
+
+def test_a_second_one_that_the_first_would_not_hear_is_refused(data_dir, monkeypatch):
+    data_dir.mkdir()
+    with serving.claim(data_dir, shared=False):
+        serve = Serve(data_dir)
+        output, _ = serve.process.communicate(timeout=60)
+        assert (serve.process.returncode, "Traceback" in output) == (1, False), output
+        assert "another server runs on DATA_DIR" in output and "REDIS_URL" in output and "WORKERS" in output
+        assert output.count("\n") == 1 and not (data_dir / "postgres").exists()
+    monkeypatch.setattr(serving, "LEAVE_SECONDS", 0)
+    for first, second, is_had in ((False, True, False), (True, False, False), (True, True, True)):
+        with serving.claim(data_dir, shared=first), suppress(serving.ClaimError):
+            with serving.claim(data_dir, shared=second):
+                assert is_had
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class Command(BaseCommand):
             raise CommandError(f"DATA_DIR must be a folder that can be written to: {error}.") from error
         try:
             self._serve(host, port, server, workers, seeds)
-        except (serving.PortError, embedded.EmbeddedError, worker_pool.WorkerFailed) as error:
+        except (serving.PortError, serving.ClaimError, embedded.EmbeddedError, worker_pool.WorkerFailed) as error:
             raise CommandError(str(error)) from error
         except OperationalError as error:
             raise CommandError(f"the database does not answer; is DATABASE_URL right? {error}".strip()) from error
@@ -83,6 +83,7 @@ class Command(BaseCommand):
     def _database(self) -> Iterator[None]:
         with ExitStack() as stack:
             if not settings.DATABASE_URL:
+                stack.enter_context(serving.claim(settings.DATA_DIR, shared=bool(settings.REDIS_URL)))
                 self._say(f"starting the embedded PostgreSQL in {settings.DATA_DIR}")
                 cluster = embedded.acquire(settings.DATA_DIR)
                 stack.callback(self._say, "stopped")
