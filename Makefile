@@ -52,12 +52,12 @@ help: ## show this
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "The venue needs Python 3.11 or newer; python3 here is: \
 	$$(python3 --version 2>&1). Install one, or say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	echo "The venue needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "The venue needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" --version 2>&1)." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: \
 	install its venv package (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
-	@echo "venue: making $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "venue: making $(VENV) with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv --clear $(VENV)
 
 $(RUN_STAMP): requirements.txt constraints.txt | $(BIN)/python
 	@echo "venue: installing what it needs into $(VENV) (once, a minute or so)"

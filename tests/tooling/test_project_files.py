@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -94,13 +95,27 @@ def test_make_help_names_every_command():
     assert named == {"run", "test", "lint", "bench", "prove", "prove-long", "lockstep", "clean", "help"}
 
 
-def test_make_says_which_python_it_needs(tmp_path):
+@pytest.mark.parametrize("folder", [".", "with a space"])
+def test_make_says_which_python_it_needs(tmp_path, folder):
     """The folders of a test may have a space in their names, what make is asked to make may not."""
-    old = tmp_path / "python2"
+    old = tmp_path / folder / "python2"
+    old.parent.mkdir(exist_ok=True)
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 2.7.18\nexit 1\n')
     old.chmod(0o755)
-    command = ["make", "-C", ROOT, "--no-print-directory", "PYTHON=python2", "VENV=.venv-of-nobody", "run"]
+    given = "python2" if folder == "." else old
+    command = ["make", "-C", ROOT, "--no-print-directory", f"PYTHON={given}", "VENV=.venv-of-nobody", "run"]
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     answer = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
     assert answer.returncode != 0
-    assert "needs Python 3.11 or newer" in answer.stderr and "Python 2.7.18" in answer.stderr
+    assert "needs Python 3.11 or newer" in answer.stderr and "is Python 2.7.18" in answer.stderr
+
+
+def test_make_quotes_the_python_that_it_runs(tmp_path):
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    (folder / "python3").symlink_to(sys.executable)
+    named = [f"PYTHON={folder}/python3", "VENV=.venv-of-nobody", ".venv-of-nobody/bin/python"]
+    recipe = subprocess.run(["make", "-C", ROOT, "-n", *named], capture_output=True, text=True, check=True).stdout
+    for line in re.findall(r".*python3\"? -[cm].*", recipe):
+        assert line.startswith(f'"{folder}/python3" -'), line
+    assert "-m venv" in recipe
