@@ -127,6 +127,8 @@ class Contract(models.Model):
         for name in ("hours_zone", "rollover_zone"):
             if getattr(self, name) not in available_timezones():
                 errors[name] = "Not a time zone, such as Europe/London."
+        if self.is_quoted:
+            errors |= self._quote_errors()
         checks = {
             "tiers": lambda: contracts.read_tiers(self.tiers, self.max_leverage),
             "hours": lambda: hours.Schedule.of(ZoneInfo("UTC"), self.hours, []),
@@ -141,6 +143,19 @@ class Contract(models.Model):
             except (ValueError, TypeError, ArithmeticError) as error:
                 errors[name] = f"Cannot be read: {error}."
         return errors
+
+    def _quote_errors(self) -> dict[str, str]:
+        """Sizes with which the house's quotes would all be refused, or never be made, by field."""
+        lot, least = self.market.lot_size, self.market.min_quantity or self.market.lot_size
+        shown = units.plain(least)
+        if self.quote_size_lots * lot < least:
+            return {"quote_size_lots": f"The house would quote less than the market's minimum quantity, {shown}."}
+        if self.quote_size_lots * lot > self.market.max_quantity:
+            shown = units.plain(self.market.max_quantity)
+            return {"quote_size_lots": f"The house would quote more than the market's maximum quantity, {shown}."}
+        if self.exposure_limit_lots * lot < least:
+            return {"exposure_limit_lots": f"The house could not even hold the market's minimum quantity, {shown}."}
+        return {}
 
     def _fixed_errors(self) -> dict[str, str]:
         before = Contract.objects.filter(pk=self.pk).first() if self.pk else None

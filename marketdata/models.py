@@ -200,9 +200,9 @@ class Market(models.Model):
             if not (getattr(self, name) or 0) > 0:
                 return {name: f"The {name.replace('_', ' ')} must be positive."}
         errors = {}
-        if not _is_whole(self.lot_size, self.base.decimals):
+        if not units.is_whole(self.lot_size, self.base.decimals):
             errors["lot_size"] = f"A lot must be whole in {self.base}'s smallest unit (10^-{self.base.decimals})."
-        if not _is_whole(self.tick_size * self.lot_size, self.quote.decimals):
+        if not units.is_whole(self.tick_size * self.lot_size, self.quote.decimals):
             errors["tick_size"] = (
                 f"tick × lot = {units.plain(self.tick_size * self.lot_size)} is finer than {self.quote}'s smallest unit"
                 f" (10^-{self.quote.decimals}): a notional would have to be rounded."
@@ -215,12 +215,19 @@ class Market(models.Model):
             errors["max_quantity"] = "Must not be below the minimum quantity."
         for name in ("min_notional", "max_notional"):
             value = getattr(self, name)
-            if value is not None and not _is_whole(value, self.quote.decimals):
+            if value is not None and not units.is_whole(value, self.quote.decimals):
                 errors[name] = f"Must be whole in {self.quote}'s smallest unit."
-        for name in ("max_notional", "reference_price", "max_order_ratio", "max_interruptions", "auction_seconds"):
+        if self.max_notional is not None and Decimal(self.max_notional) < Decimal(self.min_notional or 0):
+            errors["max_notional"] = "Must not be below the minimum notional."
+        for name in (
+            "max_notional", "max_open_orders", "reference_price", "max_order_ratio", "max_interruptions",
+            "auction_seconds",
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and Decimal(value) <= 0:
                 errors[name] = "Must be above 0."
+        if self.calendar_id and not self.calendar.hours.exists():
+            errors["calendar"] = f"{self.calendar} has no trading hours: the market would never open."
         if self.base_id == self.quote_id:
             errors["quote"] = "Must be another asset than the base."
         errors |= units.fraction_errors(self, price_band="above 0", volatility_band="above 0")
@@ -256,14 +263,6 @@ class Market(models.Model):
         self.version = F("version") + 1
         super().save(*args, **kwargs)
         self.refresh_from_db(fields=["version"])
-
-
-def _is_whole(value: Decimal, decimals: int) -> bool:
-    try:
-        units.to_units(Decimal(value), decimals)
-    except units.NotWhole:
-        return False
-    return True
 
 
 class Candle(models.Model):

@@ -5,6 +5,8 @@ accepted before.
 """
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from unfold.decorators import display
 
@@ -13,10 +15,21 @@ from marketdata.calendar import CONTINUOUS
 from marketdata.models import Holiday, TradingCalendar, TradingHours
 
 
+class SomeHours(BaseInlineFormSet):
+    """At least one weekday: a market that follows a calendar without any would never open."""
+
+    def clean(self) -> None:
+        super().clean()
+        kept = [form for form in self.forms if form.has_changed() or form.instance.pk]
+        if not any(form not in self.deleted_forms for form in kept):
+            raise ValidationError("Give the hours of at least one weekday: nothing would ever open.")
+
+
 class HoursOfCalendar(operators.EditInline):
     """The session of each weekday, local time."""
 
     model = TradingHours
+    formset = SomeHours
 
 
 class HolidaysOfCalendar(operators.EditInline):

@@ -38,6 +38,15 @@ def to_units(value: Decimal, decimals: int) -> int:
     return units
 
 
+def is_whole(value: Decimal, decimals: int) -> bool:
+    """Whether an amount is whole in units of 10^-decimals."""
+    try:
+        to_units(Decimal(value), decimals)
+    except NotWhole:
+        return False
+    return True
+
+
 def from_units(units: int, decimals: int) -> Decimal:
     """Smallest units as a decimal amount."""
     return Decimal(units).scaleb(-decimals, EXACT)

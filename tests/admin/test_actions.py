@@ -10,7 +10,7 @@ from accounts.models import Account, AccountEvent, Balance, Journal, User
 from accounts.users import main_account
 from exchange import audit, orders
 from exchange.models import Order
-from marketdata.models import Asset, Market
+from marketdata.models import Asset, Market, TradingCalendar
 from marketdata.refusals import Refusal
 from tests.admin.test_pages import text, url
 
@@ -113,6 +113,9 @@ def test_editing_filters(venue, operator):
         ({"max_order_ratio": "0"}, "Must be above 0"),
         ({"max_interruptions": "0"}, "Must be above 0"),
         ({"auction_seconds": "0"}, "Must be above 0"),
+        ({"max_open_orders": "0"}, "Must be above 0"),
+        ({"min_notional": "100", "max_notional": "99"}, "Must not be below the minimum notional"),
+        ({"calendar": TradingCalendar.objects.create(name="days").pk}, "has no trading hours"),
     ]:
         answer = operator.post(page, {**sent, "min_quantity": "5", **wrong})
         assert answer.status_code == 200 and words in text(answer), wrong

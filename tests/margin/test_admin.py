@@ -62,6 +62,10 @@ def test_every_page_opens_and_history_stays(venue, operator):
         ({"financing_days": "0"}, False),
         ({"triple_day": "4"}, True),
         ({"triple_day": "5"}, False),
+        ({"is_quoted": "on"}, True),
+        ({"is_quoted": "on", "quote_size_lots": "100000000000000"}, False),
+        ({"is_quoted": "on", "exposure_limit_lots": "0"}, False),
+        ({"exposure_limit_lots": "0"}, True),
     ],
 )
 def test_what_an_operator_may_write_into_a_contract(venue, operator, change, is_taken):

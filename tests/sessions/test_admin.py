@@ -49,7 +49,7 @@ def test_a_calendar_is_set_up_on_one_page_and_its_markets_notice(venue, operator
 @pytest.mark.parametrize(
     "wrong",
     [{"time_zone": "Europe/Nowhere"}, {"hours-0-opens": "18:00"}, {"hours-0-pre_open": "10:00"},
-     {"hours-0-closing": "08:30"}],
+     {"hours-0-closing": "08:30"}, {"hours-TOTAL_FORMS": 0}, {"hours-0-DELETE": "on"}],
 )  # fmt: skip
 def test_hours_that_make_no_session_are_refused(venue, operator, wrong):
     form = {
@@ -59,6 +59,21 @@ def test_hours_that_make_no_session_are_refused(venue, operator, wrong):
     }  # fmt: skip
     assert operator.post(url(TradingCalendar, "add"), {**form, **wrong}).status_code == 200
     assert not TradingCalendar.objects.exists()
+
+
+def test_the_last_hours_of_a_calendar_stay(venue, operator):
+    calendar = TradingCalendar.objects.create(name="days")
+    hours = [calendar.hours.create(weekday=weekday, opens="09:00", closes="17:00") for weekday in (0, 1)]
+    form = {"name": "days", "time_zone": "UTC", "holidays-TOTAL_FORMS": 0, "holidays-INITIAL_FORMS": 0}
+    form |= {"hours-TOTAL_FORMS": 2, "hours-INITIAL_FORMS": 2}
+    for number, row in enumerate(hours):
+        form |= {f"hours-{number}-id": row.pk, f"hours-{number}-calendar": calendar.pk}
+        form |= {f"hours-{number}-weekday": number, f"hours-{number}-opens": "09:00", f"hours-{number}-closes": "17:00"}
+    page = url(TradingCalendar, "change", calendar.pk)
+    refused = operator.post(page, {**form, "hours-0-DELETE": "on", "hours-1-DELETE": "on"})
+    assert refused.status_code == 200 and "at least one weekday" in refused.content.decode()
+    assert operator.post(page, {**form, "hours-0-DELETE": "on"}).status_code == 302
+    assert list(calendar.hours.values_list("weekday", flat=True)) == [1]
 
 
 def test_a_tier_that_promises_too_much_is_refused(traders, operator):

@@ -22,6 +22,7 @@ def edited(market: Market) -> None:
 
 def given_a_calendar(market: Market) -> None:
     market.calendar = TradingCalendar.objects.create(name="days")
+    market.calendar.hours.create(weekday=0, opens="09:00", closes="17:00")
     market.save()
 
 
