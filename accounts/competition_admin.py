@@ -119,14 +119,21 @@ class CompetitionAdmin(operators.OperatorAdmin):
 class CompetitionEntryAdmin(operators.HistoryAdmin):
     """Who took part, round by round."""
 
-    list_display = ("id", "competition", "round", "user", "account", "shown_joined_at", "shown_final_equity")
+    list_display = (
+        "id", "competition", "round", "user", "account", "shown_joined_at", "shown_final_equity",
+        "shown_disqualified_at",
+    )  # fmt: skip
     list_select_related = ("competition", "user", "account__user", "account__market")
     exact_search = ("id", "account_id", "competition_id")
     text_search = ("user__username__startswith",)
     search_help_text = "How the user's name begins, or the whole id of an entry, an account or a competition."
-    fields = (("competition", "round"), ("user", "account"), ("shown_joined_at", "shown_final_equity"))
+    fields = (
+        ("competition", "round"), ("user", "account"), ("shown_joined_at", "shown_final_equity"),
+        "shown_disqualified_at",
+    )  # fmt: skip
     shown_joined_at = operators.moment("joined_at")
     shown_final_equity = operators.number("final_equity")
+    shown_disqualified_at = operators.moment("disqualified_at", "disqualified")
 
     def get_readonly_fields(self, request: HttpRequest, obj: CompetitionEntry | None = None):
-        return ("competition", "round", "user", "account", "shown_joined_at", "shown_final_equity")
+        return [name for row in self.fields for name in ((row,) if isinstance(row, str) else row)]

@@ -63,6 +63,9 @@ class CompetitionEntry(models.Model):
     account = models.OneToOneField(Account, models.PROTECT, related_name="competition_entry")
     joined_at = models.DateTimeField()
     final_equity = MoneyField(max_digits=60, null=True)
+    disqualified_at = models.DateTimeField(
+        null=True, editable=False, help_text="From then on it has no rank, and its account only reduces positions."
+    )
 
     class Meta:
         ordering = ["-id"]

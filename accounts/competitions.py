@@ -7,7 +7,7 @@ round that is over is closed: open orders are cancelled (by exchange.closing), t
 Locks: the competition's row, then accounts; no market is locked here, so the order of accounts.ledger holds.
 Equity is all that an entry's account holds, at the last prices, and the unrealised profit of its open positions at
 their marks, in the starting asset; what nobody can price is not in it and is named. Equal equity shares a rank, and the
-next rank counts those above: 1, 2, 2, 4.
+next rank counts those above: 1, 2, 2, 4. Who is disqualified stands below all others, without a rank.
 Known limits: between the end and its closing (a few seconds) resting orders of entries can still trade, and positions
 can be reduced; what is open then stays open, for its owner to close. Self-trade prevention looks at accounts, so a
 user's main account and entry can trade with each other within the price band.
@@ -58,9 +58,9 @@ class RoundNotClosed(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One line of a leaderboard. `unpriced`: assets that the account holds and nobody can price."""
+    """One line of a leaderboard. `rank`: None if disqualified. `unpriced`: assets held that nobody can price."""
 
-    rank: int
+    rank: int | None
     entry: CompetitionEntry
     equity: Decimal
     unpriced: tuple[str, ...]
@@ -155,19 +155,53 @@ def _market_ids(competition: Competition) -> list[int]:
 def apply_terms(competition: Competition) -> int:
     """Give the present round's accounts the competition's times and markets after an edit; how many accounts.
 
-    A closed round stays as it is.
+    A closed round stays as it is, and so does who is disqualified.
     """
     with transaction.atomic():
         locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
         if locked.closed_round == locked.round:
             return 0
-        return Account.objects.filter(pk__in=_locked_accounts(locked)).update(
+        playing = locked.entries.filter(round=locked.round, disqualified_at=None)
+        return Account.objects.filter(pk__in=_locked_accounts(playing)).update(
             opens_at=locked.starts_at, closes_at=locked.ends_at, market_ids=_market_ids(locked)
         )
 
 
+def disqualify(entry: CompetitionEntry) -> None:
+    """From now on the entry has no rank, and its account takes only orders that reduce a position, as after the end of
+    the round. Doing it again changes nothing. What it has open is cancelled by exchange.closing.
+    """
+    with transaction.atomic():
+        _, account = _locked(entry)
+        moment = entry.disqualified_at = entry.disqualified_at or clock.now()
+        entry.save(update_fields=["disqualified_at"])
+        account.closes_at, account.market_ids = min(account.closes_at, moment), []
+        account.save(update_fields=["closes_at", "market_ids"])
+
+
+def reinstate(entry: CompetitionEntry) -> None:
+    """Take that back: it has its rank again, and trades again if its round is not closed."""
+    with transaction.atomic():
+        competition, account = _locked(entry)
+        entry.disqualified_at = None
+        entry.save(update_fields=["disqualified_at"])
+        if competition.closed_round < entry.round == competition.round:
+            account.opens_at, account.closes_at = competition.starts_at, competition.ends_at
+            account.market_ids = _market_ids(competition)
+            account.save(update_fields=["opens_at", "closes_at", "market_ids"])
+
+
+def _locked(entry: CompetitionEntry) -> tuple[Competition, Account]:
+    """The entry's competition and account, locked in this order; the entry is read again."""
+    competition = Competition.objects.select_for_update(no_key=True).get(pk=entry.competition_id)
+    entry.refresh_from_db()
+    return competition, Account.objects.select_for_update(no_key=True).get(pk=entry.account_id)
+
+
 def next_round(*, competition: Competition, starts_at: datetime, ends_at: datetime) -> int:
-    """Begin the next round, with everybody who was in the present one, on new accounts; its number. RoundNotClosed."""
+    """Begin the next round, with everybody who was in the present one and is not disqualified, on new accounts; its
+    number. RoundNotClosed.
+    """
     if ends_at <= starts_at or ends_at <= clock.now():
         raise Malformed("A round ends after it starts, and in the future.")
     with transaction.atomic():
@@ -175,7 +209,10 @@ def next_round(*, competition: Competition, starts_at: datetime, ends_at: dateti
         if locked.closed_round != locked.round:
             raise RoundNotClosed(f"Round {locked.round} ends at {clock.text(locked.ends_at)} and is closed then.")
         users = User.objects.filter(
-            competition_entries__competition=locked, competition_entries__round=locked.round, is_active=True
+            competition_entries__competition=locked,
+            competition_entries__round=locked.round,
+            competition_entries__disqualified_at=None,
+            is_active=True,
         )
         entrants = list(users.order_by("pk"))
         locked.round += 1
@@ -200,14 +237,15 @@ def stop(competition: Competition) -> list[int]:
     """
     with transaction.atomic():
         locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
-        accounts = _locked_accounts(locked) if status(locked) == "ENDED" else []
+        ended = locked.entries.filter(round=locked.round) if status(locked) == "ENDED" else locked.entries.none()
+        accounts = _locked_accounts(ended)
         Account.objects.filter(pk__in=accounts).update(market_ids=[])
     return accounts
 
 
-def _locked_accounts(competition: Competition) -> list[int]:
-    """The accounts of the present round, locked in id order, as everybody takes them."""
-    ids = competition.entries.filter(round=competition.round).values("account_id")
+def _locked_accounts(entries: QuerySet[CompetitionEntry]) -> list[int]:
+    """The entries' accounts, locked in id order, as everybody takes them."""
+    ids = entries.values("account_id")
     return [row.pk for row in Account.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")]
 
 
@@ -261,11 +299,12 @@ def _equity(amounts: list[Amount], valuation: Valuation) -> tuple[Decimal, tuple
 
 def ranked(rows: Iterable[tuple[CompetitionEntry, Decimal, tuple[str, ...]]]) -> list[Standing]:
     """Lines in order with their ranks. Pure."""
-    ordered = sorted(rows, key=lambda row: (-row[1], row[0].pk))
+    ordered = sorted(rows, key=lambda row: (row[0].disqualified_at is not None, -row[1], row[0].pk))
     standings: list[Standing] = []
     for place, (entry, equity, unpriced) in enumerate(ordered, 1):
         is_tied = bool(standings) and standings[-1].equity == equity
-        standings.append(Standing(standings[-1].rank if is_tied else place, entry, equity, unpriced))
+        rank = standings[-1].rank if is_tied else place
+        standings.append(Standing(None if entry.disqualified_at else rank, entry, equity, unpriced))
     return standings
 
 
@@ -278,4 +317,5 @@ def standing_row(standing: Standing, competition: Competition) -> dict:
         "equity": plain(standing.equity),
         "profit": plain(profit),
         "unpriced": list(standing.unpriced),
+        "disqualified": standing.rank is None,
     }

@@ -42,7 +42,7 @@ class EntryTerms:
         if moment < self.opens_at:
             raise CompetitionClosed(f"The competition begins at {clock.text(self.opens_at)}.")
         if moment >= self.closes_at:
-            raise CompetitionClosed(f"The competition ended at {clock.text(self.closes_at)}.")
+            raise CompetitionClosed(f"The competition ended for this entry at {clock.text(self.closes_at)}.")
         if market_id not in self.market_ids:
             raise CompetitionClosed(f"{symbol} is not one of the competition's markets.")
 

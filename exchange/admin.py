@@ -9,12 +9,12 @@ from django.utils.html import format_html
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from exchange import orders, risk_admin, settlement_admin
+from exchange import entry_admin, orders, risk_admin, settlement_admin
 from exchange.models import Fill, Order, Trade
 from marketdata import operators
 from marketdata.refusals import Refusal
 
-__all__ = ["FillAdmin", "OrderAdmin", "TradeAdmin", "risk_admin", "settlement_admin"]
+__all__ = ["FillAdmin", "OrderAdmin", "TradeAdmin", "entry_admin", "risk_admin", "settlement_admin"]
 
 admin.site.index_template = "exchange/dashboard.html"
 

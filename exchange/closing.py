@@ -1,4 +1,5 @@
-"""Closing the rounds of competitions that have ended: their open orders are cancelled, then equity is kept.
+"""Closing the rounds of competitions that have ended: their open orders are cancelled, then equity is kept. And taking
+one entry out of a round in the same way, by an operator.
 
 One process at a time does it, within LOOK_SECONDS of the end. Doing it again does no harm, so a crash in between is
 made good by the next look.
@@ -10,8 +11,8 @@ import logging
 from django.db import DatabaseError, InterfaceError
 
 from accounts import competitions
-from accounts.models import Competition
-from exchange import orders
+from accounts.models import Competition, CompetitionEntry
+from exchange import kill_switch, orders
 from exchange.commands import OrderNotOpen
 from exchange.models import Order
 from marketdata.leadership import Leadership, Lost
@@ -29,6 +30,16 @@ def close_due() -> list[Competition]:
     make no sense waits until those are mended, and holds up no other.
     """
     return [competition for competition in competitions.due() if _close(competition)]
+
+
+def disqualify(entry: CompetitionEntry) -> int:
+    """Take an entry out of its round and cancel all that it has open; how many orders were cancelled.
+
+    As with the kill switch: a batch that has the account's lock finishes, and its orders are cancelled with the rest;
+    any later one finds the entry's time over. Doing it again does no harm.
+    """
+    competitions.disqualify(entry)
+    return kill_switch.cancel_everything(entry.account_id)
 
 
 def _close(competition: Competition) -> bool:

@@ -23,6 +23,10 @@ class CompetitionEntryShape(serializers.Serializer):
     round = serializers.IntegerField()
     account = serializers.IntegerField()
     joined_at = serializers.DateTimeField()
+    disqualified_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="Since then the entry has no rank, and its account takes only orders that reduce a position.",
+    )
 
 
 class CompetitionShape(serializers.Serializer):
@@ -43,13 +47,14 @@ class CompetitionShape(serializers.Serializer):
 class StandingShape(serializers.Serializer):
     """One line. Equal equity shares a rank, and the next rank counts those above: 1, 2, 2, 4."""
 
-    rank = serializers.IntegerField()
+    rank = serializers.IntegerField(allow_null=True, help_text="Of a disqualified entry: null.")
     username = serializers.CharField()
     equity = AmountField(help_text="All that the entry's account holds, in the starting asset, at the last prices.")
     profit = AmountField(help_text="equity - starting_amount.")
     unpriced = serializers.ListField(
         child=serializers.CharField(), help_text="Assets held that nobody can price; not in the equity."
     )
+    disqualified = serializers.BooleanField(help_text="By an operator.")
 
 
 class RoundQuery(serializers.Serializer):
@@ -115,7 +120,9 @@ class LeaderboardView(ListAPIView):
     @extend_schema(
         operation_id="competitions_leaderboard",
         summary="Leaderboard",
-        description="Best first. A closed round is told as it stood when it was closed.",
+        description=(
+            "Best first, disqualified entries last. A closed round is told with the equity that it was closed with."
+        ),
         parameters=[RoundQuery],
         responses=StandingShape(many=True),
     )
@@ -163,4 +170,5 @@ def entry_row(entry: CompetitionEntry) -> dict:
         "round": entry.round,
         "account": entry.account_id,
         "joined_at": clock.text(entry.joined_at),
+        "disqualified_at": entry.disqualified_at and clock.text(entry.disqualified_at),
     }

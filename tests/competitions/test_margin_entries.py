@@ -1,18 +1,22 @@
 """Entries with margin positions: what is open counts where entries are ranked, and can be closed after the end."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import connection
+from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
 from accounts import competitions
-from accounts.models import Account, CompetitionEntry
+from accounts.models import Account, CompetitionEntry, User
 from exchange import closing, kill_switch
 from exchange.models import Order
 from marketdata import clock
 from marketdata.models import Market
 from tests.margin import conftest as margin
+from tests.venue import PASSWORD
 
 V1 = "/api/v1/"
 ORDERS, CLOSE = V1 + "orders/", V1 + "positions/close/"
@@ -187,3 +191,78 @@ def test_what_is_open_in_a_market_that_was_taken_out_can_be_closed(api, fx_conte
     spring.markets.set(Market.objects.filter(symbol="GBPUSD"))
     competitions.apply_terms(spring)
     assert api("POST", CLOSE, {"symbol": "EURUSD"}, headers=entry).json["position"] is None
+
+
+# Disqualified
+
+
+@pytest.fixture
+def operator():
+    browser = Browser()
+    boss = User.objects.create_superuser("boss", password=PASSWORD)
+    browser.force_login(boss, "django.contrib.auth.backends.ModelBackend")
+    return browser
+
+
+def decide(operator, verb: str, reason: str = "two accounts") -> str:
+    """What an operator's decision about ann's entry leaves in the history of its page."""
+    page = f"/admin/accounts/competitionentry/{CompetitionEntry.objects.get(user__username='ann', round=1).pk}/"
+    assert operator.get(page + verb).status_code == 200
+    assert operator.post(page + verb, {"reason": reason}).status_code == 302
+    assert operator.get(page + "change/").status_code == 200
+    return LogEntry.objects.latest("pk").get_change_message()
+
+
+def test_a_disqualified_entry_has_no_rank_and_leaves_what_it_has(api, fx_contest, operator):
+    spring = fx_contest()
+    entry = join(api, spring)
+    join(api, spring, "bob")
+    opened = open_position(api, entry, "ann", "BUY", "EURUSD", "1.10000")
+    api.venue.mark("EURUSD", "1.11000")
+    body = {"symbol": "GBPUSD", "side": "BUY", "price": "1.20000", "quantity": "0.2"}
+    resting = api("POST", ORDERS, body, headers=entry).json["id"]
+    assert board(api, spring) == [(1, "ann", "11000"), (2, "bob", "10000")]
+    assert decide(operator, "disqualify") == "Disqualified, 1 orders cancelled: two accounts"
+    assert board(api, spring) == [(1, "bob", "10000"), (None, "ann", "11000")]
+    told = api("GET", f"{V1}competitions/{spring.pk}/leaderboard/").json["results"]
+    assert [row["disqualified"] for row in told] == [False, True]
+    assert api("GET", f"{V1}competitions/{spring.pk}/").json["entry"]["disqualified_at"]
+    assert Order.objects.get(pk=resting).status == "CANCELLED"
+    assert api("GET", f"{ORDERS}{opened['id']}/", headers=entry).json["fills"] == opened["fills"]
+
+    competitions.apply_terms(spring)  # what an edit of the competition does
+    assert api("POST", ORDERS, body, headers=entry).code == "competition_closed"
+    less = {"symbol": "EURUSD", "side": "SELL", "price": "1.12000", "quantity": "0.4", "reduce_only": True}
+    assert api("POST", ORDERS, less, headers=entry).status == 201
+    api.venue.order("rich BUY 1 EURUSD @ 1.11000")
+    assert api("POST", CLOSE, {"symbol": "EURUSD"}, headers=entry).status == 201
+    assert api.venue.position("ann's entry", "EURUSD") == "flat"
+    assert api.venue.is_sound()
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_reinstated(api, fx_contest, operator, is_closed):
+    spring = fx_contest()
+    entry = join(api, spring)
+    join(api, spring, "bob")
+    assert [decide(operator, "disqualify") for _ in range(2)] == ["Disqualified, 0 orders cancelled: two accounts"] * 2
+    if is_closed:
+        clock.shift(61)
+        assert closing.close_due() == [spring]
+    assert decide(operator, "reinstate", "one was his sister's") == "Reinstated: one was his sister's"
+    assert board(api, spring) == [(1, "ann", "10000"), (1, "bob", "10000")]
+    body = {"symbol": "GBPUSD", "side": "BUY", "price": "1.20000", "quantity": "0.2"}
+    assert api("POST", ORDERS, body, headers=entry).status == (422 if is_closed else 201)
+
+
+def test_who_is_disqualified_is_not_in_the_next_round(api, fx_contest):
+    spring = fx_contest()
+    join(api, spring)
+    join(api, spring, "bob")
+    assert closing.disqualify(CompetitionEntry.objects.get(user__username="ann")) == 0
+    clock.shift(61)
+    assert closing.close_due() == [spring]
+    assert board(api, spring) == [(1, "bob", "10000"), (None, "ann", "10000")]
+    later = {"starts_at": clock.now() + timedelta(seconds=100), "ends_at": clock.now() + timedelta(seconds=200)}
+    competitions.next_round(competition=spring, **later)
+    assert list(CompetitionEntry.objects.filter(round=2).values_list("user__username", flat=True)) == ["bob"]
