@@ -1,6 +1,7 @@
 """Registering, tokens, wallet, events over REST."""
 
 import threading
+from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
@@ -223,6 +224,21 @@ def test_registering_is_limited_by_address(api, settings):
     settings.RATE_LIMIT_REGISTER = "1/60"
     bodies = [{"username": name, "password": PASSWORD} for name in ("one", "two")]
     assert [api("POST", V1 + "register/", body, token=None).status for body in bodies] == [201, 429]
+
+
+def test_a_class_behind_one_address_comes_in_at_once(api):
+    """With the limits as they are by default, and mistakes: two names that are taken each, a wrong password or two."""
+    met = Counter()
+    for number in range(30):
+        pupil = {"username": f"pupil{number}", "password": PASSWORD}
+        wrong = {**pupil, "password": "wrong"}
+        for path, body in [("register/", ANN), ("register/", ANN), ("register/", pupil), ("token/", wrong),
+                           ("token/", wrong), ("token/", wrong), ("token/", pupil), ("markets/", None)]:  # fmt: skip
+            answer = api("POST" if body else "GET", V1 + path, body, token=None)
+            met[path, answer.status] += 1
+    assert met == {
+        ("register/", 409): 60, ("register/", 201): 30, ("token/", 401): 90, ("token/", 200): 30, ("markets/", 200): 30,
+    }  # fmt: skip
 
 
 def test_requests_are_limited_by_user_and_by_address(api, settings):
