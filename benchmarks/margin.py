@@ -73,8 +73,10 @@ def reacting(accounts: int, samples: int) -> list[tuple]:
         call_command("migrate", verbosity=0, interactive=False)
         return _measure(accounts, samples)
     finally:
-        _close()
-        database.stop()
+        try:
+            _close()  # not if it ends before Django is set up
+        finally:
+            database.stop()
 
 
 def _measure(accounts: int, samples: int) -> list[tuple]:

@@ -58,8 +58,10 @@ def main() -> int:
         call_command("migrate", verbosity=0, interactive=False)
         return 0 if play(options.traders, options.seed) else 1
     finally:
-        _close()
-        database.stop()
+        try:
+            _close()  # not if it ends before Django is set up
+        finally:
+            database.stop()
 
 
 def _close() -> None:

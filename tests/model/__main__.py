@@ -128,8 +128,10 @@ def main() -> int:
             random_operations(options.operations, options.seed)
         return 0 if audited() else 1
     finally:
-        _close()
-        database.stop()
+        try:
+            _close()  # not if it ends before Django is set up
+        finally:
+            database.stop()
 
 
 def _close() -> None:

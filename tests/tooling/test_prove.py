@@ -46,6 +46,25 @@ def started_with(folder: Path) -> dict[int, str]:
     return found
 
 
+#: Ends itself where it has a database and nothing else yet.
+EARLY = """
+import django, os, runpy, signal, sys
+django.setup = lambda: os.kill(os.getpid(), signal.SIGTERM)
+runpy.run_module(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", ["tests.model", "tests.margin_risk", "benchmarks.margin"])
+def test_nothing_is_left_of_what_had_hardly_begun(folder, module):
+    command = [sys.executable, "-c", EARLY, module]
+    surroundings = os.environ | {"TMPDIR": str(folder)}
+    answer = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, timeout=60)
+    left = started_with(folder)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert answer.returncode != 0 and left == {} and list(folder.glob("venue-*")) == []
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="asks /proc who was started with what")
 @pytest.mark.parametrize(("arguments", "number", "word"), ENDED)
 def test_nothing_is_left(folder, arguments, number, word):
