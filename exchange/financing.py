@@ -257,11 +257,12 @@ def _record(
                 account_id=bill.account_id, market_id=spec.id, asset=asset, amount=decimal(bill.short),
                 covered=decimal(bill.covered), uncovered=decimal(bill.short - bill.covered), created_at=now,
             )  # fmt: skip
-        _put_on_position(bill.account_id, rollover, decimal(bill.amount))
-        for position in sheet.positions.changed:
-            if position.account == bill.account_id:
-                row = Position.objects.get(pk=position.id)
-                sheet.emit(bill.account_id, positions.event(margin_reading.live(row)))
+        charged = _put_on_position(bill.account_id, rollover, decimal(bill.amount))
+        paying = [one.id for one in sheet.positions.changed if one.account == bill.account_id and one.id != charged.id]
+        rows = [charged] if isinstance(charged, Position) else []  # nobody is shown what was put away
+        rows += [Position.objects.get(pk=position_id) for position_id in paying]
+        for row in rows:
+            sheet.emit(bill.account_id, positions.event(margin_reading.live(row)))
         event = {
             "type": "financing",
             "symbol": spec.symbol,
@@ -273,11 +274,13 @@ def _record(
         sheet.emit(bill.account_id, event)
 
 
-def _put_on_position(account_id: int, rollover: Rollover, amount: Decimal) -> None:
+def _put_on_position(account_id: int, rollover: Rollover, amount: Decimal) -> Position | ArchivedPosition:
     """Count it with the position that was held then: the last one that had been opened by that time. Where a clock was
-    put back none may say so; then it is the first.
+    put back none may say so; then it is the first. Returns it as it is now.
     """
     tables = [table.objects.filter(account=account_id, market=rollover.market_id) for table in TABLES]
     opened = [rows.filter(opened_at__lt=rollover.at).order_by("-opened_at", "-id").first() for rows in tables]
     held = next(row for row in (*opened, *(rows.order_by("id").first() for rows in tables)) if row is not None)
     type(held).objects.filter(pk=held.pk).update(financing=F("financing") + amount)
+    held.financing += amount
+    return held

@@ -152,6 +152,20 @@ def test_a_price_that_comes_in_the_midst_passes_over_no_rollover(fx, monkeypatch
     assert charges(fx, "ann") == ["Mon 1 11", "Tue 1 11"]
 
 
+def test_each_position_is_told_with_what_it_has_paid(fx):
+    """Whoever keeps positions by events has what the database has: of one that was closed before it was posted, too."""
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    fx.trade("rich", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER + timedelta(hours=1))
+    fx.mark("EURUSD", "1.10000")
+    fx.trade("ann", "SELL", "bob", "1", "EURUSD", "1.10000")
+    assert financing.post_due() == 3
+    for name, side, paid in (("ann", "FLAT", "11"), ("rich", "LONG", "11"), ("bob", "SHORT", "-11")):
+        told, position = fx.heard(name, "position")[-1]["position"], fx.last(name, "EURUSD")
+        assert (told["id"], told["side"], told["financing"]) == (position.id, side, paid)
+        assert Decimal(paid) == position.financing
+
+
 def test_what_was_begun_goes_on_at_the_same_price(fx):
     fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
     fx.trade("rich", "BUY", "bob", "1", "EURUSD", "1.10000")
