@@ -3,7 +3,7 @@
 {"type": "subscribe", "symbols": [...], "order_book": true} is answered by {"type": "subscribed", "symbols": [...]},
 then each market tells where it stands and what changes, as `market_data`, `order_book` and `trades`. A symbol that is
 no market gets an error of its own that names it; the others are subscribed all the same. "unsubscribe" without symbols
-ends all; "snapshot" tells again where the markets stand.
+ends all; "snapshot" tells again where the markets stand. A socket follows MAX_SYMBOLS markets at most.
 """
 
 from exchange.streams.sockets import BadMessage, StreamConsumer
@@ -160,10 +160,12 @@ class MarketDataConsumer(StreamConsumer):
 
 
 def _names(message: dict) -> list[str] | None:
-    """The message's symbols, if they are a list of names."""
+    """The message's symbols, if they are a list of names; TooManySymbols."""
     names = message.get("symbols")
-    if not isinstance(names, list) or not 1 <= len(names) <= MAX_SYMBOLS:
+    if not isinstance(names, list) or not names:
         return None
+    if len(names) > MAX_SYMBOLS:
+        raise TooManySymbols(f"One message names at most {MAX_SYMBOLS} markets, and one socket follows no more.")
     if not all(isinstance(name, str) and 0 < len(name) <= MAX_SYMBOL_CHARACTERS for name in names):
         return None
     return names

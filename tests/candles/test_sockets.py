@@ -148,6 +148,8 @@ def test_errors_name_the_bad_symbol_and_the_rest_is_done(venue, server):
         ):
             client.send(bad)
             assert client.next()["code"] == "bad_message", bad
+        client.send({"type": "subscribe", "symbols": ["AAPL"] * 301})
+        assert client.next()["code"] == "too_many_symbols"
         client.send({"type": "ping"})
         assert client.next() == {"type": "pong"}
 
