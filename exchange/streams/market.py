@@ -98,15 +98,26 @@ class MarketDataConsumer(StreamConsumer):
             if "symbols" in message:
                 raise BadMessage("symbols is a list of at least one symbol; leave it out for all.")
             return list(self.subscriptions.values())
-        chosen = {}
-        for name, spec in zip(names, [await self._known(name) for name in names], strict=True):
-            if spec is None:
-                continue
-            if spec.id in self.subscriptions:
-                chosen[spec.id] = self.subscriptions[spec.id]
-            else:
-                self._tell_of(name, NotSubscribed(f"This socket is not subscribed to {name}."))
-        return list(chosen.values())
+        found = [await self._followed(name) for name in names]
+        return list({known.feed.spec.id: known for known in found if known is not None}.values())
+
+    async def _followed(self, name: str) -> Subscription | None:
+        """The subscription of that name, also to a market that is not active any more; who has none is told so."""
+        try:
+            known = self.subscriptions.get((await self.market(name)).id)
+            refusal = NotSubscribed(f"This socket is not subscribed to {name}.")
+        except Refusal as unknown:
+            known, refusal = self._own(name.upper()), unknown
+        if known is None:
+            self._tell_of(name, refusal)
+        return known
+
+    def _own(self, name: str) -> Subscription | None:
+        for known in self.subscriptions.values():
+            spec = known.feed.spec
+            if name in (spec.symbol, spec.base + spec.quote):
+                return known
+        return None
 
     async def _markets(self, names: list[str]) -> list[MarketSpec]:
         """The markets of these names, each once; a name that is none is told of."""

@@ -173,6 +173,20 @@ def test_unsubscribed_markets_are_silent_and_snapshots_come_when_asked_for(venue
         assert client.next()["type"] == "pong"
 
 
+def test_a_market_that_is_not_active_any_more_is_still_let_go_by_its_name(venue, server):
+    with server.client("/ws/market/") as client:
+        client.send({"type": "subscribe", "symbols": ["AAPL", "BTC_USDT"]})
+        client.take(3)
+        venue.change("AAPL", is_active=False)
+        client.send({"type": "snapshot", "symbols": ["aapl"]})
+        assert client.next()["symbol"] == "AAPL"
+        client.send({"type": "unsubscribe", "symbols": ["AAPLUSD"]})
+        assert client.next() == {"type": "unsubscribed", "symbols": ["AAPL"]}
+        client.send({"type": "unsubscribe", "symbols": ["AAPL"]})
+        error, ended = client.take(2)
+        assert (error["code"], error["symbol"], ended["symbols"]) == ("unknown_market", "AAPL", [])
+
+
 def test_who_joins_is_told_when_the_market_returns_to_what_others_were_told(venue, server):
     """What counts as told is what those heard who are there, not who has left."""
     fund(venue)
