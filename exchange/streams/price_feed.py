@@ -121,8 +121,7 @@ class PriceFeed:
         ready = [
             member
             for member, needed in self._joining.items()
-            if self._told.keys() >= {feed.spec.symbol for feed in needed}
-            and all(feed.shown.sequence >= sequence for feed, sequence in needed.items())
+            if all(self._has(feed, sequence) for feed, sequence in needed.items())
         ]
         if not ready:
             return
@@ -133,6 +132,12 @@ class PriceFeed:
                 self.members.add(member)
             else:
                 self._drop_behind(member)
+
+    def _has(self, feed: TickerFeed, sequence: int) -> bool:
+        """Whether that market's price is there, as new as this; nobody waits for one that was taken off the list."""
+        if feed.spec.id not in self._feeds:
+            return True
+        return feed.spec.symbol in self._told and feed.shown.sequence >= sequence
 
     def _drop_behind(self, member: Member) -> None:
         self.members.discard(member)
@@ -152,13 +157,17 @@ class PriceFeed:
         if not self._feeds:
             return
         active = {spec.id: spec for spec in await in_thread(markets.active)}
+        if not self._feeds:
+            return  # the last member left meanwhile
         if added := [spec for market_id, spec in active.items() if market_id not in self._feeds]:
             await self._watch(added)
-            self._schedule()
-        for market_id in [market_id for market_id in self._feeds if market_id not in active]:
+        gone = [market_id for market_id in self._feeds if market_id not in active]
+        for market_id in gone:
             feed = self._feeds.pop(market_id)
             feed.listeners.discard(self._hear)
             self._told.pop(feed.spec.symbol, None)
+        if added or gone:
+            self._schedule()
 
 
 def _frame(prices: dict[str, dict]) -> dict:

@@ -1,5 +1,6 @@
 """/ws/prices/ and /ws/market/ over a real server: many markets on one socket, in sequence, at the reader's pace."""
 
+import asyncio
 import time
 from decimal import Decimal
 from random import Random
@@ -9,8 +10,8 @@ import pytest
 from exchange import orders
 from exchange.models import Trade
 from exchange.streams import outbox
-from exchange.streams.price_feed import price_feed
-from exchange.streams.ticker_feeds import ticker_feeds
+from exchange.streams.price_feed import PriceFeed, price_feed
+from exchange.streams.ticker_feeds import TickerFeed, ticker_feeds
 from exchange.tickers import board
 from marketdata.markets import by_symbol
 from marketdata.models import Market
@@ -92,6 +93,29 @@ def test_prices_follow_another_process(venue, server):
         last = client.until(lambda message: message["prices"]["AAPL"]["last"] is not None)
         assert prices(last) == "101 None 101 0"
         assert board.read([by_symbol("AAPL")])[0]["volume"] == "1"
+
+
+def test_who_connects_while_a_market_is_taken_off_the_list_hears_the_others(venue, server, monkeypatch):
+    monkeypatch.setattr("exchange.streams.price_feed.TICK_SECONDS", 4)
+    with server.client("/ws/prices/") as first:
+        first.next()
+        with server.client("/ws/prices/") as second:
+            wait_until(lambda: price_feed._joining, "the second to wait for the next tick")
+            venue.change("AAPL", is_active=False)
+            assert set(second.next()["prices"]) == {"BTC_USDT"}
+
+
+def test_prices_are_not_taken_up_for_nobody(venue, monkeypatch):
+    feed, spec = PriceFeed(), by_symbol("AAPL")
+    feed._feeds[spec.id] = TickerFeed(spec)
+
+    async def meanwhile_the_last_one_leaves(_):
+        feed.forget()
+        return [spec]
+
+    monkeypatch.setattr("exchange.streams.price_feed.in_thread", meanwhile_the_last_one_leaves)
+    asyncio.run(feed.check())
+    assert not feed._feeds and not ticker_feeds.by_market
 
 
 def test_nothing_is_left_of_a_socket_that_is_gone(venue, server):
