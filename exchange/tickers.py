@@ -51,8 +51,14 @@ class State:
                 self.held[delta.first_sequence] = delta
             return
         self._count(delta)
-        while self.held and (follower := self.held.pop(self.sequence + 1, None)):
-            self._count(follower)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Count what was held and connects now."""
+        for first in sorted(self.held):
+            if first > self.sequence + 1:
+                break
+            self._count(self.held.pop(first))
 
     def _count(self, delta: Delta) -> None:
         if delta.sequence <= self.sequence:
@@ -69,9 +75,6 @@ class State:
             if row.interval_seconds == MINUTE:
                 self.window.add(row)
         _, self.trade_id, self.last, _, _, self.updated_at = fresh[-1]
-
-    def drop_held(self) -> None:
-        self.held = {first: delta for first, delta in self.held.items() if delta.sequence > self.sequence}
 
 
 def _of_tape(spec: MarketSpec, trade: dict) -> candles.Trade:
@@ -185,7 +188,7 @@ class Board:
                 known = self.states.get(state.spec.id)
                 if known is None or known.sequence < state.sequence or known.spec.tick_size != state.spec.tick_size:
                     state.held = known.held if known else {}
-                    state.drop_held()
+                    state.go_on()
                     self.states[state.spec.id] = state
 
     def _catch_up(self, specs: Sequence[MarketSpec]) -> None:
@@ -196,7 +199,7 @@ class Board:
                 if state.sequence < sequence:
                     state.add(trades)
                     state.sequence = sequence
-                    state.drop_held()
+                    state.go_on()
 
 
 def _sequences(specs: Sequence[MarketSpec], views: Sequence) -> dict[int, int]:

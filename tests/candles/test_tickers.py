@@ -5,6 +5,7 @@ from threading import Thread
 
 import pytest
 
+import exchange.tickers
 from exchange import barrier, reading
 from exchange.depth import Delta
 from exchange.tickers import Board, board
@@ -97,6 +98,31 @@ def test_batches_may_come_twice_and_out_of_order(venue):
     for delta in heard + heard[:10]:
         other.take(Delta(*delta.message()))
     assert other.states[spec.id].sequence == 60 and not other.states[spec.id].held
+    assert other.shown(spec) == read()
+
+
+@pytest.mark.parametrize(("reader", "reload_sequences"), [("missed", 5_000), ("load", 0)])
+def test_what_is_heard_while_the_tape_is_read_is_counted_too(venue, monkeypatch, reader, reload_sequences):
+    """It comes after what is being read, and the next batches only connect to it."""
+    spec, real = by_symbol("AAPL"), getattr(exchange.tickers, reader)
+    fund(venue)
+    other = Board()
+    other.read([spec])
+    for price in (100, 103):
+        trade(venue, price)
+
+    def slow(*args):
+        found = real(*args)
+        trade(venue, 101)
+        return found
+
+    monkeypatch.setattr(reading, "listeners", [*reading.listeners, other.take])
+    with monkeypatch.context() as patch:
+        patch.setattr(exchange.tickers, reader, slow)
+        patch.setattr(exchange.tickers, "RELOAD_SEQUENCES", reload_sequences)
+        other.reach([spec], {spec.id: 4})
+    trade(venue, 102)
+    assert (other.states[spec.id].sequence, other.states[spec.id].held) == (8, {})
     assert other.shown(spec) == read()
 
 
