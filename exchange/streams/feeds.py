@@ -43,9 +43,7 @@ HELD_DELTAS = 1_000
 
 
 class Member(Protocol):
-    """A socket that listens to a feed. `depth` None: updates; else snapshots of that depth. `told_trade`: the
-    last trade's id it got.
-    """
+    """A socket that listens to a feed. `depth`: of snapshots, None for updates. `told_trade`: the last id it got."""
 
     outbox: Outbox
     depth: int | None
@@ -192,6 +190,7 @@ class MarketFeed:
         view = await _view(self.spec)
         session = view.session
         sequence, levels = view.levels()
+        await self._reach_figures(sequence)
         if self.shown.sequence < 0:
             trades = await in_thread(queries.last_trades, self.spec.id, sequence)
         else:
@@ -203,6 +202,9 @@ class MarketFeed:
         for first in sorted(self._held):
             self._take_held(first)
         self._schedule()
+
+    async def _reach_figures(self, sequence: int) -> None:
+        """For a feed that tells more than the book: have that as new as this, before the book is taken."""
 
     def _adopt(self, sequence: int, levels: list[tuple[int, int, int]], session: dict | None) -> None:
         before = {(side, price): total for side, price, total in self.shown.levels()[1]}
@@ -303,8 +305,7 @@ class MarketFeed:
                 self._wait_for_tape(member)
 
     def _tape(self, trades: list[dict]) -> dict:
-        content = {"type": "trades", "symbol": self.spec.symbol, "sequence": self.shown.sequence, "trades": trades}
-        return Frame(content)
+        return Frame({"type": "trades", "symbol": self.spec.symbol, "sequence": self.shown.sequence, "trades": trades})
 
     def _drop_behind(self, member: Member) -> None:
         """It has more unread than its queue holds: one snapshot will do for all of that."""
@@ -348,8 +349,7 @@ class MarketFeed:
 
     def _whole_snapshot(self) -> dict:
         if self._snapshot is None or self._snapshot[0] != self.shown.sequence:
-            book = self.shown.snapshot(SNAPSHOT_LEVELS)
-            self._snapshot = (self.shown.sequence, Frame({"type": "snapshot", **book}))
+            self._snapshot = (self.shown.sequence, Frame({"type": "snapshot", **self.shown.snapshot(SNAPSHOT_LEVELS)}))
         return self._snapshot[1]
 
     def _admit_to_tape(self, member: Member) -> None:

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from exchange import reading
-from exchange.streams import feeds
 from exchange.streams.feeds import Feeds, MarketFeed
 from exchange.streams.outbox import Frame, Outbox
 from exchange.tickers import board
@@ -114,10 +113,8 @@ class TickerFeed(MarketFeed):
         book = view if view is not None and view.sequence > self.shown.sequence else self.shown
         return board.compose(self.spec, book.sequence, book.best)
 
-    async def _catch_up(self) -> None:
-        view = await feeds._view(self.spec)
-        await board.reach_async([self.spec], {self.spec.id: view.sequence})
-        await super()._catch_up()
+    async def _reach_figures(self, sequence: int) -> None:
+        await board.reach_async([self.spec], {self.spec.id: sequence})
 
     # Telling
 

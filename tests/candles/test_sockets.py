@@ -13,6 +13,7 @@ from exchange.streams import outbox
 from exchange.streams.price_feed import PriceFeed, price_feed
 from exchange.streams.ticker_feeds import TickerFeed, ticker_feeds
 from exchange.tickers import board
+from marketdata import hub
 from marketdata.markets import by_symbol
 from marketdata.models import Market
 from tests.candles.sessions import fund, trade
@@ -103,6 +104,31 @@ def test_who_connects_while_a_market_is_taken_off_the_list_hears_the_others(venu
             wait_until(lambda: price_feed._joining, "the second to wait for the next tick")
             venue.change("AAPL", is_active=False)
             assert set(second.next()["prices"]) == {"BTC_USDT"}
+
+
+def test_figures_are_as_new_as_the_book_that_they_are_told_with(venue, server, monkeypatch):
+    """Nothing is heard of another process, which trades on while the book is taken from the database."""
+    fund(venue)
+    reach, overtaken = board.reach_async, []
+    with server.client("/ws/prices/") as client, OtherProcess() as other:
+        client.next()
+
+        def trade_there(price: int) -> None:
+            for name, side in (("ann", "SELL"), ("bob", "BUY")):
+                other.order(venue.accounts[name].id, f"{side} 1 AAPL @ {price}")
+
+        async def reach_and_be_overtaken(*args) -> None:
+            await reach(*args)
+            if not overtaken:
+                overtaken.append(await asyncio.to_thread(trade_there, 104))
+
+        trade_there(100)
+        client.until(lambda message: message["prices"]["AAPL"]["last"] == "100")
+        monkeypatch.setattr(hub.hub, "_books_handlers", [])
+        monkeypatch.setattr(board, "reach_async", reach_and_be_overtaken)
+        trade_there(102)
+        last = client.until(lambda message: message["prices"]["AAPL"]["sequence"] == 6)
+        assert last["prices"]["AAPL"]["last"] == "104"
 
 
 def test_prices_are_not_taken_up_for_nobody(venue, monkeypatch):
