@@ -25,6 +25,8 @@ logger = logging.getLogger("venue.requests")
 EXTRAS = ("method", "path", "status", "milliseconds")
 UNNAMED_TASK = re.compile(r"Task-\d+")
 LONGEST_PATH = 200
+#: While Redis is away, one line says so every so often.
+REMIND_SECONDS = 60.0
 
 
 class Origin(logging.Filter):
@@ -63,6 +65,29 @@ class ForeignHosts(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
         record.msg, record.args = record.getMessage()[:LONGEST_PATH], ()
+        record.exc_info = record.exc_text = None
+        return True
+
+
+class AbsentRedis(logging.Filter):
+    """Makes one short warning of a minute without Redis. channels_redis logs forty lines of traceback a second and
+    process, but it joins again by itself, and the streams live from the database until then.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.silent_until = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not (isinstance(error, OSError) or type(error).__module__ == "redis.exceptions"):
+            return True
+        now = time.monotonic()
+        if now < self.silent_until:
+            return False
+        self.silent_until = now + REMIND_SECONDS
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+        record.msg, record.args = "Redis cannot be listened to (%s); streams catch up from the database", (error,)
         record.exc_info = record.exc_text = None
         return True
 
@@ -144,7 +169,12 @@ def configuration(*, form: str, level: str) -> dict:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"origin": {"()": Origin}, "peers": {"()": PeersMistakes}, "hosts": {"()": ForeignHosts}},
+        "filters": {
+            "origin": {"()": Origin},
+            "peers": {"()": PeersMistakes},
+            "hosts": {"()": ForeignHosts},
+            "redis": {"()": AbsentRedis},
+        },
         "formatters": {"line": {"()": formatters[form]}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["origin"]}},
         "root": {"handlers": ["console"], "level": level},
@@ -152,6 +182,7 @@ def configuration(*, form: str, level: str) -> dict:
             "django.request": {"level": "ERROR"},
             "django.security.DisallowedHost": {"filters": ["hosts"]},
             "uvicorn.error": {"level": "WARNING", "filters": ["peers"]},
+            "channels_redis.pubsub": {"filters": ["redis"]},
             "daphne": {"level": "WARNING"},
             "axes": {"level": "WARNING"},
         },

@@ -1,13 +1,16 @@
 """The log: one line a record for people and for machines, naming the request it belongs to and nobody's person."""
 
+import asyncio
 import io
 import json
 import logging
 import logging.config
 
 import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from config import logs
+from config.embedded_redis import RedisServer
 from exchange.sequencer import sequencer
 
 ORDER = {"symbol": "AAPL", "side": "BUY", "price": "100", "quantity": "5"}
@@ -66,6 +69,26 @@ def test_what_is_logged_on_behalf_of_a_request_names_it(api, lines, settings, mo
     assert {record.get("request_id") for record in records} == {"bug-9"}
     (failed,) = [record for record in records if "exception" in record]
     assert failed["exception"].endswith("ZeroDivisionError: division by zero\n") and failed["level"] == "ERROR"
+
+
+def test_a_redis_that_is_away_is_one_short_line_a_minute(lines, monkeypatch):
+    """However often the channel layer tries to listen again."""
+
+    async def listen() -> None:
+        redis = RedisServer().start()
+        layer = RedisPubSubChannelLayer(hosts=[redis.url])
+        await layer.group_add("venue", await layer.new_channel())
+        redis.stop()
+        await asyncio.sleep(2.5)
+        await layer.flush()
+
+    for known in logging.getLogger("channels_redis.pubsub").filters:
+        monkeypatch.setattr(known, "silent_until", 0.0)
+    text, machine = lines("text"), lines("json")
+    asyncio.run(listen())
+    assert len(text()) == 1 and len(text()[0]) < 300
+    (record,) = map(json.loads, machine())
+    assert (record["level"], record["logger"]) == ("WARNING", "channels_redis.pubsub") and "exception" not in record
 
 
 @pytest.mark.parametrize("path", ["/api/v1/markets/", "/api/v1/orderbook/AAPL/", "/", "/admin/"])
