@@ -11,6 +11,7 @@ from exchange.books import LiveBook
 from exchange.depth import BookView, Delta
 from exchange.registry import whole_book
 from marketdata import markets
+from marketdata.markets import MarketSpec
 
 #: The committed book of each market that this process has loaded.
 views: dict[int, BookView] = {}
@@ -18,13 +19,15 @@ views: dict[int, BookView] = {}
 listeners: list[Callable[[Delta], None]] = []
 
 
-def apply(delta: Delta) -> bool:
-    """Take a committed change into the view. False when changes are missing before it."""
+def apply(delta: Delta, spec: MarketSpec | None = None) -> bool:
+    """Take a committed change into the view. False when changes are missing before it. `spec`: for a whole book, where
+    the caller has it.
+    """
     view = views.get(delta.market_id)
     if view is None:
         if not delta.whole:
             return False
-        view = views.setdefault(delta.market_id, BookView(writers.call(markets.load_spec, delta.market_id)))
+        view = views.setdefault(delta.market_id, BookView(spec or writers.call(markets.load_spec, delta.market_id)))
     return view.apply(delta)
 
 
@@ -39,7 +42,7 @@ def ensure(live: LiveBook) -> None:
     """Make the view at least as new as a live book that holds nothing uncommitted: whole, if changes were missed."""
     view = views.get(live.spec.id)
     if view is None or view.sequence < live.sequence:
-        apply(whole_book(live))
+        apply(whole_book(live), live.spec)
     elif view.spec is not live.spec:
         view.change_filters(live.spec)
 

@@ -286,7 +286,7 @@ class Sequencer:
         """Bring the committed views up to the live books, which are what was just committed."""
         try:
             for delta in self.registry.take_deltas():
-                reading.apply(delta)
+                reading.apply(delta, self.registry.books[delta.market_id].spec)
             for delta in batch.deltas:
                 reading.committed(delta)
             for live in batch.books.values():

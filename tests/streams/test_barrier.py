@@ -7,6 +7,7 @@ from django.db import connection
 
 from exchange import barrier
 from exchange.sequencer import Sequencer
+from marketdata import markets
 from marketdata.markets import by_symbol
 
 CUT = """
@@ -93,3 +94,11 @@ def test_what_another_process_committed_is_seen_at_once(traders, monkeypatch):
         assert asyncio.run(barrier.view_from_loop(spec)).snapshot(5)["bids"] == [["100", "2"]]
     finally:
         other.stop()
+
+
+def test_a_cold_book_and_its_view_are_made_of_one_look_at_the_market(venue, monkeypatch):
+    """Whoever asks for hundreds of them after a start waits for each look; one more is before the lock."""
+    spec, looks, load_spec = by_symbol("AAPL"), [], markets.load_spec
+    monkeypatch.setattr(markets, "load_spec", lambda market_id: looks.append(market_id) or load_spec(market_id))
+    assert barrier.view(spec).sequence == 0
+    assert looks == [spec.id] * 2
