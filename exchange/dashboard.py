@@ -1,8 +1,7 @@
 """The operators' front page: how the venue stands right now.
 
 Each part is shown to those who may see the rows that it sums up. The figures are remembered for CACHE_SECONDS, so
-that pages left open cost nothing. Yesterday's trades are found by their ids, which grow with time: trades have no
-index by time.
+that pages left open cost nothing.
 """
 
 from collections import Counter
@@ -15,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.timesince import timesince
 
 from accounts.models import User, Withdrawal
-from exchange import audit
+from exchange import audit, by_time
 from marketdata import clock, units
 from marketdata.models import Market
 from marketdata.operators import change_url, list_url
@@ -60,7 +59,7 @@ def _figures() -> dict:
 def _read_figures() -> dict:
     since = clock.now() - timedelta(hours=24)
     with connection.cursor() as cursor:
-        cursor.execute(MARKETS, [first_trade_since(cursor, since), since])
+        cursor.execute(MARKETS, [by_time.first_id_since(cursor, by_time.TRADES, since), since])
         sums = {row[0]: row[1:] for row in cursor.fetchall()}
     rows = list(Market.objects.select_related("base", "quote"))
     waiting = list(Withdrawal.objects.filter(status=Withdrawal.Status.PENDING).values_list("asset__symbol", "amount"))
@@ -111,21 +110,6 @@ def _market_row(market: Market, open_orders: int, trades: int, volume, quote_vol
 def _grouped(value: Decimal | int) -> str:
     """A plain number with its thousands apart."""
     return f"{Decimal(units.plain(Decimal(value))):,f}"
-
-
-def first_trade_since(cursor, since: datetime) -> int:
-    """The lowest id from which on all trades are younger than `since`, by bisection over the primary key."""
-    cursor.execute("SELECT COALESCE(min(id), 1), COALESCE(max(id), 0) + 1 FROM exchange_trade")
-    low, high = cursor.fetchone()
-    while low < high:
-        middle = (low + high) // 2
-        cursor.execute("SELECT executed_at FROM exchange_trade WHERE id >= %s ORDER BY id LIMIT 1", [middle])
-        row = cursor.fetchone()
-        if row is None or row[0] >= since:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 def audit_text(report: dict | None) -> dict:

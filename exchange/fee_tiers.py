@@ -8,7 +8,8 @@ A rebate is a negative maker fee. The market's fee account pays it out of the ta
 more: FeeTier and Market refuse rates that could, and where older orders meet newer rates, the maker gets what the taker
 pays (see exchange.books).
 
-Known limit: `assign` sums the fills of thirty days, at a cost in proportion to them.
+Known limit: `assign` sums the fills of thirty days, at a cost in proportion to them. It finds the first of them by its
+id: where the clock jumped at that very moment, thirty days ago, it may miss some.
 """
 
 import time
@@ -17,6 +18,7 @@ from datetime import date, datetime, timedelta
 from django.db import connection, transaction
 
 from accounts.models import FeeTier
+from exchange import by_time
 from marketdata import clock, units
 from marketdata.markets import RATE_DECIMALS, MarketSpec
 
@@ -33,7 +35,8 @@ FROM (
     SELECT f.account_id, m.quote_id, sum(f.price * f.quantity * COALESCE(c.contract_size, 1)) AS volume
     FROM exchange_fill f JOIN marketdata_market m ON m.id = f.market_id
     LEFT JOIN marketdata_contract c ON c.market_id = m.id
-    WHERE f.executed_at > %s AND f.executed_at <= %s AND m.quote_id IN (SELECT quote_id FROM accounts_feetier)
+    WHERE f.id >= %s AND f.executed_at > %s AND f.executed_at <= %s
+      AND m.quote_id IN (SELECT quote_id FROM accounts_feetier)
     GROUP BY f.account_id, m.quote_id
 ) v
 JOIN accounts_account a ON a.id = v.account_id AND a.user_id IS NOT NULL
@@ -95,7 +98,8 @@ _assigned_on = date.min
 def assign(now: datetime) -> int:
     """Give every account the tier of its volume; how many have one."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(ASSIGN, [now, now - timedelta(days=VOLUME_DAYS), now])
+        since = now - timedelta(days=VOLUME_DAYS)
+        cursor.execute(ASSIGN, [now, by_time.first_id_since(cursor, by_time.FILLS, since), since, now])
         count = cursor.rowcount
         cursor.execute("DELETE FROM accounts_feerate WHERE computed_at <> %s", [now])
     rates.forget()

@@ -14,7 +14,6 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -25,7 +24,7 @@ from django.db.models import F, Max, Min
 from accounts import conversion, covering, house, ledger, positions
 from accounts.financing_models import ArchivedPosition, FinancingCharge, Rollover
 from accounts.models import Journal, Position, Shortfall
-from exchange import margin_reading, orders, risk_reading, rollovers, weighing
+from exchange import by_time, margin_reading, orders, risk_reading, rollovers, weighing
 from exchange.commands import OrderNotOpen, UnknownOrder
 from exchange.risk_index import Key
 from exchange.rollovers import Calendar, Due
@@ -134,30 +133,10 @@ def held_at(rollover: Rollover) -> list[tuple[int, Decimal]]:
             "market": rollover.market_id,
             "rollover": rollover.pk,
             "at": rollover.at,
-            "first": first_fill_since(cursor, rollover.at),
+            "first": by_time.first_id_since(cursor, by_time.FILLS, rollover.at),
         }
         cursor.execute(HELD, terms)
         return cursor.fetchall()
-
-
-def first_fill_since(cursor, since: datetime) -> int:
-    """An id below which every fill is older, by bisection: fills have no index by time, but their ids grow with it."""
-    cursor.execute("SELECT COALESCE(min(id), 1), COALESCE(max(id), 0) + 1 FROM exchange_fill")
-    low, high = cursor.fetchone()
-    while low < high:
-        middle = (low + high) // 2
-        # A minute's slack: batches of several markets take their ids and their moments side by side.
-        cursor.execute(
-            "SELECT executed_at >= %s::timestamptz - interval '1 minute' FROM exchange_fill WHERE id >= %s"
-            " ORDER BY id LIMIT 1",
-            [since, middle],
-        )
-        row = cursor.fetchone()
-        if row is None or row[0]:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 @dataclass(slots=True)

@@ -6,9 +6,11 @@ Plans are made on an empty venue here, as on the first day of a real one: that i
 import psycopg2
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from exchange import clockwork, store, transaction
-from marketdata import bulk, markets
+from accounts.models import FeeRate, FeeTier
+from exchange import clockwork, fee_tiers, store, transaction
+from marketdata import bulk, clock, markets
 
 
 @pytest.fixture
@@ -106,3 +108,26 @@ def test_the_clockwork_looks_for_the_members_of_lists_that_live(venue):
         found = "\n".join(line for (line,) in cursor.fetchall())
     assert "order_live_of_list" in found and "order_of_list" in found, found
     assert "Seq Scan on exchange_order" not in found, found
+
+
+PAST_FILLS = """
+INSERT INTO exchange_fill (id, trade_id, order_id, account_id, market_id, side, role, price, quantity, fee, executed_at)
+SELECT n, n, n, %(ann)s, %(market)s, 'BUY', 'TAKER', 1, 1, 0, now() - (20000 - n) * interval '1 hour'
+FROM generate_series(1, 20000) AS n
+"""
+
+
+def test_tiers_are_assigned_from_the_fills_of_their_days(venue):
+    """Not from all that ever were: fills have no index by time."""
+    ann = venue.trader("ann", USD=1_000)
+    FeeTier.objects.create(quote=venue.assets["USD"], min_volume=1, maker_fee=0, taker_fee=0)
+    with connection.cursor() as cursor:
+        cursor.execute(PAST_FILLS, {"market": markets.by_symbol("AAPL").id, "ann": ann.id})
+        cursor.execute("ANALYZE exchange_fill")
+        with CaptureQueriesContext(connection) as asked:
+            assert fee_tiers.assign(clock.now()) == 1
+        statement = next(one["sql"] for one in asked if "INSERT INTO accounts_feerate" in one["sql"])
+        cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + statement)
+        found = "\n".join(line for (line,) in cursor.fetchall())
+    assert FeeRate.objects.get().volume == fee_tiers.VOLUME_DAYS * 24
+    assert "exchange_fill_pkey" in found and "Seq Scan on exchange_fill" not in found, found
