@@ -1,7 +1,7 @@
 """Maker and taker fees by an account's volume of the last thirty days.
 
 `assign` gives each account its tier, once a day and whenever an operator asks. An order's rates are fixed when it is
-accepted: the lower, on each side, of its market's and its tier's. Each process reads the tiers again after
+accepted: the lower, on each side, of its market's and its tier's. Each process looks at the tiers again after
 CACHE_SECONDS, so a new one holds that much later; what rate an order got stands in its journal row.
 
 A rebate is a negative maker fee. The market's fee account pays it out of the taker's fee of the same trade, and never
@@ -14,6 +14,7 @@ id: where the clock jumped at that very moment, thirty days ago, it may miss som
 
 import time
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 from django.db import connection, transaction
 
@@ -24,9 +25,15 @@ from marketdata.markets import RATE_DECIMALS, MarketSpec
 
 VOLUME_DAYS = 30
 CACHE_SECONDS = 10.0
-RATES = """
-SELECT r.account_id, r.quote_id, t.maker_fee, t.taker_fee FROM accounts_feerate r
-JOIN accounts_feetier t ON t.id = r.tier_id
+#: The tiers, each with when accounts last got theirs. `assign` writes that into all its rows in one transaction, so
+#: any of them tells.
+TIERS = """
+SELECT id, maker_fee, taker_fee, (SELECT computed_at FROM accounts_feerate LIMIT 1) FROM accounts_feetier
+"""
+TIER_OF = "SELECT account_id, quote_id, tier_id FROM accounts_feerate"
+RATE_OF = """
+SELECT t.maker_fee, t.taker_fee FROM accounts_feerate r JOIN accounts_feetier t ON t.id = r.tier_id
+WHERE r.account_id = %s AND r.quote_id = %s
 """
 ASSIGN = """
 INSERT INTO accounts_feerate (account_id, quote_id, tier_id, volume, computed_at)
@@ -48,41 +55,54 @@ SET tier_id = EXCLUDED.tier_id, volume = EXCLUDED.volume, computed_at = EXCLUDED
 
 
 class Rates:
-    """Rates of accounts with a tier, in 10^-8, as this process knows them. Belongs to the writer."""
+    """Rates of accounts with a tier, in 10^-8, as this process knows them. Belongs to the writer.
+
+    What the tiers are is read again and again, which account has which only when that was computed anew: nobody may
+    trade meanwhile, and there may be as many such accounts as users.
+    """
 
     def __init__(self):
-        self._rates: dict[tuple[int, int], tuple[int, int]] = {}
+        self._tiers: dict[int, tuple[int, int]] = {}
+        self._tier_of: dict[tuple[int, int], int] = {}
+        self._computed_at: datetime | None = None
         self._read_at = float("-inf")
 
     def refresh(self, cursor) -> None:
         """Read them again if they may be old. Outside of a transaction."""
         if time.monotonic() - self._read_at < CACHE_SECONDS:
             return
-        cursor.execute(RATES)
-        self._rates = _by_account(cursor)
+        cursor.execute(TIERS)
+        found = cursor.fetchall()
+        self._tiers = {tier: _in_units(maker, taker) for tier, maker, taker, _ in found}
+        computed_at = found[0][-1] if found else None
+        if computed_at is None:
+            self._tier_of = {}
+        elif computed_at != self._computed_at:
+            cursor.execute(TIER_OF)
+            self._tier_of = {(account, quote): tier for account, quote, tier in cursor.fetchall()}
+        self._computed_at = computed_at
         self._read_at = time.monotonic()
 
     def of(self, account: int, spec: MarketSpec) -> tuple[int, int]:
         """(maker, taker) rate of a new order."""
-        return _lower(spec, self._rates.get((account, spec.quote_id)) if self._rates else None)
+        tier = self._tier_of.get((account, spec.quote_id)) if self._tier_of else None
+        return _lower(spec, self._tiers.get(tier))
 
     def forget(self) -> None:
-        """Read again before the next batch."""
-        self._read_at = float("-inf")
+        """Read all again before the next batch."""
+        self._computed_at, self._read_at = None, float("-inf")
 
 
 def rates_of(account: int, spec: MarketSpec) -> tuple[int, int]:
     """The same as the database has it now, for whoever is not the writer."""
     with connection.cursor() as cursor:
-        cursor.execute(f"{RATES} WHERE r.account_id = %s AND r.quote_id = %s", [account, spec.quote_id])
-        return _lower(spec, _by_account(cursor).get((account, spec.quote_id)))
+        cursor.execute(RATE_OF, [account, spec.quote_id])
+        found = cursor.fetchone()
+    return _lower(spec, _in_units(*found) if found else None)
 
 
-def _by_account(cursor) -> dict[tuple[int, int], tuple[int, int]]:
-    return {
-        (account, quote): (units.to_units(maker, RATE_DECIMALS), units.to_units(taker, RATE_DECIMALS))
-        for account, quote, maker, taker in cursor.fetchall()
-    }
+def _in_units(maker: Decimal, taker: Decimal) -> tuple[int, int]:
+    return units.to_units(maker, RATE_DECIMALS), units.to_units(taker, RATE_DECIMALS)
 
 
 def _lower(spec: MarketSpec, tier: tuple[int, int] | None) -> tuple[int, int]:

@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import FeeRate, FeeTier
 from exchange import fee_tiers
-from marketdata import clock
+from marketdata import clock, markets
 from marketdata.models import Market
 from marketdata.units import plain
 from tests.admin.conftest import operator as plain_operator
@@ -76,6 +78,31 @@ class TestTiers:
         FeeRate.objects.all().delete()
         fee_tiers.assign_daily()
         assert not FeeRate.objects.exists()
+
+    def test_who_has_which_is_read_again_only_when_it_was_computed_anew(self, traded):
+        """There may be as many as users, and nobody trades while the writer reads them."""
+        kept = fee_tiers.Rates()
+        cheap = tier(traded, 5_000, "0.0005", "0.0005")
+        ann, spec = traded.venue.accounts["ann"].id, markets.by_symbol("AAPL")
+
+        def looked() -> tuple[list[str], tuple[int, int]]:
+            """The queries of a look after a while, and ann's rates then."""
+            kept._read_at = float("-inf")
+            with CaptureQueriesContext(connection) as asked, connection.cursor() as cursor:
+                kept.refresh(cursor)
+            return [one["sql"] for one in asked if "account_id" in one["sql"]], kept.of(ann, spec)
+
+        own, tiers = (100_000, 100_000), (50_000, 50_000)
+        assert looked() == ([], own)
+        fee_tiers.assign(clock.now())  # `kept` is another process's, and is not told
+        assert looked() == ([fee_tiers.TIER_OF], tiers)
+        assert looked() == ([], tiers)
+        FeeTier.objects.filter(pk=cheap.pk).update(taker_fee=Decimal("0.0007"))
+        assert looked() == ([], (50_000, 70_000))
+        fee_tiers.assign(clock.now() + timedelta(hours=1))
+        assert looked() == ([fee_tiers.TIER_OF], (50_000, 70_000))
+        cheap.delete()
+        assert looked() == ([], own)
 
 
 class TestRebates:
