@@ -1,8 +1,9 @@
 """Lists: by page number, or by cursor for long histories. {"count", "next", "previous", "results"} either way.
 
-A page is `?page=&page_size=`; the count costs a query over the whole list. `?cursor=` (empty for the first) walks
-from the newest back by id at the same cost for every page; its count is null. It is for views that say
-`has_cursor = True` because their lists are ordered like that; others ignore it. A list with a method
+A page is `?page=&page_size=`; where a `page` is asked for, the count costs a query over the whole list. `?cursor=`
+(empty for the first) walks from the newest back by id at the same cost for every page; its count is null. It is for
+views that say `has_cursor = True` because their lists are ordered like that; others ignore it. Asked for neither, those
+give the first page, and a walk from there, with a count of null, if there are more than COUNTED. A list with a method
 `newest(before=, limit=)` instead of a queryset is walked unless a `page` is asked for; its first answer has the count
 if that is at most COUNTED, and null beyond.
 """
@@ -10,6 +11,7 @@ if that is at most COUNTED, and null beyond.
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
+from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.pagination import PageNumberPagination
@@ -32,6 +34,19 @@ class SizeQuery(serializers.Serializer):
     page_size = Whole(least=1, required=False)
 
 
+class Short:
+    """Rows that were counted already."""
+
+    def __init__(self, rows: QuerySet, found: int):
+        self.rows, self.found = rows, found
+
+    def count(self) -> int:
+        return self.found
+
+    def __getitem__(self, span: slice) -> QuerySet:
+        return self.rows[span]
+
+
 class PagePagination(PageNumberPagination):
     """See the module."""
 
@@ -43,7 +58,13 @@ class PagePagination(PageNumberPagination):
     def paginate_queryset(self, queryset, request, view=None):
         is_endless = hasattr(queryset, "newest")
         wants_cursor = self.cursor_query_param in request.query_params and _has_cursor(view)
-        self.walks = wants_cursor or (is_endless and self.page_query_param not in request.query_params)
+        wants_neither = not wants_cursor and self.page_query_param not in request.query_params
+        is_long = False
+        if wants_neither and not is_endless and _has_cursor(view):
+            found = queryset[: COUNTED + 1].count()
+            is_long = found > COUNTED
+            queryset = queryset if is_long else Short(queryset, found)
+        self.walks = wants_cursor or is_long or (is_endless and wants_neither)
         if not self.walks:
             return super().paginate_queryset(queryset, request, view=view)
         self.request = request
@@ -56,7 +77,7 @@ class PagePagination(PageNumberPagination):
             rows = list(older.order_by("-pk")[: size + 1])
         self.last_id = rows[size - 1].pk if len(rows) > size else None
         self.count = None
-        if not wants_cursor:
+        if is_endless and not wants_cursor:
             self.count = len(rows) if self.last_id is None else queryset.count_up_to(COUNTED)
         return rows[:size]
 
@@ -102,6 +123,12 @@ class PagePagination(PageNumberPagination):
                 parameter["description"] = f"Lines of a page, at most {self.max_page_size}: more are answered as that."
         if not _has_cursor(view):
             return pages
+        for parameter in pages:
+            if parameter["name"] == self.page_query_param:
+                parameter["description"] = (
+                    "The cost grows with the list, which is counted. Left out, the newest page is answered; a list of "
+                    f"more than {COUNTED:,} then has a `count` of null and goes on by `cursor`."
+                )
         cursor = {
             "name": self.cursor_query_param,
             "required": False,

@@ -3,7 +3,11 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
+from config import pagination
 from config.paths import canonical
 from marketdata import clock
 from marketdata.models import Market, PriceSource, Quote
@@ -184,6 +188,29 @@ def test_pages_and_cursors_link_on(listed):
         assert found == [listed.ids[name] for name in "dcba"] and last["next"] is None
     assert listed("GET", ORDERS + "?page_size=9999").json["count"] == 4
     assert listed("GET", ORDERS + "?page_size=").json["count"] == 4
+
+
+#: (query, what of it is counted, the count, what `next` goes on by), where two are counted without being asked to
+COUNTS = [
+    ("page_size=1", "LIMIT 3", None, "cursor="),
+    ("page_size=1&status=ACTIVE", "LIMIT 3", 2, "page=2"),
+    ("page_size=3&side=BUY", "LIMIT 3", None, None),
+    ("page_size=1&page=1", "all", 4, "page=2"),
+    ("page_size=1&cursor=", "nothing", None, "cursor="),
+]
+
+
+@pytest.mark.parametrize(("query", "counted", "count", "following"), COUNTS)
+def test_a_long_list_is_counted_only_for_who_asks_for_a_page(listed, monkeypatch, query, counted, count, following):
+    """All that an account ever did, or the whole tape, for the newest page of it."""
+    monkeypatch.setattr(pagination, "COUNTED", 2)
+    with CaptureQueriesContext(connection) as asked:
+        page = Client().get(f"{ORDERS}?{query}", headers={"authorization": f"Bearer {listed.tokens['ann']}"}).json()
+    counts = [one["sql"] for one in asked if "COUNT(" in one["sql"]]
+    limited = ["LIMIT 3" if "LIMIT 3" in sql else "all" for sql in counts]
+    assert limited == ([] if counted == "nothing" else [counted])
+    assert page["count"] == count
+    assert following in page["next"] if following else page["next"] is None
 
 
 def test_listed_orders_are_the_orders_that_were_answered(listed):
