@@ -63,11 +63,13 @@ LEFT JOIN LATERAL (
 ) fresh ON TRUE
 WHERE a.user_id IS NOT NULL AND (worth.account_id IS NOT NULL OR last.paid_in IS NOT NULL)
 """
+#: Between two midnights; both sides are told so, else all snapshots that there are would be read for it.
 THIN_OUT = """
 DELETE FROM accounts_equitysnapshot s WHERE s.taken_at >= %(since)s AND s.taken_at < %(until)s AND EXISTS (
     SELECT FROM accounts_equitysnapshot later
     WHERE later.account_id = s.account_id AND later.quote_id = s.quote_id AND later.taken_at > s.taken_at
-      AND later.taken_at < date_trunc('day', s.taken_at, 'UTC') + interval '1 day'
+      AND later.taken_at >= %(since)s AND later.taken_at < %(until)s
+      AND date_trunc('day', later.taken_at, 'UTC') = date_trunc('day', s.taken_at, 'UTC')
 )
 """
 HISTORY = """
@@ -82,7 +84,9 @@ ORDER BY opened DESC, taken_at DESC LIMIT %(limit)s
 
 
 def take_snapshots() -> int:
-    """One snapshot of every user's account that ever held anything, and old ones thinned out; how many were taken."""
+    """One snapshot of every user's account that ever held anything; how many were taken. The first of a UTC day thins
+    out old ones.
+    """
     quote = quote_asset(None)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT max(taken_at) FROM accounts_equitysnapshot")
@@ -96,8 +100,10 @@ def take_snapshots() -> int:
         }
         cursor.execute(TAKE, terms | arrays)
         taken = cursor.rowcount
-        midnight = midnight_before(moment) - timedelta(days=HOURLY_DAYS)
-        cursor.execute(THIN_OUT, {"since": midnight - timedelta(days=2), "until": midnight})
+        today = midnight_before(moment)
+        if last is None or last < today:
+            until = today - timedelta(days=HOURLY_DAYS)
+            cursor.execute(THIN_OUT, {"since": until - timedelta(days=2), "until": until})
     return taken
 
 

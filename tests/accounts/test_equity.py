@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts import equity, portfolio, transfers, valuation
 from accounts.models import Account, EquitySnapshot
@@ -123,6 +124,28 @@ def test_after_a_while_one_a_day_is_kept(venue, ann, at):
     equity.take_snapshots()
     kept = [(row.taken_at - start) // timedelta(hours=1) for row in EquitySnapshot.objects.order_by("taken_at")[:3]]
     assert kept == [23, 24, 30]
+
+
+LONG = """
+INSERT INTO accounts_equitysnapshot (account_id, quote_id, taken_at, equity, paid_in, last_movement_id)
+SELECT %s, (SELECT min(id) FROM marketdata_asset), %s - n * interval '1 hour', 1, 1, 0
+FROM generate_series(1, 30000) AS n
+"""
+
+
+def test_thinning_out_reads_the_days_that_it_thins_out(venue, ann, at):
+    """Once a day, however many snapshots there are by then."""
+    at(NOON)
+    with connection.cursor() as cursor:
+        cursor.execute(LONG, [ann.pk, NOON - timedelta(days=1)])
+        cursor.execute("ANALYZE accounts_equitysnapshot")
+        with CaptureQueriesContext(connection) as asked:
+            equity.take_snapshots()
+            equity.take_snapshots()
+        (thinned,) = [one["sql"] for one in asked if "DELETE FROM accounts_equitysnapshot" in one["sql"]]
+        cursor.execute(f"EXPLAIN {thinned}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "taken_at" in plan and "Seq Scan on accounts_equitysnapshot" not in plan, plan
 
 
 #: (equity and what was paid in over time, deepest fall, equity at the peak before it)
