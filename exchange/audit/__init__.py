@@ -103,7 +103,7 @@ def _run(cursor, check: Check, counts: dict[str, int]) -> Finding:
     finding = Finding(check.number, check.name, check.invariant, check.look)
     started = time.perf_counter()
     cursor.execute(
-        f"WITH offenders AS ({check.offenders})"
+        f"WITH offenders AS MATERIALIZED ({check.offenders})"
         f" SELECT offenders.*, count(*) OVER () AS violations_in_all FROM offenders LIMIT {SHOWN_ROWS}"
     )
     names = [column[0] for column in cursor.description]
