@@ -23,7 +23,7 @@ from marketdata.api.fields import Whole
 from marketdata.refusals import Malformed
 
 #: So many lines of a long history are counted without being asked to: more would make every first page dearer.
-COUNTED = 2_000
+COUNTED = 10_000
 #: Any number of digits: a page that is too far to exist is not found, not malformed.
 PAGE_NUMBER = re.compile(r"0*[1-9][0-9]*", re.ASCII)
 

@@ -47,7 +47,7 @@ class LedgerView(ListAPIView):
         summary="Your statement",
         description=(
             "Newest first, with the running balance. `next` walks by `cursor` unless a `page` is asked for; `count` is "
-            "null in a walk, except at its begin if there are at most 2,000. The amounts of an asset sum to its "
+            "null in a walk, except at its begin if there are at most 10,000. The amounts of an asset sum to its "
             "balance. "
             "With `Accept: text/csv` the whole history as one CSV file."
         ),
