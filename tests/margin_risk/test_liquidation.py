@@ -232,6 +232,7 @@ def lose_answers(monkeypatch, fate: str) -> None:
         lost.append(asyncio.create_task(place(command)) if fate != "never" else None)
         if fate == "done":
             await lost[0]
+        await asyncio.sleep(0)  # what is on its way has been submitted
         raise NotAccepting("Nothing was done.") if fate == "never" else OutcomeUnknown()
 
     monkeypatch.setattr(orders, "place_async", losing)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tooling.support import ROOT, is_alive, wait_until
+from tests.patience import wait_until
+from tests.tooling.support import ROOT, is_alive
 
 #: arguments of `python -m`, signal, a word in the command line of what must have been started by then
 ENDED = [
