@@ -7,13 +7,14 @@ lost. The index only finds; an account is liquidated after it was read again.
 
 Rules. A margin call is said once, when equity falls to the call level of used margin, and is over when equity is
 CLEAR_PARTS above that. Liquidation begins at the stop-out level, or below maintenance. Positions whose mark is stale
-count at their last mark, but are not closed by it; where all of an account's marks are stale or their markets do not
-trade, or nothing tells what one of its losses is worth, nothing is decided about it.
+count at their last mark, but are not closed by it; where all of an account's marks are stale, or nothing tells what one
+of its losses is worth, nothing is decided about it. Where none of its markets trades its orders go, and its positions
+wait.
 """
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -74,9 +75,10 @@ class Monitor:
         self._unknown: set[Key] = set()
         self._specs: dict[int, MarketSpec] = {}
         self._values: dict[int, Value] = {}
-        #: Markets that trade, hours aside; and those where a position may be closed now.
+        #: Markets that trade, hours aside; those where a position may be closed now; those whose mark tells something.
         self._trading: set[int] = set()
         self._closable: set[int] = set()
+        self._fresh: set[int] = set()
         self._sequences: dict[int, int] = {}
         self._keys_of: dict[int, set[Key]] = {}
         self._checked_at = float("-inf")
@@ -141,12 +143,12 @@ class Monitor:
         marks.forget()
         latest, news = marks.latest(), {}
         now = clock.now()
+        self._fresh = {market_id for market_id, mark in latest.items() if not mark.is_stale}
         self._closable = {
             market_id
-            for market_id, spec in self._specs.items()
-            if market_id in self._trading and market_id in latest and not latest[market_id].is_stale
-            and hours.is_open(spec.contract.schedule, now)
-        }  # fmt: skip
+            for market_id in self._fresh & self._trading & self._specs.keys()
+            if hours.is_open(self._specs[market_id].contract.schedule, now)
+        }
         for market_id, spec in self._specs.items():
             if market_id not in latest:
                 continue
@@ -173,9 +175,16 @@ class Monitor:
         candidates = {key for key in low | self.open_calls if self._is_stopped(key, limit)}
         if candidates:
             read = risk_reading.purses({key.account_id for key in candidates})
-            found = [purse for purse in read if purse.key in candidates and self._may_close(purse)]
+            found = self._with_work([purse for purse in read if purse.key in candidates])
             verdict.liquidate = [purse for purse in found if self._must_close(purse, limit)]
         return verdict
+
+    def _with_work(self, purses: list[Purse]) -> list[Purse]:
+        """Those that have a position that can be closed now, or orders that can go although none can."""
+        valued = [purse for purse in purses if _is_in(purse, self._fresh)]
+        shut = {purse.key for purse in valued if not _is_in(purse, self._closable)}
+        idle = shut - risk_reading.with_orders(shut) if shut else shut
+        return [purse for purse in valued if purse.key not in idle]
 
     def _must_close(self, purse: Purse, limit: int) -> bool:
         """Where no market tells what a loss is worth nothing is decided, until one does."""
@@ -199,9 +208,6 @@ class Monitor:
             return True
         called_at = level.used * int(call_level() * RATE_ONE) // RATE_ONE
         return level.equity > called_at + called_at // CLEAR_PARTS and level.equity >= level.maintenance
-
-    def _may_close(self, purse: Purse) -> bool:
-        return any(one.spec.id in self._closable for one in purse.open)
 
     def tell(self, verdict: Verdict) -> None:
         """Keep calls and their ends, and tell the owners, in the same transaction."""
@@ -228,6 +234,11 @@ class Monitor:
                     ).update(cleared_at=now)
                 kind = "margin_call" if is_call else "margin_call_cleared"
                 sheet.emit(key.account_id, {"type": kind, **figures(asset, equity, used)})
+
+
+def _is_in(purse: Purse, market_ids: Set[int]) -> bool:
+    """Whether it has a position in one of these markets."""
+    return any(one.spec.id in market_ids for one in purse.open)
 
 
 def _is_trading(market: Market) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from accounts import margin, positions
 from accounts.margin import Exposure, State
@@ -109,14 +109,30 @@ def purses(account_ids: Collection[int] | None = None) -> list[Purse]:
 
 
 def orders_to_cancel(key: Key) -> list[int]:
-    """The account's open orders that go before its positions do: all of margin markets with that settlement asset, and
-    those of spot markets that have set some of the asset aside.
+    """The account's open orders that go before its positions do."""
+    found = _orders_with(key.asset_id).filter(account=key.account_id)
+    return list(found.order_by("pk").values_list("pk", flat=True))
+
+
+def with_orders(keys: Collection[Key]) -> set[Key]:
+    """Those that have such orders."""
+    accounts: dict[int, list[int]] = {}
+    for account, asset in keys:
+        accounts.setdefault(asset, []).append(account)
+    return {
+        Key(account, asset)
+        for asset, some in accounts.items()
+        for account in _orders_with(asset).filter(account__in=some).values_list("account_id", flat=True).distinct()
+    }
+
+
+def _orders_with(asset: int) -> QuerySet[Order]:
+    """Open orders of all margin markets with that settlement asset, and those of spot markets that have set some of the
+    asset aside.
     """
-    asset = key.asset_id
     pays = Q(side=Side.BUY, market__quote=asset) | Q(side=Side.SELL, market__base=asset)
     concerned = Q(market__contract__settlement=asset) | Q(market__contract=None) & pays
-    found = Order.objects.filter(concerned, account=key.account_id, status__in=Order.LIVE)
-    return list(found.order_by("pk").values_list("pk", flat=True))
+    return Order.objects.filter(concerned, status__in=Order.LIVE).order_by()
 
 
 def event_sequences() -> dict[int, int]:

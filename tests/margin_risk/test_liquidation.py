@@ -186,6 +186,38 @@ def test_nothing_is_begun_where_nothing_can_be_closed(venue, shut):
     assert len(venue.liquidations("ann")) == 1
 
 
+@pytest.mark.parametrize("shut", SHUT)
+def test_orders_go_although_no_position_can_be_closed(venue, shut):
+    """Once: one that fills meanwhile would open more, or spend what the positions need."""
+    clock.stand(datetime(2026, 3, 21, 12, tzinfo=UTC))
+    venue.mark("EURUSD", "1.10000")
+    venue.mark("GBPUSD", "1.25000")
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    resting = venue.order("ann BUY 0.1 GBPUSD @ 1.20000")
+    SHUT[shut](venue, True)
+    venue.mark("EURUSD", "1.07500")
+    for _ in range(3):
+        venue.watch()
+        venue.engine.monitor.under_way.clear()
+    assert venue.stored(resting)["status"] == "CANCELLED"
+    assert [told.split("/")[0] for told in venue.liquidations("ann")] == ["UNFILLED 1"]
+    assert venue.position("ann", "EURUSD") != "flat"
+    assert venue.is_sound()
+
+
+def test_one_market_that_is_shut_keeps_no_other_position_open(venue):
+    venue.trade("ann", "BUY", "rich", "3", "EURUSD", "1.10000")
+    venue.trade("ann", "BUY", "rich", "1", "GBPUSD", "1.25000")
+    venue.order("rich BUY 10 GBPUSD @ 1.24000")
+    venue.change("EURUSD", status="HALTED")
+    venue.mark("EURUSD", "1.07000")
+    venue.mark("GBPUSD", "1.24000")
+    venue.watch()
+    assert venue.position("ann", "GBPUSD") == "flat"
+    assert venue.position("ann", "EURUSD").startswith("3 ")
+    assert venue.is_sound()
+
+
 def test_nobody_is_sold_further_from_the_mark_than_the_contract_allows(venue):
     venue.terms("EURUSD", liquidation_band="0.01")
     venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
