@@ -146,6 +146,9 @@ def _enter(competition: Competition, user: User) -> CompetitionEntry:
 
 
 def _market_ids(competition: Competition) -> list[int]:
+    """Where entries may trade: nowhere once the round has ended, as `stop` leaves it."""
+    if status(competition) in ("ENDED", "CLOSED"):
+        return []
     return sorted(competition.markets.values_list("pk", flat=True))
 
 
@@ -180,7 +183,7 @@ def disqualify(entry: CompetitionEntry) -> None:
 
 
 def reinstate(entry: CompetitionEntry) -> None:
-    """Take that back: it has its rank again, and trades again if its round is not closed."""
+    """Take that back: it has its rank again, and trades again if its round has not ended."""
     with transaction.atomic():
         competition, account = _locked(entry)
         entry.disqualified_at = None

@@ -314,6 +314,27 @@ def test_an_end_that_is_put_off_while_it_is_being_closed(api, contest, monkeypat
     assert api("POST", ORDERS, BUY, headers=within(entry)).status == 201
 
 
+TAKEN_BACK = {
+    "edited": lambda spring, entry: competitions.apply_terms(spring),
+    "reinstated": lambda spring, entry: competitions.reinstate(entry),
+}
+
+
+@pytest.mark.parametrize("what", TAKEN_BACK)
+def test_nothing_that_operators_do_opens_a_round_that_is_being_closed(api, contest, what):
+    """One that waits for an order to be cancelled may be in that state for long."""
+    spring = contest(ends=60)
+    entry = join(api, spring).json
+    row = CompetitionEntry.objects.get()
+    if what == "reinstated":
+        closing.disqualify(row)
+    clock.shift(61)
+    assert competitions.stop(spring) == [row.account_id]
+    TAKEN_BACK[what](spring, row)
+    clock.shift(57)
+    assert api("POST", ORDERS, BUY, headers=within(entry)).code == "competition_closed"
+
+
 def test_closing_an_order_in_a_halted_market(api, contest):
     spring = contest(ends=60)
     resting = api("POST", ORDERS, BUY, headers=within(join(api, spring).json)).json["id"]
