@@ -12,7 +12,7 @@ from psycopg2.errors import ConfigurationLimitExceeded
 from exchange import barrier
 from exchange.commands import Refresh
 from exchange.sequencer import QUEUE_COMMANDS, sequencer
-from marketdata import clock, markets
+from marketdata import markets, quotes
 from marketdata.models import PriceSource
 
 REDIS_SECONDS = 2
@@ -96,7 +96,8 @@ def _ask_redis() -> None:
 def _feeds() -> str:
     """ok, none, or how many price sources have no fresh quote."""
     sources = PriceSource.objects.filter(is_active=True, market__is_active=True)
-    count, fresh = sources.count(), sources.filter(market__quoted__stale_at__gt=clock.now()).count()
+    ids = sources.values_list("market_id", flat=True)
+    count, fresh = len(ids), sum(not quote.is_stale for quote in quotes.latest(ids).values())
     if count == fresh:
         return "ok" if count else "none"
     return f"{count - fresh} of {count} stale"

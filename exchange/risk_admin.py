@@ -11,7 +11,7 @@ from unfold.decorators import display
 
 from accounts.models import Account, FinancingCharge, Position, Rollover
 from exchange.models import Liquidation, MarginCall, RiskStop
-from marketdata import clock, operators, units
+from marketdata import marks, operators, units
 from marketdata.models import Mark
 
 OUTCOME_COLOURS = {
@@ -54,7 +54,7 @@ class MarkAdmin(operators.HistoryAdmin):
 
     @display(description="state", label={"live": "success", "stale": "danger"})
     def state(self, mark: Mark) -> str:
-        return "stale" if mark.stale_at <= clock.now() else "live"
+        return "stale" if marks.is_stale(mark.marked_at, mark.stale_at) else "live"
 
     @display(description="open interest")
     def open_interest(self, mark: Mark) -> str:

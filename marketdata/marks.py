@@ -41,6 +41,13 @@ class StalePrice(Refusal):
     code, title = "stale_price", "The price is stale"
 
 
+def is_stale(marked_at: datetime, stale_at: datetime) -> bool:
+    """Whether nothing is decided by such a mark: it is too old, or was noted by a clock that has been put back since.
+    """
+    now = clock.now()
+    return stale_at <= now or marked_at > now + FUTURE
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """Decimals in quote currency a base unit."""
@@ -54,8 +61,7 @@ class Mark:
 
     @property
     def is_stale(self) -> bool:
-        now = clock.now()
-        return self.stale_at <= now or self.marked_at > now + FUTURE
+        return is_stale(self.marked_at, self.stale_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
-from marketdata import clock, operators
+from marketdata import clock, operators, quotes
 from marketdata.models import ExternalCandle, PriceSource, Quote, RateField
 
 
@@ -67,7 +67,7 @@ class QuoteAdmin(operators.HistoryAdmin):
 
     @display(description="state", label={"live": "success", "stale": "danger"})
     def state(self, quote: Quote) -> str:
-        return "stale" if quote.is_stale or quote.stale_at <= clock.now() else "live"
+        return "stale" if quotes.is_stale(quote, clock.now()) else "live"
 
 
 @admin.register(ExternalCandle)

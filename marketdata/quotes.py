@@ -13,7 +13,6 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q
 
 from marketdata import bulk, clock, gate
 from marketdata.models import Quote
@@ -52,10 +51,15 @@ def latest(market_ids: Iterable[int] | None = None) -> dict[int, MarketQuote]:
     return {
         row.market_id: MarketQuote(
             row.market_id, row.bid, row.ask, row.mid, row.quoted_at, row.received_at, row.stale_at, row.provider,
-            row.is_stale or row.stale_at <= now or row.quoted_at > now + gate.FUTURE,
+            is_stale(row, now),
         )
         for row in rows
     }  # fmt: skip
+
+
+def is_stale(row: Quote, now: datetime) -> bool:
+    """Whether nothing is decided by it: it is too old, or was noted by a clock that has been put back since."""
+    return row.is_stale or row.stale_at <= now or row.quoted_at > now + gate.FUTURE
 
 
 def record(
@@ -117,7 +121,7 @@ def mark_stale() -> list[int]:
 
 def count_stale() -> int:
     """How many markets' quotes are stale now."""
-    return Quote.objects.filter(Q(is_stale=True) | Q(stale_at__lte=clock.now())).count()
+    return sum(quote.is_stale for quote in latest().values())
 
 
 def stale_seconds() -> float:

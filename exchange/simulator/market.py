@@ -28,7 +28,7 @@ from exchange.simulator.scenario import Conditions
 from exchange.simulator.timekeeping import SimulatedClock
 from exchange.simulator.world import World
 from exchange.validation import place_command
-from marketdata import clock
+from marketdata import clock, quotes
 from marketdata.markets import MarketSpec, spec_of
 from marketdata.models import Market
 from marketdata.refusals import Refusal, Unavailable, UnknownMarket
@@ -252,4 +252,4 @@ def _provided(market: Market) -> Decimal | None:
     source, quote = getattr(market, "price_source", None), getattr(market, "quoted", None)
     if source is None or not source.is_active or quote is None:
         return None
-    return None if quote.is_stale or quote.stale_at <= clock.now() else quote.mid
+    return None if quotes.is_stale(quote, clock.now()) else quote.mid

@@ -7,10 +7,11 @@ import pytest
 from django.urls import reverse
 
 from accounts.models import FinancingCharge, Rollover, User
+from config import readiness
 from exchange import financing
 from exchange.models import Liquidation, MarginCall, RiskStop
 from marketdata import clock
-from marketdata.models import Mark
+from marketdata.models import Mark, Quote
 
 MODELS = [Mark, MarginCall, Liquidation, RiskStop, Rollover, FinancingCharge]
 
@@ -44,3 +45,16 @@ def test_every_page_opens_and_shows_what_happened(venue, operator):
         assert operator.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403, model
     for model, shown in ((Mark, "-0.5"), (Liquidation, "Everything closed"), (RiskStop, "EURUSD, GBPUSD")):
         assert shown in " ".join(pages[model].split()), (model, shown)
+
+
+@pytest.mark.parametrize("seconds", [0, 3600])
+def test_the_state_of_a_price_is_what_others_go_by(venue, operator, seconds):
+    """One that was noted by a clock that has been put back by an hour since is stale."""
+    clock.shift(seconds)
+    venue.quote("EURUSD", "1.10000", "1.10000")
+    venue.mark("EURUSD", "1.10000")
+    clock.shift(0)
+    for row in (Mark.objects.get(market__symbol="EURUSD"), Quote.objects.get()):
+        shown = operator.get(url(type(row), "change", row.pk)).content.decode()
+        assert (">stale<" in shown.replace(" ", "").replace("\n", "")) == bool(seconds), shown
+    assert readiness._feeds() == ("1 of 1 stale" if seconds else "ok")

@@ -226,9 +226,9 @@ def test_a_quote_of_a_clock_that_was_put_back_is_stale_and_gives_way(venue):
     market = Market.objects.get(symbol="AAPL")
     later = venue_clock.now() + timedelta(hours=1)
     quotes.record(market_id=market.id, bid=Decimal(99), ask=Decimal(101), quoted_at=later)
-    assert quotes.latest()[market.id].is_stale
+    assert quotes.latest()[market.id].is_stale and quotes.count_stale() == 1
     assert quotes.record(market_id=market.id, bid=Decimal(98), ask=Decimal(102))
-    assert not quotes.latest()[market.id].is_stale
+    assert not quotes.latest()[market.id].is_stale and not quotes.count_stale()
 
 
 def test_a_reader_sees_staleness_before_anybody_notes_it(venue):
