@@ -31,7 +31,7 @@ from exchange.risk_models import MarginCall
 from exchange.risk_reading import Purse
 from marketdata import clock, hours, marks, units
 from marketdata.contracts import RATE_DECIMALS, RATE_ONE
-from marketdata.markets import SPEC_RELATIONS, MarketSpec, specs_of
+from marketdata.markets import SPEC_RELATIONS, UNREADABLE, MarketSpec, specs_of
 from marketdata.models import Asset, Market
 
 logger = logging.getLogger(__name__)
@@ -242,8 +242,12 @@ def _is_in(purse: Purse, market_ids: Set[int]) -> bool:
 
 
 def _is_trading(market: Market) -> bool:
-    is_open = market.is_active and market.status == Market.Status.OPEN
-    return is_open and phases.State.of(market.session).phase == phases.CONTINUOUS
+    """Not where nobody can read its session: that must not keep the monitor from all others."""
+    try:
+        phase = phases.State.of(market.session).phase
+    except UNREADABLE:
+        return False
+    return market.is_active and market.status == Market.Status.OPEN and phase == phases.CONTINUOUS
 
 
 def standing(state: State) -> Standing:

@@ -218,6 +218,17 @@ def test_one_market_that_is_shut_keeps_no_other_position_open(venue):
     assert venue.is_sound()
 
 
+def test_one_session_that_makes_no_sense_keeps_no_other_market_from_it(venue):
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.order("rich BUY 10 EURUSD @ 1.07500")
+    found = Market.objects.filter(symbol="GBPUSD")
+    found.update(session={"phases": "CONTINUOUS"})  # by SQL
+    venue.mark("EURUSD", "1.07500")
+    venue.watch()
+    found.update(session=None)
+    assert len(venue.liquidations("ann")) == 1
+
+
 def test_nobody_is_sold_further_from_the_mark_than_the_contract_allows(venue):
     venue.terms("EURUSD", liquidation_band="0.01")
     venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
