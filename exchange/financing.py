@@ -237,9 +237,11 @@ def _record(
                 covered=decimal(bill.covered), uncovered=decimal(bill.short - bill.covered), created_at=now,
             )  # fmt: skip
         charged = _put_on_position(bill.account_id, rollover, decimal(bill.amount))
-        paying = [one.id for one in sheet.positions.changed if one.account == bill.account_id and one.id != charged.id]
+        others = {one.id for one in sheet.positions.changed if one.account == bill.account_id}
+        if held := sheet.positions.of(bill.account_id, spec):
+            others.add(held.id)  # told last: what was charged may be closed by now
         rows = [charged] if isinstance(charged, Position) else []  # nobody is shown what was put away
-        rows += [Position.objects.get(pk=position_id) for position_id in paying]
+        rows += Position.objects.filter(pk__in=others - {charged.id}).order_by("pk")
         for row in rows:
             sheet.emit(bill.account_id, positions.event(margin_reading.live(row)))
         event = {

@@ -166,6 +166,17 @@ def test_each_position_is_told_with_what_it_has_paid(fx):
         assert Decimal(paid) == position.financing
 
 
+def test_what_is_open_is_told_after_what_was_closed(fx):
+    """Whoever keeps one position a market by events would else have none."""
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER + timedelta(hours=1))
+    fx.mark("EURUSD", "1.10000")
+    fx.trade("ann", "SELL", "bob", "2", "EURUSD", "1.10000")
+    assert financing.post_due() == 2
+    *_, paid, held = (event["position"] for event in fx.heard("ann", "position"))
+    assert [(told["side"], told["financing"]) for told in (paid, held)] == [("FLAT", "11"), ("SHORT", "0")]
+
+
 def test_what_was_begun_goes_on_at_the_same_price(fx):
     fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
     fx.trade("rich", "BUY", "bob", "1", "EURUSD", "1.10000")
