@@ -100,10 +100,11 @@ def take_snapshots() -> int:
         }
         cursor.execute(TAKE, terms | arrays)
         taken = cursor.rowcount
-        today = midnight_before(moment)
-        if last is None or last < today:
-            until = today - timedelta(days=HOURLY_DAYS)
-            cursor.execute(THIN_OUT, {"since": until - timedelta(days=2), "until": until})
+        # Every day that has become too old since the last ones were taken.
+        since, until = midnight_before(last or moment), midnight_before(moment)
+        if since < until:
+            kept = timedelta(days=HOURLY_DAYS)
+            cursor.execute(THIN_OUT, {"since": since - kept, "until": until - kept})
     return taken
 
 
