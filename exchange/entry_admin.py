@@ -35,7 +35,7 @@ class TradingEntryAdmin(CompetitionEntryAdmin):
 
         text = (
             "Cancels all its orders. It keeps its trades and has no rank; its account takes only orders that reduce a "
-            "position, and it is not in the next round."
+            "position. The next round begins without its owner, who may join it if it is public."
         )
         return self._ask(request, object_id, "Disqualify", text, act, danger=True)
 
@@ -45,7 +45,7 @@ class TradingEntryAdmin(CompetitionEntryAdmin):
             competitions.reinstate(entry)
             return "Reinstated"
 
-        text = "It has its rank again, and trades until the round ends. What was cancelled stays cancelled."
+        text = "It has its rank again, and trades until the round ends. Orders that were cancelled stay so."
         return self._ask(request, object_id, "Reinstate", text, act)
 
     def _ask(

@@ -255,7 +255,7 @@ def test_reinstated(api, fx_contest, operator, is_closed):
     assert api("POST", ORDERS, body, headers=entry).status == (422 if is_closed else 201)
 
 
-def test_who_is_disqualified_is_not_in_the_next_round(api, fx_contest):
+def test_the_next_round_begins_without_who_is_disqualified(api, fx_contest):
     spring = fx_contest()
     join(api, spring)
     join(api, spring, "bob")
@@ -266,3 +266,4 @@ def test_who_is_disqualified_is_not_in_the_next_round(api, fx_contest):
     later = {"starts_at": clock.now() + timedelta(seconds=100), "ends_at": clock.now() + timedelta(seconds=200)}
     competitions.next_round(competition=spring, **later)
     assert list(CompetitionEntry.objects.filter(round=2).values_list("user__username", flat=True)) == ["bob"]
+    assert api("POST", f"{V1}competitions/{spring.pk}/join/").status == 201
