@@ -9,6 +9,7 @@ Known limit: after RELOAD_SEQUENCES missed commands a market's 24 hours are read
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,6 +26,7 @@ from marketdata.candles import Folded
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Unavailable
 from marketdata.threads import in_thread
+from marketdata.units import NotWhole
 
 RELOAD_SEQUENCES = 5_000
 #: Batches kept while those before them are missing.
@@ -43,6 +45,13 @@ class State:
     window: tickers.Window
     held: dict[int, Delta] = field(default_factory=dict)
     shown: tuple[tuple, dict] | None = None
+
+    def counts_in(self, spec: MarketSpec) -> bool:
+        """Whether its ticks, lots and money are that spec's: an operator may edit them until the first order."""
+        own = self.spec
+        return own is spec or (
+            (own.tick_size, own.lot_size, own.notional_units) == (spec.tick_size, spec.lot_size, spec.notional_units)
+        )
 
     def take(self, delta: Delta) -> None:
         """Count a committed batch; one that does not connect waits for those before it."""
@@ -102,7 +111,8 @@ class Board:
         with self._lock:
             state = self.states.get(delta.market_id)
             if state is not None and delta.sequence > state.sequence:
-                state.take(delta)
+                with suppress(NotWhole):  # tick or lot were edited, which the next read notices
+                    state.take(delta)
 
     def hear(self, messages: list[list]) -> None:
         """The same from the hub."""
@@ -155,9 +165,13 @@ class Board:
     # Catching up
 
     def behind(self, specs: Sequence[MarketSpec], sequences: dict[int, int]) -> list[MarketSpec]:
-        """Those whose state is missing or older than that sequence."""
-        states = self.states
-        return [s for s in specs if s.id not in states or states[s.id].sequence < sequences.get(s.id, 0)]
+        """Those whose state is missing, older than that sequence, or counts in what was edited since."""
+        late = []
+        for spec in specs:
+            state = self.states.get(spec.id)
+            if state is None or state.sequence < sequences.get(spec.id, 0) or not state.counts_in(spec):
+                late.append(spec)
+        return late
 
     def reach(self, specs: Sequence[MarketSpec], sequences: dict[int, int]) -> None:
         """Bring the markets to these sequences at least. Touches the database, where something is missing."""
@@ -175,18 +189,14 @@ class Board:
 
     def _is_far(self, spec: MarketSpec, sequence: int) -> bool:
         state = self.states.get(spec.id)
-        return (
-            state is None
-            or sequence - state.sequence > RELOAD_SEQUENCES
-            or (state.spec.tick_size, state.spec.lot_size) != (spec.tick_size, spec.lot_size)
-        )
+        return state is None or sequence - state.sequence > RELOAD_SEQUENCES or not state.counts_in(spec)
 
     def _load(self, specs: Sequence[MarketSpec]) -> None:
         fresh = load(specs)
         with self._lock:
             for state in fresh:
                 known = self.states.get(state.spec.id)
-                if known is None or known.sequence < state.sequence or known.spec.tick_size != state.spec.tick_size:
+                if known is None or known.sequence < state.sequence or not known.counts_in(state.spec):
                     state.held = known.held if known else {}
                     state.go_on()
                     self.states[state.spec.id] = state

@@ -1,5 +1,6 @@
 """Tickers equal a recomputation from the tape, and are never older than the last answer."""
 
+from decimal import Decimal
 from random import Random
 from threading import Thread
 
@@ -12,6 +13,7 @@ from exchange.tickers import Board, board
 from marketdata import tickers
 from marketdata.candles import Folded
 from marketdata.markets import by_symbol
+from marketdata.models import Asset
 from tests.candles import plain
 from tests.candles.sessions import START, Clock, fund, random_session, tape, trade
 
@@ -124,6 +126,27 @@ def test_what_is_heard_while_the_tape_is_read_is_counted_too(venue, monkeypatch,
     trade(venue, 102)
     assert (other.states[spec.id].sequence, other.states[spec.id].held) == (8, {})
     assert other.shown(spec) == read()
+
+
+@pytest.mark.parametrize(
+    ("edited", "price", "quantity"),
+    [
+        ({"tick_size": "0.05"}, "100.05", 1),
+        ({"tick_size": "0.005"}, "100.005", 1),
+        ({"lot_size": "10"}, "100", 10),
+        ({"lot_size": "0.5"}, "100", "0.5"),
+    ],
+)
+def test_tick_and_lot_that_were_edited_before_the_first_order(venue, caplog, edited, price, quantity):
+    """Whatever was counted in the old ones by then."""
+    fund(venue)
+    Asset.objects.filter(symbol__in=["AAPL", "USD"]).update(decimals=6)
+    read()
+    venue.change("AAPL", **{name: Decimal(value) for name, value in edited.items()})
+    for _ in range(2):
+        trade(venue, price, quantity)
+        assert read() == Board().read([by_symbol("AAPL")])[0]
+    assert read()["last"] == price and not caplog.records
 
 
 def test_what_was_never_heard_is_taken_from_the_tape(venue, monkeypatch):
