@@ -26,6 +26,7 @@ from typing import Self
 from urllib.parse import quote
 
 from config import embedded_server as server
+from config import locks
 from config.embedded_places import WITHOUT_EMBEDDED, EmbeddedError, Places, places_of
 
 __all__ = ["Cluster", "EmbeddedError", "acquire", "database_settings", "database_url", "remove", "running"]
@@ -65,13 +66,13 @@ def acquire(data_dir: Path | str, *, settings: Mapping[str, str] | None = None) 
         Path(data_dir).mkdir(mode=0o711, parents=True, exist_ok=True)
         places = places_of(data_dir)
         with _start_lock(places):
-            lock = _open_lock(places, "postgres.lock")
+            lock = locks.opened(places.data_dir / "postgres.lock")
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH)
                 process = server.ensure_running(places, dict(settings or {}))
                 return Cluster(places_of(data_dir), lock, process)
             except BaseException:
-                if _nobody_else_holds(lock):
+                if locks.is_had(lock, fcntl.LOCK_EX):
                     server.stop(places)
                 os.close(lock)
                 raise
@@ -115,7 +116,7 @@ class Cluster:
         lock, self._lock = self._lock, None
         try:
             with _start_lock(self._places):
-                if _nobody_else_holds(lock):
+                if locks.is_had(lock, fcntl.LOCK_EX):
                     server.stop(self._places)
         except FileNotFoundError:
             server.stop_stranger(self._places)  # the data directory was deleted under the server
@@ -131,27 +132,11 @@ class Cluster:
         self.release()
 
 
-# Locks
-
-
-def _open_lock(places: Places, name: str) -> int:
-    # Read-only is enough for flock, and lets root and the directory's owner share the file.
-    return os.open(places.data_dir / name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-
-
 @contextmanager
 def _start_lock(places: Places) -> Iterator[None]:
-    lock = _open_lock(places, "postgres.start.lock")
+    lock = locks.opened(places.data_dir / "postgres.start.lock")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)
-
-
-def _nobody_else_holds(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -15,8 +15,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from config import locks
 
 APPLICATION = "config.asgi:application"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,8 +30,6 @@ LARGEST_SOCKET_MESSAGE_BYTES = 256 * 1024
 #: What the kernel may hold for a peer that does not read (it takes twice that for its own needs). Left to itself it
 #: takes megabytes, and a reader that has fallen behind is noticed minutes late.
 SEND_BUFFER_BYTES = 128 * 1024
-
-
 #: One that was just told to stop still answers its last requests.
 LEAVE_SECONDS = 10.0
 POLL_SECONDS = 0.1
@@ -69,31 +69,22 @@ def claim(data_dir: Path, *, shared: bool) -> Iterator[None]:
 
     Servers that share no Redis would not hear of each other's trades. The kernel drops the claim of a killed process.
     """
-    # Read-only is enough for flock, and lets root and the directory's owner share the file.
-    try:
-        lock = os.open(data_dir / "serve.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise ClaimError(f"cannot use DATA_DIR {data_dir}: {error}.") from error
     deadline = time.monotonic() + LEAVE_SECONDS
-    try:
-        while not _is_had(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
-                raise ClaimError(
-                    f"another server runs on DATA_DIR {data_dir}, and several reach each other only through Redis: "
-                    "stop that one, choose another DATA_DIR, or set REDIS_URL (then WORKERS=2 is two behind one port)."
-                )
-            time.sleep(POLL_SECONDS)
+    with ExitStack() as stack:
+        try:
+            lock = locks.opened(data_dir / "serve.lock")
+            stack.callback(os.close, lock)
+            while not locks.is_had(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+                if time.monotonic() > deadline:
+                    raise ClaimError(
+                        f"another server runs on DATA_DIR {data_dir}, and several reach each other only through Redis: "
+                        "stop that one, choose another DATA_DIR, or set REDIS_URL for both (then WORKERS=2 is two "
+                        "behind one port)."
+                    )
+                time.sleep(POLL_SECONDS)
+        except OSError as error:  # a file system may have no locks
+            raise ClaimError(f"cannot use DATA_DIR {data_dir}: {error}. Choose another DATA_DIR.") from error
         yield
-    finally:
-        os.close(lock)
-
-
-def _is_had(lock: int, kind: int) -> bool:
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _port_advice(host: str, port: int, error: OSError) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import signal
@@ -9,7 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -122,15 +124,27 @@ def test_a_second_one_that_the_first_would_not_hear_is_refused(data_dir, monkeyp
     data_dir.mkdir()
     with serving.claim(data_dir, shared=False):
         serve = Serve(data_dir)
-        output, _ = serve.process.communicate(timeout=60)
+        output, _ = serve.process.communicate(timeout=PATIENCE_SECONDS)
         assert (serve.process.returncode, "Traceback" in output) == (1, False), output
         assert "another server runs on DATA_DIR" in output and "REDIS_URL" in output and "WORKERS" in output
         assert output.count("\n") == 1 and not (data_dir / "postgres").exists()
     monkeypatch.setattr(serving, "LEAVE_SECONDS", 0)
-    for first, second, is_had in ((False, True, False), (True, False, False), (True, True, True)):
-        with serving.claim(data_dir, shared=first), suppress(serving.ClaimError):
-            with serving.claim(data_dir, shared=second):
-                assert is_had
+    for first, second, can_share in ((False, True, False), (True, False, False), (True, True, True)):
+        told = nullcontext() if can_share else pytest.raises(serving.ClaimError, match="another server runs")
+        with serving.claim(data_dir, shared=first), told, serving.claim(data_dir, shared=second):
+            pass
+
+
+def test_a_file_system_without_locks_is_told_like_one_that_cannot_be_written_to(data_dir, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    data_dir.mkdir()
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for have in (lambda: serving.claim(data_dir, shared=False).__enter__(), lambda: embedded.acquire(data_dir)):
+        with pytest.raises((serving.ClaimError, embedded.EmbeddedError), match="cannot use DATA_DIR .* No locks"):
+            have()
+    monkeypatch.undo()
 
 
 @pytest.mark.parametrize(
