@@ -5,6 +5,8 @@ writer. So there must be room for a few temporary pages, and the writer settles 
 remembered from one check to the next: an order that was refused says nothing, and what is mended is ready at once.
 """
 
+from collections.abc import Callable
+
 from django.conf import settings
 from django.db import connection, transaction
 from psycopg2.errors import ConfigurationLimitExceeded
@@ -38,16 +40,15 @@ def checked() -> tuple[bool, dict[str, str]]:
     if settings.REDIS_URL:
         checks["redis"] = _check(_ask_redis)
     is_ready = all(result == "ok" for result in checks.values())
-    checks["feeds"] = _feeds() if has_database else "unknown"
+    checks["feeds"] = _check(_feeds) if has_database else "unknown"
     return is_ready, checks
 
 
-def _check(ask) -> str:
+def _check(ask: Callable[[], str | None]) -> str:
     try:
-        ask()
+        return ask() or "ok"
     except Exception as error:
         return _word(error)
-    return "ok"
 
 
 def _word(error: BaseException) -> str:

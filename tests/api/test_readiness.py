@@ -7,6 +7,8 @@ import pytest
 from django.db import connection
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+from config import readiness
+
 ORDER = {"symbol": "AAPL", "side": "buy", "price": 100, "quantity": 1}
 DEPOSIT = {"asset": "USD", "amount": 1}
 
@@ -74,6 +76,15 @@ def test_no_connection_left_for_the_writer(api, operator, monkeypatch):
     operator("SELECT 1")
     assert ready(api)[1]["database"] == "TooManyConnections"
     monkeypatch.undo()
+
+
+def test_a_database_that_leaves_while_it_is_asked(api, operator, monkeypatch):
+    """After the checks that decide: the feeds are only told."""
+    monkeypatch.setattr(readiness, "_ask_a_book", lambda: operator("SELECT 1"))
+    status, wrong = ready(api)
+    assert (status, wrong.keys()) == (200, {"feeds"})
+    monkeypatch.undo()
+    assert ready(api) == (200, {})
 
 
 @pytest.mark.parametrize("setting", ["temp_file_limit = 0", "statement_timeout = '30s'"])
