@@ -13,6 +13,7 @@ from accounts import authentication, idempotency, verified
 from accounts.models import Account, Journal, User
 from config import settings as config_settings
 from marketdata import throttling
+from tests.patience import PATIENCE_SECONDS
 from tests.venue import PASSWORD
 
 ANN = {"username": "ann", "password": PASSWORD}
@@ -318,12 +319,12 @@ def test_two_requests_under_one_key_at_the_same_time(api):
         with transaction.atomic():
             idempotency._claim(account.pk, "k1")
             claimed.set()
-            done.wait(10)
+            done.wait(PATIENCE_SECONDS)
         connection.close()
 
     thread = threading.Thread(target=first)
     thread.start()
-    claimed.wait(10)
+    assert claimed.wait(PATIENCE_SECONDS)
     reply = deposit(api, key="k1")
     done.set()
     thread.join()

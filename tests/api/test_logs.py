@@ -12,6 +12,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from config import logs
 from config.embedded_redis import RedisServer
 from exchange.sequencer import sequencer
+from tests.patience import until
 
 ORDER = {"symbol": "AAPL", "side": "BUY", "price": "100", "quantity": "5"}
 
@@ -73,17 +74,19 @@ def test_what_is_logged_on_behalf_of_a_request_names_it(api, lines, settings, mo
 
 def test_a_redis_that_is_away_is_one_short_line_a_minute(lines, monkeypatch):
     """However often the channel layer tries to listen again."""
+    tries, log = [], logging.getLogger("channels_redis.pubsub")
 
     async def listen() -> None:
         redis = RedisServer().start()
         layer = RedisPubSubChannelLayer(hosts=[redis.url])
         await layer.group_add("venue", await layer.new_channel())
         redis.stop()
-        await asyncio.sleep(2.5)
+        await until(lambda: len(tries) >= 3, "the third try")
         await layer.flush()
 
-    for known in logging.getLogger("channels_redis.pubsub").filters:
+    for known in log.filters:
         monkeypatch.setattr(known, "silent_until", 0.0)
+    monkeypatch.setattr(log, "filters", [lambda record: tries.append(record) or True, *log.filters])
     text, machine = lines("text"), lines("json")
     asyncio.run(listen())
     assert len(text()) == 1 and len(text()[0]) < 300

@@ -4,6 +4,7 @@ import asyncio
 import time
 from decimal import Decimal
 from random import Random
+from threading import Event
 
 import pytest
 
@@ -97,19 +98,24 @@ def test_prices_follow_another_process(venue, server):
 
 
 def test_who_connects_while_a_market_is_taken_off_the_list_hears_the_others(venue, server, monkeypatch):
-    monkeypatch.setattr("exchange.streams.price_feed.TICK_SECONDS", 4)
+    """The second comes between two ticks, of which the next comes when the market is gone."""
     with server.client("/ws/prices/") as first:
         first.next()
+        followed = []
+        monkeypatch.setattr(price_feed, "_schedule", lambda: followed.append(len(price_feed._feeds)))
+        wait_until(lambda: price_feed._tick is None, "the last tick")
         with server.client("/ws/prices/") as second:
             wait_until(lambda: price_feed._joining, "the second to wait for the next tick")
             venue.change("AAPL", is_active=False)
+            wait_until(lambda: 1 in followed, "the market to be let go")
+            hub.hub._loop.call_soon_threadsafe(price_feed._tell)
             assert set(second.next()["prices"]) == {"BTC_USDT"}
 
 
 def test_figures_are_as_new_as_the_book_that_they_are_told_with(venue, server, monkeypatch):
     """Nothing is heard of another process, which trades on while the book is taken from the database."""
     fund(venue)
-    reach, overtaken = board.reach_async, []
+    reach, overtaken, has_traded = board.reach_async, [], Event()
     with server.client("/ws/prices/") as client, OtherProcess() as other:
         client.next()
 
@@ -120,6 +126,7 @@ def test_figures_are_as_new_as_the_book_that_they_are_told_with(venue, server, m
         async def reach_and_be_overtaken(*args) -> None:
             await reach(*args)
             if not overtaken:
+                await asyncio.to_thread(has_traded.wait)
                 overtaken.append(await asyncio.to_thread(trade_there, 104))
 
         trade_there(100)
@@ -127,6 +134,7 @@ def test_figures_are_as_new_as_the_book_that_they_are_told_with(venue, server, m
         monkeypatch.setattr(hub.hub, "_books_handlers", [])
         monkeypatch.setattr(board, "reach_async", reach_and_be_overtaken)
         trade_there(102)
+        has_traded.set()
         last = client.until(lambda message: message["prices"]["AAPL"]["sequence"] == 6)
         assert last["prices"]["AAPL"]["last"] == "104"
 

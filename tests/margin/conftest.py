@@ -11,6 +11,7 @@ from exchange.sequencer import sequencer
 from marketdata import markets, marks
 from marketdata.models import Asset, Contract, Market
 from marketdata.units import plain
+from tests.patience import PATIENCE_SECONDS
 
 CURRENCIES = ("EUR", "GBP", "JPY")
 MARKETS = {
@@ -59,7 +60,7 @@ class MarginVenue:
 
     def follow(self, symbol: str) -> None:
         """Wait for what follows from the commands so far: a batch that had to lock more leaves it to the next."""
-        sequencer.submit([Refresh(markets.by_symbol(symbol).id)])[0].result(5)
+        sequencer.submit([Refresh(markets.by_symbol(symbol).id)])[0].result(PATIENCE_SECONDS)
 
     def position(self, name: str, symbol: str) -> str:
         """`quantity cost margin/reserved`, of the open position; `flat` without one."""

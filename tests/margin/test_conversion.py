@@ -16,6 +16,7 @@ from marketdata import clock, marks
 from marketdata.markets import by_symbol
 from marketdata.models import Mark as MarkRow
 from tests.margin.test_settlement import trade
+from tests.patience import PATIENCE_SECONDS
 
 BETWEEN = ("USDJPY", "GBPUSD", "EURUSD")
 
@@ -49,12 +50,12 @@ def forget(venue) -> None:
 
 def mark_reaches(price: str) -> None:
     spec = by_symbol("GBPJPY")
-    sequencer.submit([Mark(spec.id, spec.ticks(Decimal(price)))])[0].result(10)
+    sequencer.submit([Mark(spec.id, spec.ticks(Decimal(price)))])[0].result(PATIENCE_SECONDS)
 
 
 def look() -> None:
     """Any command."""
-    sequencer.submit([Refresh(by_symbol("GBPJPY").id)])[0].result(10)
+    sequencer.submit([Refresh(by_symbol("GBPJPY").id)])[0].result(PATIENCE_SECONDS)
 
 
 def stop(venue, name: str = "ann", **terms) -> dict:

@@ -13,6 +13,7 @@ from marketdata.markets import by_symbol
 from marketdata.refusals import Refusal
 from tests.margin.test_rules import STOPS
 from tests.margin.test_settlement import trade
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def stop(venue, name: str, quantity: str, **terms) -> dict:
 
 def mark_reaches(price: str) -> None:
     spec = by_symbol("EURUSD")
-    sequencer.submit([Mark(spec.id, spec.ticks(Decimal(price)))])[0].result(10)
+    sequencer.submit([Mark(spec.id, spec.ticks(Decimal(price)))])[0].result(PATIENCE_SECONDS)
 
 
 def state(venue, order: dict) -> tuple:

@@ -9,6 +9,7 @@ from exchange.audit import replay
 from exchange.sequencer import sequencer
 from marketdata.markets import by_symbol
 from tests.margin.test_settlement import trade
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def amended_beside_another(fx, order: dict, **terms) -> object:
     terms = {name: Decimal(value) for name, value in terms.items()}
     amendment = orders._amendment(fx.accounts["ann"].id, order["id"], terms.get("price"), terms.get("quantity"))
     futures = sequencer.submit([amendment, fx.command("bob BUY 0.01 EURUSD @ 1.15000")])
-    outcome, other = (future.result(30) for future in futures)
+    outcome, other = (future.result(PATIENCE_SECONDS) for future in futures)
     assert other["status"] == "OPEN"
     return outcome
 

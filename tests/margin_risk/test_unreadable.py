@@ -14,6 +14,7 @@ from exchange.sequencer import sequencer
 from marketdata import clock, markets
 from marketdata.models import Market
 from marketdata.refusals import Refusal, UnreadableMarket
+from tests.patience import PATIENCE_SECONDS
 
 BAD, GOOD = "EURUSD", "GBPUSD"
 
@@ -67,7 +68,7 @@ def test_commands_there_are_refused_and_leave_all_other_books_as_they_are(broken
     broken.order(f"bob BUY 0.1 {GOOD} @ 1.20000")
     book = sequencer.registry.books[good]
     work = [Cancel(ann, broken.orders[2]["id"]), CancelAll(ann, bad), Refresh(bad), Refresh(good)]
-    outcomes = [future.result(60) for future in sequencer.submit(work)]
+    outcomes = [future.result(PATIENCE_SECONDS) for future in sequencer.submit(work)]
     assert [getattr(outcome, "code", outcome) for outcome in outcomes] == ["market_unreadable"] * 2 + [{}] * 2
     assert sequencer.registry.books[good] is book
 
@@ -221,7 +222,7 @@ def test_a_batch_that_fails_takes_nobody_with_it_for_long(parked, monkeypatch):
     parked.order(f"ann SELL 1 {GOOD}", type="STOP_LOSS", stop_price=Decimal("1.19"), reduce_only=True)
     monkeypatch.setattr(reach, "gathered", fail)
     commands = [parked.command(one) for one in (f"bob SELL 0.01 {GOOD} @ 1.19000 IOC", "bob BUY 1 AAPL @ 1")]
-    assert [future.result(30)["status"] for future in sequencer.submit(commands)] == ["FILLED", "OPEN"]
+    assert [future.result(PATIENCE_SECONDS)["status"] for future in sequencer.submit(commands)] == ["FILLED", "OPEN"]
     monkeypatch.undo()
     parked.follow(GOOD)
     parked.follow(GOOD)

@@ -18,6 +18,7 @@ from marketdata.providers.protocol import (
     Rejected,
 )
 from marketdata.providers.twelve_data import TwelveData
+from tests.patience import soon
 from tests.providers.clocks import START, JumpingClock
 from tests.providers.fakes import FakeTwelveData, error
 
@@ -195,6 +196,6 @@ async def test_a_body_that_comes_drop_by_drop_is_not_waited_for(monkeypatch):
         port = dripping.sockets[0].getsockname()[1]
         slow = TwelveData(key="k", clock=JumpingClock(), base_rest=f"http://127.0.0.1:{port}")
         with pytest.raises(Disconnected, match="no whole answer"):
-            await asyncio.wait_for(slow.quotes(["AAPL"]), 5)
+            await soon(slow.quotes(["AAPL"]))
         let_go.set()
         await slow.close()

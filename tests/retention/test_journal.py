@@ -18,6 +18,7 @@ from marketdata import clock
 from marketdata.markets import by_symbol
 from marketdata.models import Market
 from tests.audit import sessions
+from tests.patience import PATIENCE_SECONDS
 from tests.retention.history import days_ago, replays, trade_for_long, violations
 
 TABLES = ("exchange_bookcommand", "exchange_bookcheckpoint")
@@ -94,7 +95,8 @@ def test_a_process_that_slept_loads_its_book_anew(venue):
 def _elsewhere(venue) -> None:
     """What another process would do meanwhile: this one's books do not hear of it."""
     other, cancelled = Sequencer(), venue.command("cyd BUY 2 AAPL @ 95")
-    outcomes = [future.result(10) for future in other.submit([cancelled, venue.command("cyd BUY 3 AAPL @ 95")])]
+    futures = other.submit([cancelled, venue.command("cyd BUY 3 AAPL @ 95")])
+    outcomes = [future.result(PATIENCE_SECONDS) for future in futures]
     other.stop()
     assert [outcome["status"] for outcome in outcomes] == ["OPEN", "OPEN"]
 
@@ -213,6 +215,6 @@ def test_orders_flow_while_it_goes(venue, monkeypatch, caplog):
         call_command("prune", "--yes")
     finally:
         done.set()
-        trader.join(30)
+        trader.join(PATIENCE_SECONDS)
     assert len(placed) >= 20 and "failed" not in caplog.text
     assert violations() == {} and all(not difference for *_, difference in replays().values())

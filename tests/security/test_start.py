@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from config.checks import is_loopback, unsafe
+from tests.patience import PATIENCE_SECONDS
 from tests.tooling.support import ROOT
 
 GOOD = "Zx8-vQ2mL0pR7tYc3Ws9Ha5Kf1Jd6Ng4Be0Uo2Ti8Mq7Vy3CPl5Xr1"
@@ -48,7 +49,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
         env={**kept, "SECRET_KEY": GOOD, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

@@ -9,6 +9,7 @@ from exchange.expiry import ExpiryInPast
 from exchange.models import BookCommand
 from exchange.sequencer import sequencer
 from marketdata import clock
+from tests.patience import PATIENCE_SECONDS
 
 
 def gtd(day, sentence: str, until: str) -> dict:
@@ -148,4 +149,4 @@ class TestBadInput:
         command = day.venue.command("ann BUY 10 AAPL @ 100 GTD", expires_at=day.moment("2026-11-23 12:30"))
         clock.stand(day.moment("2026-11-23 12:30"))
         (future,) = sequencer.submit([command])
-        assert future.result(10).code == "expiry_in_past"
+        assert future.result(PATIENCE_SECONDS).code == "expiry_in_past"

@@ -9,6 +9,7 @@ from exchange import barrier
 from exchange.sequencer import Sequencer
 from marketdata import markets
 from marketdata.markets import by_symbol
+from tests.patience import PATIENCE_SECONDS
 
 CUT = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -72,7 +73,7 @@ def test_an_unknown_market_has_no_view(venue):
         return await barrier.pass_for_loop(999_999)
 
     assert asyncio.run(read()) is None
-    assert barrier.pass_for(999_999).result(5) is None
+    assert barrier.pass_for(999_999).result(PATIENCE_SECONDS) is None
 
 
 def test_what_another_process_committed_is_seen_at_once(traders, monkeypatch):
@@ -85,7 +86,7 @@ def test_what_another_process_committed_is_seen_at_once(traders, monkeypatch):
     def place_elsewhere(sentence: str) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(other, "_update_views", lambda batch: None)
-            assert other.submit([traders.command(sentence)])[0].result(20)["status"] == "FILLED"
+            assert other.submit([traders.command(sentence)])[0].result(PATIENCE_SECONDS)["status"] == "FILLED"
 
     try:
         place_elsewhere("bob SELL 2 AAPL @ 100")

@@ -14,6 +14,7 @@ import pytest
 
 from config import embedded, embedded_places
 from config.embedded_places import EmbeddedError, ServerUser, places_of
+from tests.patience import PATIENCE_SECONDS
 from tests.tooling.support import FAST, IS_ROOT, ROOT, data_directory, server_user
 
 OTHER_USER = 65533
@@ -116,7 +117,7 @@ def test_the_whole_as_an_ordinary_user():
             [sys.executable, "-c", AS_ORDINARY_USER, str(data_dir), str(programs), str(uid)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert (answer.stdout, answer.stderr) == (f"{uid} {uid} True True\nFalse\n", "")

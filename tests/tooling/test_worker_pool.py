@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from config import serving, worker_pool
-from tests.patience import wait_until
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.tooling.support import ROOT, is_alive
 
 # Takes the same arguments as `manage.py serve_worker`, and answers each connection with its number and process id.
@@ -71,7 +71,7 @@ def parent(small_worker):
 
 
 def ask(port: int) -> tuple[int, int]:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
         index, pid = connection.recv(100).split()
         return int(index), int(pid)
 
@@ -86,7 +86,7 @@ def test_a_signal_stops_parent_and_children_with_exit_code_0(parent, number):
     process, port, children = parent
     assert ask(port)[1] in children
     process.send_signal(number)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
     assert not any(map(is_alive, children))
 
 
@@ -115,7 +115,7 @@ def test_a_child_that_dies_is_replaced_and_the_port_stays_open(parent):
     assert living_metrics(second) and not living_metrics(first)
     children = seen | {second}
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
     assert not any(map(is_alive, children))
 
 

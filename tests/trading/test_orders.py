@@ -8,6 +8,7 @@ from accounts.models import AccountEvent, Entry
 from exchange import commands, orders, transaction
 from exchange.sequencer import sequencer
 from marketdata.refusals import Refusal
+from tests.patience import PATIENCE_SECONDS
 
 FEE = Decimal("0.001")
 
@@ -89,7 +90,7 @@ class TestResting:
 
         monkeypatch.setattr(transaction, "settle", watched)
         futures = sequencer.submit([commands.CancelAll(account, None)] * 4)
-        assert [len(future.result(30)) for future in futures] == [3, 3, 2, 0]
+        assert [len(future.result(PATIENCE_SECONDS)) for future in futures] == [3, 3, 2, 0]
         assert batches == [[3], [3], [2, 0]]
 
 

@@ -18,7 +18,7 @@ from exchange.sequencer import ATTEMPTS, Sequencer, sequencer
 from marketdata import clock
 from marketdata.models import Market
 from marketdata.refusals import Refusal
-from tests.patience import wait_until
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ class TestCascades:
         commands = [market.command(f"bob {wish}") for wish in ("SELL 6 AAPL @ 98", "BUY 1 AAPL @ 92")]
         later = [market.command(f"bob BUY 1 AAPL @ {price}") for price in (91, 90.5)]
         futures = sequencer.submit([commands[0], bad, commands[1], *later])
-        answers = [future.result(20) for future in futures]
+        answers = [future.result(PATIENCE_SECONDS) for future in futures]
         assert isinstance(answers.pop(1), TypeError)
         in_turn = [answers[0], *found, *answers[1:]]
         moves = BookCommand.objects.filter(kind__in=("PLACE", "TRIGGER")).order_by("sequence")
@@ -330,14 +330,14 @@ class TestMarkPrice:
         assert state(market, order) == "PENDING 0"
         market_id = Market.objects.get(symbol="AAPL").id
         for price in (9850, 9800):
-            sequencer.submit([Mark(market_id, price)])[0].result(10)
+            sequencer.submit([Mark(market_id, price)])[0].result(PATIENCE_SECONDS)
         assert state(market, order) == "FILLED 2"
 
     def test_a_trailing_stop_follows_it(self, market):
         market.change("AAPL", trigger_by="MARK")
         order = market.order("ann SELL 2 AAPL", type="TRAILING_STOP", trail_amount=Decimal(2))
         market_id = Market.objects.get(symbol="AAPL").id
-        sequencer.submit([Mark(market_id, 10300)])[0].result(10)
+        sequencer.submit([Mark(market_id, 10300)])[0].result(PATIENCE_SECONDS)
         assert market.stored(order)["stop_price"] == "101"
-        sequencer.submit([Mark(market_id, 10100)])[0].result(10)
+        sequencer.submit([Mark(market_id, 10100)])[0].result(PATIENCE_SECONDS)
         assert state(market, order) == "FILLED 2"
