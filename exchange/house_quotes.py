@@ -70,12 +70,18 @@ def house_account(market_id: int) -> Account:
     return found or Account.objects.create(**terms, name="House quotes")
 
 
+def _house_accounts(market_ids: Iterable[int]) -> dict[int, int]:
+    """Those of the markets that have one, quoted now or not: what a process that is gone has left there must go."""
+    rows = Account.objects.filter(kind=Account.Kind.MARKET_MAKER, market__in=market_ids, user=None).order_by("-id")
+    return dict(rows.values_list("market_id", "id")) if market_ids else {}
+
+
 class House:
     """The quotes of all quoted markets. `read` belongs to a thread, `quote` to the event loop."""
 
     def __init__(self):
         self._accounts: dict[int, int] = {}
-        self._standing: dict[int, dict[int, Standing]] = {}
+        self._standing: dict[int, dict[int, list[Standing]]] = {}
         self._wanted: dict[int, dict[int, Wanted]] = {}
         self._specs: dict[int, MarketSpec] = {}
         #: What was asked of markets that had not answered at the end of the last round.
@@ -83,6 +89,7 @@ class House:
 
     def read(self, keeper: MarkKeeper) -> None:
         """What stands in the books, and what should."""
+        self._accounts |= _house_accounts(keeper.terms.keys() - self._accounts.keys())
         quoted = {id: terms for id, terms in keeper.terms.items() if terms.is_quoted or id in self._accounts}
         for market_id in quoted.keys() - self._accounts.keys():
             self._accounts[market_id] = house_account(market_id).id
@@ -126,8 +133,11 @@ class House:
         """Coroutines, in the order in which the commands must be queued: first the side that makes room."""
         standing, wanted = self._standing.get(market_id, {}), self._wanted.get(market_id, {})
         spec, account_id = self._specs[market_id], self._accounts[market_id]
-        for side in _order_of_sides(standing, wanted):
-            old, new = standing.get(side), wanted.get(side)
+        first = {side: quotes[0] for side, quotes in standing.items()}
+        for extra in (quote for quotes in standing.values() for quote in quotes[1:]):
+            yield orders.cancel_async(account_id=account_id, order_id=extra.order_id)
+        for side in _order_of_sides(first, wanted):
+            old, new = first.get(side), wanted.get(side)
             if old is not None and new is None:
                 yield orders.cancel_async(account_id=account_id, order_id=old.order_id)
             elif old is None and new is not None:
@@ -162,15 +172,17 @@ def _placement(spec: MarketSpec, account_id: int, side: int, quote: Wanted) -> P
 
 def standing_quotes(
     specs: Mapping[int, MarketSpec], accounts: Mapping[int, int]
-) -> dict[int, dict[int, Standing]]:
-    """The newest open quote of each side, by market. There is never more than one but after a lost answer."""
-    found: dict[int, dict[int, Standing]] = {}
+) -> dict[int, dict[int, list[Standing]]]:
+    """The open quotes of each side, oldest first, by market. More than one stand after a lost answer, or where a
+    process died between a demonstration's fill and the end of what it offered for that (exchange.positions).
+    """
+    found: dict[int, dict[int, list[Standing]]] = {}
     rows = Order.objects.filter(market__in=specs, account__in=accounts.values(), status__in=Order.ACTIVE)
     for row in rows.order_by("id"):
         spec = specs[row.market_id]
         filled = spec.lots(row.filled_quantity)
         quote = Standing(row.id, spec.ticks(row.price), spec.lots(row.quantity) - filled, filled)
-        found.setdefault(row.market_id, {})[SIDES[row.side]] = quote
+        found.setdefault(row.market_id, {}).setdefault(SIDES[row.side], []).append(quote)
     return found
 
 

@@ -90,6 +90,19 @@ def test_what_takes_them_out(quoted, stop):
     assert quoted.book("EURUSD") == "|"
 
 
+@pytest.mark.parametrize("is_quoted", [True, False])
+def test_what_a_process_that_is_gone_has_left_goes(quoted, is_quoted):
+    """Its answer was lost, or it died: the quotes stand, and one more beside them that nobody knows."""
+    quoted.house_position("EURUSD")
+    quoted.order("house BUY 0.3 EURUSD @ 1.09990")
+    quoted.order("house SELL 0.3 EURUSD @ 1.10010")
+    quoted.terms("EURUSD", is_quoted=is_quoted)
+    quoted.house = house_quotes.House()
+    quoted.quote("EURUSD", "1.10019", "1.10021")
+    quoted.tick()
+    assert quoted.book("EURUSD") == ("0.5@1.10015 | 0.5@1.10025" if is_quoted else "|")
+
+
 def test_a_jump_is_quoted_from_its_second_print_on(quoted):
     quoted.quote("EURUSD", "1.15000", "1.15000")
     quoted.tick()
