@@ -6,10 +6,10 @@
 
 Invariants: everyone who uses a cluster holds a shared lock on `postgres.lock` in the data directory, so the
 server stops with its last user; starting and stopping happen under an exclusive lock on
-`postgres.start.lock`. The kernel drops both locks of a killed process. A living server that a killed process
-left behind is used again, a dead one's remains are cleared away; PostgreSQL itself recovers what was
-committed. The server listens on a Unix socket only, inside a directory of mode 0700; that mode is the whole
-access control.
+`postgres.start.lock`, which initdb holds as well, as it outlives whoever is killed while it works. The kernel
+drops both locks of a killed process. A living server that a killed process left behind is used again, a dead
+one's remains are cleared away; PostgreSQL itself recovers what was committed. The server listens on a Unix
+socket only, inside a directory of mode 0700; that mode is the whole access control.
 Known limits: POSIX only; after `kill -9` of all its users the server runs until the next user releases it.
 """
 
@@ -65,11 +65,11 @@ def acquire(data_dir: Path | str, *, settings: Mapping[str, str] | None = None) 
     try:
         Path(data_dir).mkdir(mode=0o711, parents=True, exist_ok=True)
         places = places_of(data_dir)
-        with _start_lock(places):
+        with _start_lock(places) as starting:
             lock = locks.opened(places.data_dir / "postgres.lock")
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH)
-                process = server.ensure_running(places, dict(settings or {}))
+                process = server.ensure_running(places, dict(settings or {}), starting)
                 return Cluster(places_of(data_dir), lock, process)
             except BaseException:
                 if locks.is_had(lock, fcntl.LOCK_EX):
@@ -133,10 +133,10 @@ class Cluster:
 
 
 @contextmanager
-def _start_lock(places: Places) -> Iterator[None]:
+def _start_lock(places: Places) -> Iterator[int]:
     lock = locks.opened(places.data_dir / "postgres.start.lock")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock
     finally:
         os.close(lock)

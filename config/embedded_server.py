@@ -126,7 +126,8 @@ def accepts(places: Places) -> bool:
 # Starting
 
 
-def ensure_running(places: Places, overrides: dict[str, str]) -> subprocess.Popen | None:
+def ensure_running(places: Places, overrides: dict[str, str], start_lock: int) -> subprocess.Popen | None:
+    """The process of the server if it was started here. `start_lock`: what the caller holds, an open file."""
     _require_owner(places)
     if server_pid(places) is not None and _becomes_ready(places):
         return None
@@ -135,7 +136,7 @@ def ensure_running(places: Places, overrides: dict[str, str]) -> subprocess.Pope
     programs = embedded_places.binaries(places.user)
     settings = SERVER_SETTINGS | overrides
     if not places.is_initialised:
-        _initialise(places, programs, safely=settings["fsync"] == "on")
+        _initialise(places, programs, start_lock, safely=settings["fsync"] == "on")
     _require_access(places)
     process = _start(places, programs, settings)
     _create_database(places)
@@ -173,7 +174,7 @@ def stop_stranger(places: Places) -> None:
         _end(pid, lambda: _socket_owner(places) is not None)
 
 
-def _initialise(places: Places, programs: Path, *, safely: bool) -> None:
+def _initialise(places: Places, programs: Path, start_lock: int, *, safely: bool) -> None:
     if places.cluster.exists() and any(places.cluster.iterdir()):
         raise EmbeddedError(
             f"{places.cluster} is not a PostgreSQL cluster and not empty: "
@@ -182,9 +183,10 @@ def _initialise(places: Places, programs: Path, *, safely: bool) -> None:
     fresh = embedded_places.make_empty_cluster_dir(places)
     command = [str(programs / "initdb"), "-D", str(fresh)]
     try:
-        answer = _run(places, [*command, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
+        making = [*command, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        answer = _run(places, making, start_lock)
         if answer.returncode == 0 and safely:
-            answer = _run(places, [*command, "--sync-only"])
+            answer = _run(places, [*command, "--sync-only"], start_lock)
         if answer.returncode != 0:
             raise EmbeddedError(_explained("initdb failed", answer.stdout + answer.stderr))
         if places.entry.is_dir() and not places.entry.is_symlink():
@@ -195,7 +197,8 @@ def _initialise(places: Places, programs: Path, *, safely: bool) -> None:
         raise
 
 
-def _run(places: Places, command: list[str]) -> subprocess.CompletedProcess:
+def _run(places: Places, command: list[str], start_lock: int) -> subprocess.CompletedProcess:
+    """Run it to its end. It holds the lock too: if this process is killed meanwhile, nobody else starts beside it."""
     return subprocess.run(
         command,
         check=False,
@@ -206,6 +209,7 @@ def _run(places: Places, command: list[str]) -> subprocess.CompletedProcess:
         text=True,
         errors="replace",
         start_new_session=True,
+        pass_fds=[start_lock],
         **places.user.popen_options,
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
+import subprocess
 
 import psycopg2
 import pytest
@@ -79,6 +81,23 @@ def test_a_server_left_by_a_killed_process_is_used_again(data_dir):
     with embedded.acquire(data_dir) as cluster:
         assert (cluster.pid, cluster.started_here) == (pid, False)
     assert not is_alive(pid)
+
+
+def test_who_comes_after_a_start_that_was_killed_waits_for_its_initdb(data_dir):
+    """It works on alone; another beside it, in the same directory, and both fail."""
+    holder, fresh = Holder(data_dir), data_dir / "postgres.new"
+    wait_until((fresh / "PG_VERSION").exists, "initdb to be at work")
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(holder.process.pid)], capture_output=True, text=True)
+    initdb = int(children.stdout.split()[0])
+    os.kill(initdb, signal.SIGSTOP)
+    try:
+        holder.kill()
+        with open(data_dir / "postgres.start.lock") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(initdb, signal.SIGCONT)
+    with embedded.acquire(data_dir, settings=FAST) as cluster:
+        assert cluster.started_here and not is_alive(initdb) and not fresh.exists()
 
 
 def test_after_kill_9_of_everything_committed_data_is_there(data_dir):
