@@ -1,28 +1,29 @@
 """Secrets that the venue makes for itself: generated once, readable by their owner only."""
 
-import os
 import secrets
 from pathlib import Path
+
+from marketdata import files
+
+
+class Lost(Exception):
+    """The file is there and has no secret in it."""
 
 
 def generated(path: Path) -> str:
     """The text in `path`; made from 50 random URL-safe characters when the file does not exist yet.
 
-    Two processes may ask at once: the file is written aside and linked into place, so that both read the winner's text.
+    Two processes may ask at once: both read the winner's text. Lost where somebody emptied the file: another secret
+    would open nothing that was sealed with the old one, so that is not for us to make.
     """
     try:
-        return path.read_text().strip()
+        text = path.read_text().strip()
     except FileNotFoundError:
-        pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(50))
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-    return path.read_text().strip()
+        files.keep_first(path, secrets.token_urlsafe(50))
+        text = path.read_text().strip()
+    if not text:
+        raise Lost(
+            f"{path} is empty: put back the one that was there, or delete it to start with a new one (everybody logs"
+            " in again, and API keys must be made anew)"
+        )
+    return text

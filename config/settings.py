@@ -46,6 +46,8 @@ try:
     SECRET_KEY = os.environ.get("SECRET_KEY") or secret.generated(DATA_DIR / "secret_key")
 except OSError as error:
     raise SystemExit(f"DATA_DIR must be a folder that can be written to: {error}.") from None
+except secret.Lost as error:
+    raise SystemExit(f"{error}.") from None
 SECRET_KEY_FALLBACKS = words("SECRET_KEY_FALLBACKS")
 API_KEYS_SECRET = os.environ.get("API_KEYS_SECRET", "")
 ADMIN_REQUIRE_TOTP = flag("ADMIN_REQUIRE_TOTP")

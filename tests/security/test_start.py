@@ -75,6 +75,15 @@ def test_serve_and_check_refuse(tmp_path, environment, word):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_secret_that_somebody_emptied_is_not_made_anew(tmp_path):
+    """What was sealed with the old one would be lost without a word."""
+    (tmp_path / "secret_key").write_text("\n")
+    answer = run("check", DATA_DIR=str(tmp_path), SECRET_KEY="")
+    assert (answer.returncode, answer.stderr.count("\n")) == (1, 1), answer.stderr
+    assert answer.stderr.startswith(f"{tmp_path / 'secret_key'} is empty: put back")
+    assert (tmp_path / "secret_key").read_text() == "\n"
+
+
 def test_headers(api):
     reply = api("GET", "/api/v1/markets/")
     expected = {
