@@ -1,12 +1,11 @@
 """The demonstration venue: assets, markets, house accounts, two users with money, and an operator.
 
-Seeding adds what is missing and changes nothing that is there, so that it may be run at any time, twice, and by
-several processes at once (they queue at an advisory lock; one transaction each). The operator's password is random
-and kept in a file that only its owner can read; the demo users' password is public, so a venue with them is a
-demonstration and nothing else.
+Seeding adds what is missing and changes nothing that is there, so that it may be run at any time, twice, after it was
+interrupted, and by several processes at once (they queue at an advisory lock). The operator's password is random and
+kept in a file that only its owner can read; the demo users' password is public, so a venue with them is a demonstration
+and nothing else.
 """
 
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from accounts.models import Account, Entry, User
 from accounts.users import main_account
 from exchange import margin_demo
 from exchange.simulator import population
+from marketdata import files
 from marketdata.markets import spec_of
 from marketdata.models import Asset, Market
 from marketdata.refusals import Refusal
@@ -96,12 +96,13 @@ def seed(*, reset_operator_password: bool = False) -> Seeded:
         assets = sum(_make_asset(symbol, *terms) for symbol, terms in ASSETS.items())
         users = sum(_make_user(username) for username in USERS)
         operator_password = _make_operator(reset_operator_password)
+        # In one transaction, and last: a venue that has markets is never seeded again by `serve`.
         with transaction.atomic():
             markets = sum(_make_market(symbol, *terms) for symbol, terms in MARKETS.items())
             markets += margin_demo.make_markets()
-        for market in Market.objects.filter(symbol__in=MARKETS).select_related("base", "quote").order_by("id"):
-            _provide_house(market)
-        margin_demo.fund_house(_fund_once)
+            for market in Market.objects.filter(symbol__in=MARKETS).select_related("base", "quote").order_by("id"):
+                _provide_house(market)
+            margin_demo.fund_house(_fund_once)
     return Seeded(assets, markets, users, operator_password)
 
 
@@ -187,16 +188,9 @@ def _make_operator(reset: bool) -> str | None:
         user = User(username=OPERATOR, is_staff=True, is_superuser=True)
     password = secrets.token_urlsafe(15)
     user.set_password(password)
-    user.save()
-    main_account(user)
-    _keep(operator_password_path(), password)
+    with transaction.atomic():
+        user.save()
+        main_account(user)
+        # Before the commit: who is interrupted in between does it again, and finds no operator yet.
+        files.keep(operator_password_path(), password + "\n")
     return password
-
-
-def _keep(path: Path, password: str) -> None:
-    """Write it whole or not at all, readable by its owner only from the first byte."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(password + "\n")
-    draft.replace(path)

@@ -10,10 +10,13 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import Sum
 
+from accounts import ledger
 from accounts.models import Account, Balance, Entry, User
 from accounts.users import register
 from exchange import demo, margin_demo
 from exchange.models import Order
+from exchange.simulator import population
+from marketdata import files
 from marketdata.models import Asset, Market
 from tests.venue import forget_everything
 
@@ -95,6 +98,29 @@ def test_what_is_missing_is_added_and_what_was_edited_is_left(empty):
     assert "0 assets, 1 markets, 0 users" in seed()
     assert Market.objects.get(symbol="ETH_BTC").house_accounts.count() == 2
     assert Market.objects.values_list("status", "taker_fee").get(symbol="AAPL") == ("HALTED", 0)
+
+
+@pytest.mark.parametrize("place", ["funds", "fee_account", "keep", "main_account"])
+def test_after_an_interruption_serve_makes_the_rest(empty, monkeypatch, place):
+    """It seeds a venue that has no markets, so with the markets all is there; an operator has a password to read."""
+    where = {"funds": population, "fee_account": ledger, "keep": files, "main_account": demo}[place]
+    real, calls = getattr(where, place), []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == {"keep": 1, "main_account": 3}.get(place, 5):
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(where, place, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        seed()
+    monkeypatch.undo()
+    assert not Market.objects.exists()
+    seed()
+    assert Account.objects.filter(kind="MARKET_MAKER").count() == Market.objects.count() == 15
+    operator = User.objects.get(username="operator")
+    assert operator.check_password((empty / "operator_password").read_text().strip())
 
 
 def test_four_at_once_make_one(empty):
