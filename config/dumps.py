@@ -6,6 +6,7 @@ restores elsewhere takes `secret_key` along, or the API keys in the database can
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,9 +31,12 @@ def dump(file: Path) -> None:
         cursor.execute("SELECT to_regclass('exchange_order')")
         if cursor.fetchone()[0] is None:
             raise DumpError("there is no venue in this database; is DATA_DIR (or DATABASE_URL) right?")
-    partial = file.with_name(f"{file.name}.partial")
+    # A name of its own: another backup may be on its way to the same file, also one whose command was killed.
+    partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}.partial")
     try:
         _run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={partial}")
+        if file.exists():
+            raise DumpError(f"{file} exists by now: another backup was faster")
         partial.replace(file)
     except OSError as error:
         raise DumpError(f"cannot write {file}: {error.strerror}") from error

@@ -9,6 +9,8 @@ import psycopg2
 import pytest
 from django.core.management import CommandError, call_command
 
+from config import dumps
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -52,6 +54,22 @@ def test_what_cannot_be_done_is_said(venue, tmp_path):
         with pytest.raises(CommandError, match=words):
             call_command(command, str(path))
     assert file.read_text() == "something" and list(tmp_path.iterdir()) == [file]
+
+
+def test_of_two_backups_to_one_file_the_first_is_kept_whole(venue, tmp_path, monkeypatch):
+    """They wrote into one file: what was left began as one and ended as the other."""
+    file, run, drafts = tmp_path / "venue.dump", dumps._run, []
+
+    def another_meanwhile(*command: str) -> None:
+        drafts.append(Path(command[-1].removeprefix("--file=")))
+        if len(drafts) == 1:
+            dumps.dump(file)
+        run(*command)
+
+    monkeypatch.setattr(dumps, "_run", another_meanwhile)
+    with pytest.raises(dumps.DumpError, match="another backup was faster"):
+        dumps.dump(file)
+    assert len(set(drafts)) == 2 and list(tmp_path.iterdir()) == [file]
 
 
 def test_of_nothing_there_is_no_backup(empty_database, tmp_path):
