@@ -58,11 +58,17 @@ def begin(user: User) -> TOTPDevice:
 
 def confirm(user: User, code: str) -> None:
     """Turn the begun second factor on. CodeInvalid, SecondFactorConflict when none was begun."""
-    device = TOTPDevice.objects.filter(user=user, confirmed=False).first()
-    if device is None:
-        raise SecondFactorConflict("Nothing to confirm; begin with POST me/totp/.")
-    _verify(device, code)
-    TOTPDevice.objects.filter(pk=device.pk).update(confirmed=True)
+    with transaction.atomic():
+        # As `begin` does: else one could void in between what this one says is on.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        device = TOTPDevice.objects.filter(user=user, confirmed=False).first()
+        if device is None:
+            raise SecondFactorConflict("Nothing to confirm; begin with POST me/totp/.")
+        refusal = _take(device, code)
+        if refusal is None:
+            TOTPDevice.objects.filter(pk=device.pk).update(confirmed=True)
+    if refusal is not None:
+        raise refusal
 
 
 def remove(user: User, code: str | None) -> None:

@@ -15,6 +15,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from accounts import idempotency, second_factor
 from accounts.models import User, Withdrawal
 from marketdata.refusals import Refusal
+from tests.patience import wait_until
 from tests.venue import PASSWORD
 
 TOTP, CONFIRM, WITHDRAW = "/api/v1/me/totp/", "/api/v1/me/totp/confirm/", "/api/v1/wallet/withdraw/"
@@ -84,6 +85,29 @@ def test_setting_up(api, phone):
     assert api("POST", TOTP).code == "totp_conflict"
     assert api("GET", TOTP).json == {"enabled": True}
     assert api("GET", TOTP, token=api.tokens["bob"]).json == {"enabled": False}
+
+
+def test_a_set_up_begun_anew_meanwhile_does_not_undo_one_that_is_confirmed(api, phone, monkeypatch):
+    """Another tab begins while the code is taken: the user was told that it is on, and nothing was."""
+    api("POST", TOTP)
+    code, take, begun = phone.code(), second_factor._take, []
+
+    def taken(*arguments):
+        begin = ThreadPoolExecutor(1).submit(at_once, lambda: api("POST", TOTP))
+        wait_until(lambda: begin.done() or _waits_for_a_lock(), "the other to begin, or to wait")
+        begun.append(begin)
+        return take(*arguments)
+
+    monkeypatch.setattr(second_factor, "_take", taken)
+    said = api("POST", CONFIRM, {"code": code}).json
+    assert begun[0].result()[0].code == "totp_conflict"
+    assert said == api("GET", TOTP).json == {"enabled": True}
+
+
+def _waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0] > 0
 
 
 def test_withdrawing_needs_a_fresh_code(api, protected):
