@@ -32,7 +32,7 @@ from marketdata import bulk, clock, marks, threads, units
 from marketdata.contracts import RATE_DECIMALS
 from marketdata.markets import UNREADABLE, MarketSpec, spec_of
 from marketdata.marks import StalePrice
-from marketdata.models import Contract
+from marketdata.models import Contract, Market
 from marketdata.refusals import UnreadableMarket
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,7 @@ def _price(contract: Contract, due: Due, price: Decimal) -> None:
 
 def _post(contract: Contract, rollover: Rollover) -> int:
     """Charge everybody who has not been charged yet."""
+    _let_pass(contract.market_id)
     spec, charged = spec_of(contract.market), 0
     while rows := dict(held_at(rollover)[:CHUNK]):
         done, short = _charge(contract, spec, rollover, rows)
@@ -124,6 +125,14 @@ def _post(contract: Contract, rollover: Rollover) -> int:
         charged += done
     Rollover.objects.filter(pk=rollover.pk).update(posted_at=clock.now())
     return charged
+
+
+def _let_pass(market_id: int) -> None:
+    """Wait for the batch that has the market: its fills may be of before the rollover, and are not seen before it has
+    committed. Whoever has the lock next takes its moment after this.
+    """
+    with transaction.atomic():
+        Market.objects.select_for_update(no_key=True).only("id").get(pk=market_id)
 
 
 def held_at(rollover: Rollover) -> list[tuple[int, Decimal]]:
