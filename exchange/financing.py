@@ -266,9 +266,11 @@ def _record(
 
 def _put_on_position(account_id: int, rollover: Rollover, amount: Decimal) -> Position | ArchivedPosition:
     """Count it with the position that was held then: the last one that had been opened by that time. Where a clock was
-    put back none may say so; then it is the first. Returns it as it is now.
+    put back none may say so; then it is the first. Its row is locked from the look at it, so that nobody puts it away
+    in between (accounts.position_archive). Returns it as it is now.
     """
-    tables = [table.objects.filter(account=account_id, market=rollover.market_id) for table in TABLES]
+    terms = {"account": account_id, "market": rollover.market_id}
+    tables = [table.objects.select_for_update(no_key=True).filter(**terms) for table in TABLES]
     opened = [rows.filter(opened_at__lt=rollover.at).order_by("-opened_at", "-id").first() for rows in tables]
     held = next(row for row in (*opened, *(rows.order_by("id").first() for rows in tables)) if row is not None)
     type(held).objects.filter(pk=held.pk).update(financing=F("financing") + amount)

@@ -7,6 +7,7 @@ from threading import Thread
 import pytest
 from django.db import connection
 
+from accounts import position_archive
 from accounts.models import FinancingCharge, Rollover, Shortfall
 from exchange import financing
 from marketdata import clock
@@ -222,4 +223,28 @@ def test_who_has_nothing_free_pays_from_margin_and_then_the_fund_does(fx):
     financing.post_due()
     assert (fx.funds("eve", "USD"), fx.funds("fund", "USD")) == ("0+0", "0+0")
     assert sum(row.covered for row in Shortfall.objects.all()) == 10
+    assert fx.is_sound()
+
+
+def test_a_position_that_is_put_away_meanwhile_keeps_what_it_paid(fx, monkeypatch):
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER + timedelta(seconds=1))
+    fx.mark("EURUSD", "1.10000")
+    fx.trade("ann", "SELL", "bob", "1", "EURUSD", "1.10000")
+    real = financing.F
+
+    def put_away() -> None:
+        position_archive.archive(closed_before=clock.now() + timedelta(days=1))
+        connection.close()
+
+    def adding(name: str):
+        thread = Thread(target=put_away)
+        thread.start()
+        thread.join()
+        return real(name)
+
+    monkeypatch.setattr(financing, "F", adding)
+    assert financing.post_due() == 2
+    kept = [row.financing for table in financing.TABLES for row in table.objects.filter(account=fx.accounts["ann"])]
+    assert kept == [Decimal(11)]
     assert fx.is_sound()
