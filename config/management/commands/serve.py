@@ -23,8 +23,7 @@ from django.db.models import Count
 from psycopg2.errors import InsufficientPrivilege
 
 from config import checks, embedded, serving, worker_pool
-
-STARTING_LOCK = 0x76656E7565  # an advisory lock: one starter at a time migrates and seeds a database
+from config.management.commands.migrate import STARTING_LOCK
 
 
 class Command(BaseCommand):
