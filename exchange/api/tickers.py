@@ -1,6 +1,5 @@
 """Tickers over REST: every market's last 24 hours and best prices. Also under stocks/…, as some scripts call it."""
 
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
