@@ -1,12 +1,13 @@
 """Names count in any case and in any width, beyond ASCII too, and alike at every door."""
 
 import sys
+from importlib import import_module
 from threading import Barrier, Thread
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client as Browser
 
 from accounts import tokens
@@ -138,18 +139,13 @@ FOUND = {
 
 @pytest.fixture
 def migrated(api):
-    """A venue with users who were there before, of whom some have what is now the same name."""
-    executor = MigrationExecutor(connection)
-    everything = executor.loader.graph.leaf_nodes()
-    try:
-        executor.migrate([("accounts", "0009_financing")])
-        old = MigrationExecutor(connection).loader.project_state([("accounts", "0009_financing")]).apps
-        people = old.get_model("accounts", "User").objects
-        password = people.get(username="ann").password
-        for name in BEFORE:
-            people.create(username=name, password=password)
-    finally:
-        MigrationExecutor(connection).migrate(everything)
+    """A venue with users who were there before names had keys, of whom some have what is now the same name."""
+    password = User.objects.get(username="ann").password
+    for number, name in enumerate(BEFORE):
+        user = User.objects.create(username=f"before{number}", password=password)
+        User.objects.filter(pk=user.pk).update(username=name)
+    with connection.schema_editor() as editor:
+        import_module("accounts.migrations.0010_name_key").fill(apps, editor)
     return api
 
 
