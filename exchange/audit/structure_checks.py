@@ -88,7 +88,7 @@ STRUCTURE_CHECKS = [
         WHERE t.oid IS NULL OR t.tgenabled NOT IN ('O', 'A') OR (t.tgtype & w.events) <> w.events OR t.tgqual IS
             NOT NULL
         """,
-        "the migrations named 0002_triggers; ALTER TABLE … ENABLE TRIGGER …, then what was written meanwhile",
+        "the migration that makes them; ALTER TABLE … ENABLE TRIGGER …, then what was written meanwhile",
     ),
     Check(
         13,
