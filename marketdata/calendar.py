@@ -18,15 +18,21 @@ No Django, no database: see marketdata.sessions for the tables.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 CLOSED, PRE_OPEN, CONTINUOUS, AUCTION, CLOSING = "CLOSED", "PRE_OPEN", "CONTINUOUS", "AUCTION", "CLOSING"
 #: In these, orders rest and nothing matches; an auction ends them.
 COLLECTING = frozenset({PRE_OPEN, AUCTION, CLOSING})
 #: Days looked at before a calendar is said to have no session: longer than any venue ever closed.
 HORIZON_DAYS = 400
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """The names of all time zones that this machine knows. Kept: each look reads hundreds of files."""
+    return frozenset(available_timezones())
 
 
 @dataclass(frozen=True, slots=True)

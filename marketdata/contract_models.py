@@ -9,14 +9,14 @@ the contract's size and settlement asset never change once anything was traded o
 
 from datetime import time
 from decimal import Decimal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from marketdata import contracts, hours, units
+from marketdata import calendar, contracts, hours, units
 from marketdata.models import Asset, Market, MoneyField, RateField
 
 FRIDAY = 4
@@ -125,7 +125,7 @@ class Contract(models.Model):
         except units.NotWhole:
             errors["contract_size"] = f"tick × lot × size = {units.plain(step)} must be whole in {market.quote}."
         for name in ("hours_zone", "rollover_zone"):
-            if getattr(self, name) not in available_timezones():
+            if getattr(self, name) not in calendar.time_zones():
                 errors[name] = "Not a time zone, such as Europe/London."
         if self.is_quoted:
             errors |= self._quote_errors()

@@ -3,11 +3,11 @@
 A change of any of them counts up the version of the markets that follow the calendar, so that every process notices.
 """
 
-from zoneinfo import available_timezones
-
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
+
+from marketdata import calendar
 
 
 class TradingCalendar(models.Model):
@@ -23,7 +23,7 @@ class TradingCalendar(models.Model):
         return self.name
 
     def clean(self):
-        if self.time_zone not in available_timezones():
+        if self.time_zone not in calendar.time_zones():
             raise ValidationError({"time_zone": f"There is no time zone {self.time_zone!r}."})
 
     def save(self, *args, **kwargs):

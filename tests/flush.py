@@ -5,7 +5,9 @@ tests. Here the few rows that a test leaves are deleted, which takes a tenth of 
 session's plans are thrown away. What migrations leave behind (content types, permissions) stays.
 """
 
-from django.db import connections
+from io import StringIO
+
+from django.db import connections, transaction
 from django.test import TransactionTestCase
 
 KEPT = {"django_migrations", "django_content_type", "auth_permission"}
@@ -29,6 +31,32 @@ def empty(alias: str = "default") -> None:
             cursor.execute(f"TRUNCATE {', '.join(large)} CASCADE")
         if deletions := [f'DELETE FROM "{table}"' for table, is_large in tables if not is_large]:
             cursor.execute("; ".join(["BEGIN", WITHOUT_TRIGGERS, *deletions, "COMMIT"]))
+
+
+def copy_of_everything() -> dict[str, str]:
+    """The rows of every table but KEPT, as COPY writes them."""
+    rows = {}
+    with connections["default"].cursor() as cursor:
+        cursor.execute(TOUCHED, [LARGE_BYTES, sorted(KEPT)])
+        for table, _ in cursor.fetchall():
+            cursor.copy_expert(f'COPY "{table}" TO STDOUT', written := StringIO())
+            rows[table] = written.getvalue()
+    return rows
+
+
+def may_do_without_triggers() -> bool:
+    """Whether the tests' role is a superuser, which putting rows back takes."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT current_setting('is_superuser')::boolean")
+        return cursor.fetchone()[0]
+
+
+def put_back(rows: dict[str, str]) -> None:
+    """What copy_of_everything answered, into an empty database. Their ids are behind the sequences, and free."""
+    with transaction.atomic(), connections["default"].cursor() as cursor:
+        cursor.execute(WITHOUT_TRIGGERS)
+        for table, text in rows.items():
+            cursor.copy_expert(f'COPY "{table}" FROM STDIN', StringIO(text))
 
 
 def instead_of_flush(test_case: TransactionTestCase) -> None:

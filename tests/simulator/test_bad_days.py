@@ -90,7 +90,7 @@ def test_the_same_seed_and_scenario_give_the_same_tape(demo_venue, simulated):
     hashes = []
     for scenario in (ROUGH, ROUGH, None):
         seed_anew()
-        simulate(40, scenario=scenario and parse(scenario), clock=SimulatedClock(START))
+        simulate(25, scenario=scenario and parse(scenario), clock=SimulatedClock(START))
         hashes.append(tape_hash())
     assert hashes[0] == hashes[1] != hashes[2]
 
