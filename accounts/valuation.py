@@ -1,17 +1,19 @@
 """What things are worth: prices of all assets in one quote asset, through whichever markets there are.
 
-An active market's price is its last one, or the reference price until it has traded. From asset to quote the shortest
-way over markets is taken, forwards (base → quote) or backwards (1 / price); of equally short ways the one whose
-markets come first: spot before margin, then by id. An asset that no way leads from has no price: it is shown as
-unpriced, never as zero.
+An active market's price is its last one, or the reference price until it has traded; a margin market's is its mark,
+where it has one. From asset to quote the shortest way over markets is taken, forwards (base → quote) or backwards
+(1 / price); one over spot markets alone, however long, before one over a margin market: what is owned is worth what it
+can be sold for. Of equally short ways the one whose markets come first, by id. An asset that no way leads from has no
+price: it is shown as unpriced, never as zero.
 
 Rounding: a price that is not simply a market's is rounded half up to PRICE_DECIMALS, a value half up to the smallest
 unit of the quote asset.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
+from heapq import heappop, heappush
+from itertools import count
 
 from django.conf import settings
 
@@ -38,9 +40,9 @@ def load_pairs() -> list[Pair]:
     """All active markets. One query."""
     rows = Market.objects.filter(is_active=True).order_by("-kind", "id")
     return [
-        Pair(base, quote, last or reference, kind == Market.Kind.SPOT)
-        for base, quote, last, reference, kind in rows.values_list(
-            "base_id", "quote_id", "last_price", "reference_price", "kind"
+        Pair(base, quote, mark or last or reference, kind == Market.Kind.SPOT)
+        for base, quote, mark, last, reference, kind in rows.values_list(
+            "base_id", "quote_id", "marked__price", "last_price", "reference_price", "kind"
         )
     ]
 
@@ -67,19 +69,24 @@ class Valuation:
 
 def prices_in(quote: int, pairs: list[Pair]) -> dict[int, Decimal]:
     """The price in `quote` of each asset from which a way leads there; 1 for the quote asset itself. Pure."""
-    ways: dict[int, list[tuple[int, Decimal, bool]]] = {}
+    ways: dict[int, list[tuple[int, Decimal, bool, bool]]] = {}
     for pair in pairs:
         if pair.price:
-            ways.setdefault(pair.quote, []).append((pair.base, pair.price, True))
-            ways.setdefault(pair.base, []).append((pair.quote, pair.price, False))
-    found, waiting = {quote: Decimal(1)}, deque([quote])
+            ways.setdefault(pair.quote, []).append((pair.base, pair.price, True, pair.is_spot))
+            ways.setdefault(pair.base, []).append((pair.quote, pair.price, False, pair.is_spot))
+    # Nearest first: margin markets on the way, then markets at all, then in the order of the pairs.
+    found, order = {}, count()
+    waiting = [(0, 0, next(order), quote, Decimal(1))]
     while waiting:
-        nearer = waiting.popleft()
-        for farther, price, is_forward in ways.get(nearer, []):
+        margins, length, _, nearer, worth = heappop(waiting)
+        if nearer in found:
+            continue
+        found[nearer] = worth
+        for farther, price, is_forward, is_spot in ways.get(nearer, []):
             if farther not in found:
                 combine = EXACT_ENOUGH.multiply if is_forward else EXACT_ENOUGH.divide
-                found[farther] = combine(found[nearer], price)
-                waiting.append(farther)
+                way = (margins + (not is_spot), length + 1, next(order), farther, combine(worth, price))
+                heappush(waiting, way)
     return {asset: _as_price(price) for asset, price in found.items()}
 
 

@@ -39,7 +39,10 @@ class CashShape(BalanceShape):
 class ValuedHoldingShape(HoldingShape):
     """A holding, and its value in the summary's quote asset."""
 
-    value = AmountField(allow_null=True)
+    value = AmountField(
+        allow_null=True,
+        help_text="Over spot markets, where they lead to the quote asset; else over margin markets too, at their mark.",
+    )
 
 
 class SummaryShape(serializers.Serializer):

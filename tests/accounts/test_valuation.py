@@ -34,6 +34,23 @@ def test_the_shortest_way_to_a_price(markets, asset, price):
     assert found == (None if price is None else Decimal(price))
 
 
+#: (margin markets, spot markets, asset, its price in USD)
+MARGIN_PRICES = [
+    ([(BTC, USD, "65000")], [(BTC, USDT, "60000"), (USDT, USD, "1")], BTC, "60000"),
+    ([(BTC, USD, "65000")], [(ETH, BTC, "0.05"), (ETH, USDT, "3000"), (USDT, USD, "1")], BTC, "60000"),
+    ([(BTC, USD, "65000")], [(BTC, USDT, "60000")], USDT, "1.083333333333333333"),
+    ([(EUR, USD, "1.1"), (BTC, USD, "65000")], [(BTC, EUR, "60000")], BTC, "65000"),
+    ([(EUR, USD, "1.1")], [(BTC, USDT, "60000"), (USDT, USD, "1")], EUR, "1.1"),
+]
+
+
+@pytest.mark.parametrize(("margin", "spot", "asset", "price"), MARGIN_PRICES)
+def test_what_spot_markets_tell_goes_before_a_margin_market(margin, spot, asset, price):
+    pairs = [Pair(*way, Decimal(value), is_spot=False) for *way, value in margin]
+    pairs += [Pair(*way, Decimal(value)) for *way, value in spot]
+    assert prices_in(USD, pairs)[asset] == Decimal(price)
+
+
 def test_a_value_is_rounded_half_up_to_the_smallest_unit():
     cents = Valuation(Asset(id=USD, symbol="USD", decimals=2), [Pair(BTC, USD, Decimal("0.01"))])
     values = [cents.value(BTC, Decimal(quantity)) for quantity in ("0.49", "0.5", "-0.5", "1.5")]

@@ -59,6 +59,13 @@ class TestReading:
         fx.fx.mark("GBPUSDT", "1.24000")
         assert equity("USD", "USDT") == "209200"
 
+    def test_the_portfolio_values_at_the_mark(self, fx):
+        """Not at what was last traded, nor at the price that was named before anybody traded."""
+        fx.fx.trader("ann", EUR=1_000, GBP=1_000)
+        fx.fx.change("GBPUSD", reference_price=Decimal("1.5"))
+        cash = {row["asset"]: row["value"] for row in fx("GET", V1 + "portfolio/summary/?quote=USD").json["cash"]}
+        assert (cash["EUR"], cash["GBP"]) == ("1102", "1250")
+
     def test_positions(self, fx):
         (row,) = fx("GET", V1 + "positions/").json["results"]
         assert shapes.PositionShape().fields.keys() == row.keys()
