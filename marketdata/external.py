@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import connection
-from django.db.models import Max, Min
+from django.db.models import Max, Min, QuerySet
 
 from marketdata import bulk, clock
 from marketdata.markets import MarketSpec
@@ -39,8 +39,8 @@ def candles(
     The candle objects of the API with `source` added; quote_volume and trades are None, as nobody traded here.
     Without `source`, the one whose history of that interval reaches back farthest; [] when there is none.
     """
-    source = source or _default_source(spec.id, interval)
-    rows = ExternalCandle.objects.filter(market_id=spec.id, interval=interval, source=source or "")
+    rows = ExternalCandle.objects.filter(market_id=spec.id, interval=interval)
+    rows = rows.filter(source=(_stored_name(rows, source) if source else _default_source(rows)) or "")
     if start is not None:
         rows = rows.filter(open_time__gte=start)
     if end is not None:
@@ -79,9 +79,15 @@ def store(*, market_id: int, source: str, interval: str, bars: Iterable[Bar]) ->
     return sum(is_new), len(is_new) - sum(is_new)
 
 
-def _default_source(market_id: int, interval: str) -> str | None:
-    rows = ExternalCandle.objects.filter(market_id=market_id, interval=interval).order_by().values("source")
-    found = rows.annotate(first=Min("open_time")).order_by("first", "source").first()
+def _stored_name(rows: QuerySet[ExternalCandle], source: str) -> str | None:
+    """The source as it was named at the import: a provider's upper case and a dataset's lower one may be asked for in
+    any. Asked name by name, as the index answers that without reading the history.
+    """
+    return next((name for name in (source, source.upper(), source.lower()) if rows.filter(source=name).exists()), None)
+
+
+def _default_source(rows: QuerySet[ExternalCandle]) -> str | None:
+    found = rows.order_by().values("source").annotate(first=Min("open_time")).order_by("first", "source").first()
     return found["source"] if found else None
 
 

@@ -59,7 +59,7 @@ class CandleQuery(serializers.Serializer):
     source = Text(
         max_length=32,
         required=False,
-        help_text="Imported history of that source instead of own trades, in the intervals that were imported only.",
+        help_text="Imported history of that source (any case) instead of own trades, in the intervals imported only.",
     )
 
 

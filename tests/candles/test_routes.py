@@ -105,6 +105,7 @@ def test_imported_history_is_marked(http):
     ]
     assert (found[0]["quote_volume"], found[0]["trades"], found[0]["volume"]) == (None, None, "0")
     since = "start=2028-02-22T00:00:00Z&end=2028-02-23T00:00:00Z"
+    assert http("GET", "/api/v1/candles/?symbol=AAPL&interval=1d&source=ELSEWHERE&limit=2").json == found
     between = http("GET", f"/api/v1/candles/?symbol=AAPL&interval=1d&source=elsewhere&{since}").json
     assert [row["close"] for row in between] == ["90", "91"]
     assert "source" not in http("GET", "/api/v1/candles/?symbol=AAPL&interval=1d").json[0]
