@@ -69,7 +69,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
 # The house
 INSTALLED_APPS = [
-    "daphne",
+    "config",
     "unfold.apps.BasicAppConfig",
     "config.apps.OperatorsConfig",
     "django.contrib.auth",
@@ -87,7 +87,6 @@ INSTALLED_APPS = [
     "rest_framework_simplejwt.token_blacklist",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "config",
     "marketdata",
     "accounts",
     "exchange",
