@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 
 from marketdata import calendar, contracts, hours, units
@@ -159,7 +159,7 @@ class Contract(models.Model):
 
     def _fixed_errors(self) -> dict[str, str]:
         before = Contract.objects.filter(pk=self.pk).first() if self.pk else None
-        if before is None or not self.market.sequence:
+        if before is None or not self.market.has_history():
             return {}
         return {
             name.removesuffix("_id"): "Cannot change once orders have rested here; make a new market."
@@ -167,8 +167,12 @@ class Contract(models.Model):
             if getattr(before, name) != getattr(self, name)
         }
 
+    @transaction.atomic
     def save(self, *args, **kwargs):
-        """Validates, and tells the processes by the market's version."""
+        """Validates, and tells the processes by the market's version. The market's row is locked before the contract's,
+        as by who edits a contract.
+        """
+        Market.objects.select_for_update(no_key=True).filter(pk=self.market_id).first()
         if not self.SWITCHES.issuperset(kwargs.get("update_fields") or ("all",)):
             self.clean()
         super().save(*args, **kwargs)

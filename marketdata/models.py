@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 
 from marketdata import units
@@ -240,8 +240,8 @@ class Market(models.Model):
 
     def _fixed_errors(self) -> dict[str, str]:
         """Stored prices and quantities are multiples of tick and lot: what stands in a book must keep its meaning."""
-        before = Market.objects.filter(pk=self.pk).first() if self.pk else None
-        if before is None or not before.sequence:
+        before = Market.objects.filter(pk=self.pk).first() if self.pk and self.has_history() else None
+        if before is None:
             return {}
         return {
             name.removesuffix("_id"): "Cannot change once orders have rested here; make a new market."
@@ -249,6 +249,13 @@ class Market(models.Model):
             if getattr(before, name) != getattr(self, name)
         }
 
+    @transaction.atomic
+    def has_history(self) -> bool:
+        """Whether orders have rested here. If none have, none come before the running transaction ends."""
+        rows = Market.objects.select_for_update(no_key=True)
+        return not rows.filter(pk=self.pk, sequence=0).exists()
+
+    @transaction.atomic
     def save(self, *args, **kwargs):
         """Validates, counts the version up, and leaves the live fields to the matcher."""
         if not self.SWITCHES.issuperset(kwargs.get("update_fields") or ("all",)):

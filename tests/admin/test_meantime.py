@@ -198,13 +198,24 @@ def test_the_next_round_keeps_its_times_under_a_page_of_the_last_one(margin, ope
     assert (spring.name, spring.ends_at.year, spring.starts_at) == ("Autumn", 2040, starts)
 
 
-def test_an_edit_holds_the_competition(margin, operator, monkeypatch):
-    """So that no round begins, and nobody joins, between the look at the row and its save."""
-    spring, found = contest(margin), []
+#: An edit that what happens meanwhile could make wrong, and whose row is held for it.
+HOLDING = {
+    "no round begins and nobody joins": (contest, {"name": "Summer"}, Competition, "Spring"),
+    "no first order comes at the old tick": (apple, {"tick_size": "0.1"}, Market, "AAPL"),
+    "no first order comes of the old size": (euro, {"contract_size": "1000"}, Market, "EURUSD"),
+}
+
+
+@pytest.mark.parametrize("case", HOLDING)
+def test_an_edit_holds_what_it_was_checked_against(margin, operator, monkeypatch, case):
+    """From the look at the row to its save."""
+    make, edit, model, name = HOLDING[case]
+    row, found = make(margin), []
+    held = model.objects.get(**{"name" if model is Competition else "symbol": name})
 
     def look() -> None:
         with transaction.atomic():
-            found.append(len(Competition.objects.select_for_update(no_key=True, skip_locked=True)))
+            found.append(len(model.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=held.pk)))
         connection.close()
 
     def look_from_elsewhere() -> None:
@@ -212,8 +223,8 @@ def test_an_edit_holds_the_competition(margin, operator, monkeypatch):
         thread.start()
         thread.join()
 
-    in_between(monkeypatch, spring, look_from_elsewhere)
-    submit(operator, spring, opened(operator, spring), name="Summer")
+    in_between(monkeypatch, row, look_from_elsewhere)
+    submit(operator, row, opened(operator, row), **edit)
     look_from_elsewhere()
     assert found == [0, 1]
 
