@@ -4,7 +4,7 @@ A change of any of them counts up the version of the markets that follow the cal
 """
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 
 from marketdata import calendar
@@ -31,9 +31,15 @@ class TradingCalendar(models.Model):
         super().save(*args, **kwargs)
         self.changed()
 
+    @transaction.atomic
     def changed(self) -> None:
-        """Let the markets' processes know."""
-        self.markets.update(version=F("version") + 1)
+        """Let the markets' processes know. The markets are locked by id, as everybody locks them; before that the
+        calendar, for which a market waits that is about to follow it: else it would come with the old hours, and never
+        hear of these.
+        """
+        TradingCalendar.objects.select_for_update().filter(pk=self.pk).first()
+        followers = self.markets.order_by("pk").select_for_update(no_key=True)
+        self.markets.filter(pk__in=[market.pk for market in followers.only("pk")]).update(version=F("version") + 1)
 
 
 class DayModel(models.Model):

@@ -6,11 +6,12 @@ import threading
 from decimal import Decimal
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from accounts import transfers
-from tests.patience import PATIENCE_SECONDS
-from tests.races.stage import HOLDING, words
+from marketdata.models import Market, TradingCalendar
+from tests.patience import PATIENCE_SECONDS, wait_until
+from tests.races.stage import HOLDING, Stage, words
 
 NAMES = ("ann", "bob", "cid", "dee")
 SYMBOLS = ("AAPL", "MSFT")
@@ -91,3 +92,46 @@ def _noting(work, failures: list) -> None:
         failures.append(error)
     finally:
         connections.close_all()
+
+
+@pytest.fixture
+def followed(venue):
+    """A calendar, its market MSFT, and AAPL, which has the lower id and comes last in the file."""
+    venue.assets["MSFT"] = type(venue.assets["USD"]).objects.create(symbol="MSFT", name="MSFT")
+    calendar = TradingCalendar.objects.create(name="hours")
+    calendar.hours.create(weekday=0, opens="09:30", closes="16:00")
+    second = venue.market("MSFT", base="MSFT", quote="USD", calendar=calendar)
+    return calendar, venue.change("AAPL", max_open_orders=9), second
+
+
+def test_a_calendar_locks_its_markets_by_id(venue, followed):
+    calendar, first, second = followed
+    venue.change("AAPL", calendar=calendar)
+    thread = threading.Thread(target=_noting, args=(calendar.changed, []))
+    with transaction.atomic():
+        Market.objects.select_for_update(no_key=True).get(pk=first.pk)
+        thread.start()
+        wait_until(_somebody_waits, "the calendar to wait for the first market")
+        free = Market.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=second.pk)
+        assert first.pk < second.pk and free.exists()
+    thread.join()
+
+
+def test_a_market_that_is_given_a_calendar_waits_for_its_edit(followed):
+    """Else it would come with the hours from before, and not hear of the new ones."""
+    calendar, first, _ = followed
+    given = Market.objects.filter(pk=first.pk)
+    thread = threading.Thread(target=_noting, args=(lambda: given.update(calendar=calendar), []))
+    with transaction.atomic():
+        calendar.changed()
+        thread.start()
+        wait_until(_somebody_waits, "the market to wait for the calendar")
+    thread.join()
+    assert given.get().calendar == calendar
+
+
+def _somebody_waits() -> bool:
+    """Inside a transaction, which else is shown what it was shown first."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+    return Stage._waiting_for_locks() == 1
