@@ -5,6 +5,7 @@ Closing and filling are orders, through the one door. The venue sets their price
 the same request made again may come to another order: a client_order_id is held against what was asked for.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil, floor
@@ -186,7 +187,7 @@ def exit_position(*, account_id: int, position_id: int, quantity: Decimal | None
 
 
 def _close(row: Position, asked: Asked, quantity: Decimal | None) -> Done:
-    """By one order: of a position that is larger than an order may be it closes as much as one takes."""
+    """By one order, of as much as one takes. All of a position that has become smaller is what is left of it."""
     spec = asked.spec
     command = _command(
         asked,
@@ -196,7 +197,13 @@ def _close(row: Position, asked: Asked, quantity: Decimal | None) -> Done:
         reduce_only=True,
         self_trade_prevention="EXPIRE_MAKER",
     )
-    placed = orders.place(command)
+    try:
+        placed = orders.place(command)
+    except ReduceOnly:
+        left = Position.objects.filter(pk=row.pk, closed_at__isnull=True).first()
+        if quantity is not None or left is None or abs(left.quantity) >= abs(row.quantity):
+            raise
+        return _close(left, asked, None)
     return Done(placed.order, _shown(row.account_id, spec), placed.replayed)
 
 
@@ -378,7 +385,8 @@ def sim_fill(*, account_id: int, symbol: str, side: str, quantity: Decimal, clie
     offered = validation.place_command(account_id=house.pk, symbol=spec.symbol, side=other, **terms)
     offer, placed = orders.place_many([offered, wanted])
     if isinstance(offer, orders.Placed) and offer.order["status"] in ("OPEN", "PARTIALLY_FILLED"):
-        _withdraw(house.pk, offer.order["id"])
+        with suppress(Refusal):  # filled by then
+            orders.cancel(account_id=house.pk, order_id=offer.order["id"])
     if isinstance(placed, Exception):
         raise placed
     return Done(placed.order, _shown(account_id, spec), placed.replayed)
@@ -390,11 +398,3 @@ def _check_exposure(house: Account, spec: MarketSpec, lots: int) -> None:
     after = (spec.lots(held.quantity) if held else 0) - lots
     if abs(after) > spec.contract.exposure_limit_lots and after * lots < 0:
         raise NoLiquidity(f"The house takes no more of {spec.symbol} on that side now.")
-
-
-def _withdraw(account_id: int, order_id: int) -> None:
-    """Take back what of the offer nobody took."""
-    try:
-        orders.cancel(account_id=account_id, order_id=order_id)
-    except Refusal:
-        return  # filled by then

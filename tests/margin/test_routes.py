@@ -198,6 +198,20 @@ class TestClosing:
         assert (seen[0].status, answer.status) == (201, 200)
         assert (answer.json["order"]["id"], answer.json["position"]) == (seen[0].json["order"]["id"], None)
 
+    @pytest.mark.parametrize(("terms", "outcome"), [({}, "0.6"), ({"quantity": "1"}, "reduce_only")])
+    def test_all_of_one_that_is_reduced_meanwhile_is_what_is_left(self, fx, monkeypatch, terms, outcome):
+        fx.fx.order("bob BUY 2 EURUSD @ 1.10100")
+        place = orders.place
+
+        def reduced_first(command):
+            monkeypatch.setattr(orders, "place", place)
+            fx.fx.order("ann SELL 0.4 EURUSD @ 1.10100 IOC")
+            return place(command)
+
+        monkeypatch.setattr(orders, "place", reduced_first)
+        answer = fx("POST", V1 + "positions/close/", {"symbol": "EURUSD", **terms})
+        assert (answer.json["order"]["quantity"] if answer.status == 201 else answer.code) == outcome
+
     def test_one_that_is_larger_than_an_order_may_be(self, fx):
         trade(fx.fx, "ann", "BUY", "bob", "0.5", "EURUSD", "1.10000")
         fx.fx.change("EURUSD", max_quantity=Decimal(1))
