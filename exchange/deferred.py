@@ -101,14 +101,14 @@ def settle(trade_id: int, *, actor_id: int | None = None, by_hand: bool = False)
     row = Settlement.objects.select_related("market__base", "market__quote", "trade").filter(pk=trade_id).first()
     if row is None:
         raise _missing(trade_id)
-    if not by_hand:
-        _check_accounts(row)
     fees = ledger.fee_account(row.market_id).id
     market = row.market
     with transaction.atomic():
         with ledger.working_sheet({row.buyer_id, row.seller_id, fees}, [market.base, market.quote]) as sheet:
             if not Settlement.objects.filter(pk=trade_id, settled_at=None).update(settled_at=sheet.moment, error=""):
                 raise AlreadySettled(f"Trade {trade_id} is settled already.")
+            if not by_hand:
+                _check_accounts(row)
             fills = _pay(sheet, row, fees, actor_id)
         _keep_holdings(row, fills, sheet)
     row.settled_at, row.error = sheet.moment, ""

@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from accounts import holdings_proof
+from accounts import holdings_proof, ledger
 from accounts.models import Account, Journal
 from exchange import deferred
 from exchange.commands import ExitsUndeliverable
@@ -128,9 +128,15 @@ def test_a_trade_that_settled_at_once_cannot_be_settled(day):
         deferred.settle(number)
 
 
-def test_a_blocked_account_is_an_operators_case_and_nothing_is_lost(later):
+@pytest.mark.parametrize("when", ["before", "just then"])
+def test_a_blocked_account_is_an_operators_case_and_nothing_is_lost(later, monkeypatch, when):
     number = trade(later)
-    Account.objects.filter(pk=later.venue.accounts["ann"].id).update(is_active=False)
+    ann = Account.objects.filter(pk=later.venue.accounts["ann"].id)
+    if when == "before":
+        ann.update(is_active=False)
+    else:  # the settlement is under way, and waits for the account
+        of = ledger.fee_account
+        monkeypatch.setattr(ledger, "fee_account", lambda market: ann.update(is_active=False) and of(market))
     later.at("2026-11-26 00:00")
     row = Settlement.objects.get()
     assert (row.settled_at, "not active" in row.error) == (None, True)
