@@ -106,10 +106,8 @@ class StreamConsumer(AsyncConsumer):
             await getattr(self, get_handler_name(message))(message)
         except StopConsumer:
             raise
-        except Unavailable as refusal:
-            self.fail(refusal, TRY_AGAIN_LATER)
         except Exception as error:
-            self.fail(error, BROKEN)
+            self.fail(error)
 
     # What subclasses do
 
@@ -128,17 +126,20 @@ class StreamConsumer(AsyncConsumer):
     def tell(self, content: dict) -> None:
         self.outbox.reply(Reply(content))
 
-    def tell_error(self, error: Exception, message: dict | None = None) -> None:
-        """Say what is wrong, with the name of the message that it is about."""
-        body = problem_of(error, self.name).body
+    def tell_error(self, error: Exception, message: dict | None = None) -> int:
+        """Say what is wrong, with the name of the message that it is about; the HTTP status that it would have."""
+        problem = problem_of(error, self.name)
+        body = problem.body
         named = {"id": message["id"]} if message and is_name(message.get("id")) else {}
         what = {name: body[name] for name in ("code", "detail", "errors") if body[name]}
         self.tell({"type": "error", **named, **what})
+        return problem.status
 
-    def fail(self, error: Exception, code: int) -> None:
-        """Say why, then close."""
-        self.tell_error(error)
-        self.outbox.end(code)
+    def fail(self, error: Exception, code: int | None = None) -> None:
+        """Say why, then close. Without a code it is something that passes, such as a database that is away, or a bug.
+        """
+        status = self.tell_error(error)
+        self.outbox.end(code or (TRY_AGAIN_LATER if status == Unavailable.status else BROKEN))
 
     async def market(self, symbol: str) -> MarketSpec:
         """The active market of that symbol; UnknownMarket."""

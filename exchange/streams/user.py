@@ -34,7 +34,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from django.core.exceptions import SynchronousOnlyOperation
-from rest_framework.exceptions import APIException
 
 from accounts.api_keys import Signed
 from accounts.authentication import (
@@ -153,7 +152,7 @@ class UserConsumer(StreamConsumer):
                 charge.check()
             self.principal.require(TRADE)
             work = await getattr(self, f"_{kind}")(terms)
-        except (Refusal, APIException) as error:
+        except Exception as error:
             return self.tell(_refused(name, error))
         while len(self._commands) >= MAX_IN_FLIGHT:
             await asyncio.wait(self._commands, return_when=asyncio.FIRST_COMPLETED)

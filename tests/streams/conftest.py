@@ -1,6 +1,10 @@
 """A venue with a real socket server."""
 
+from contextlib import contextmanager
+
 import pytest
+from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts import authentication
@@ -28,3 +32,19 @@ def token_of(venue):
 
     yield make
     authentication.forget()
+
+
+@pytest.fixture
+def database_away(monkeypatch):
+    """While it lasts, whatever asks Django for a cursor hears that there is no database."""
+
+    def refuse(self, name=None):
+        raise OperationalError("connection refused")
+
+    @contextmanager
+    def away():
+        with monkeypatch.context() as patch:
+            patch.setattr(BaseDatabaseWrapper, "_cursor", refuse)
+            yield
+
+    return away

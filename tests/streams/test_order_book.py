@@ -8,6 +8,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from exchange.barrier import view
+from marketdata import markets
 from marketdata.markets import by_symbol
 from tests.patience import wait_until
 from tests.streams.support import LiveServer, Mirror
@@ -182,6 +183,28 @@ def test_unknown_symbols_and_paths_are_told_and_closed(venue, server):
         with server.client(path) as client:
             (error,), close_code = client.rest()
         assert (error["type"], error["code"], close_code) == ("error", code, 4404), path
+
+
+AT_ONCE = [
+    ("/ws/orderbook/AAPL/", None),
+    ("/ws/trades/?symbol=AAPL", None),
+    ("/ws/prices/", None),
+    ("/ws/market/", {"type": "subscribe", "symbols": ["AAPL"]}),
+    ("/ws/user/", {"type": "authenticate"}),
+]
+
+
+def test_who_comes_while_the_database_is_away_is_told_to_try_again(venue, server, token_of, database_away):
+    venue.trader("ann", USD=1)
+    token = token_of("ann")
+    markets.forget()
+    with database_away():
+        for path, message in AT_ONCE:
+            with server.client(path) as client:
+                if message is not None:
+                    client.send({**message, "token": token})
+                (error,), close_code = client.rest()
+            assert (error["type"], error["code"], close_code) == ("error", "unavailable", 1013), path
 
 
 def test_too_many_messages_are_closed(venue, server):

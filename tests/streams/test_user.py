@@ -11,6 +11,7 @@ from exchange.streams import user as user_socket
 from exchange.streams.account_feeds import account_feeds
 from exchange.streams.outbox import running
 from exchange.streams.sockets import addresses
+from marketdata import markets
 from tests.patience import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -332,6 +333,20 @@ def test_refusals_are_results(venue, connect):
         result = client.next()
         found = (result["type"], result["id"], result["status"], result["error"]["code"])
         assert found == ("result", 9, status, code), message
+
+
+def test_commands_that_cannot_be_looked_up_are_results_too(venue, connect, database_away):
+    """The market is not remembered, and the database that knows it is away: the socket outlives that."""
+    venue.trader("ann", USD=100)
+    client, _ = connect("ann")
+    place = {"type": "place", "id": 7, "symbol": "AAPL", "side": "BUY", "price": "1", "quantity": 1}
+    markets.forget()
+    with database_away():
+        client.send(place)
+        result = client.next()
+    assert (result["id"], result["status"], result["error"]["code"]) == (7, 503, "unavailable")
+    client.send({**place, "id": 8})
+    assert client.until(lambda message: message["type"] == "result")["status"] == 201
 
 
 def test_the_rate_limit_counts_orders_here_too(venue, connect, settings):
