@@ -2,16 +2,25 @@
 
 The commands that the socket had sent before are waited for first, so that none of them outlives it. Tasks are kept
 here, because the socket that began them is gone.
+
+While the database is away it is tried again, for TRY_SECONDS. Known limit: what the account places by then through
+another socket is cancelled with the rest.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 
 from exchange import orders
 from marketdata.refusals import Refusal
 
 logger = logging.getLogger(__name__)
+
+TRY_SECONDS = 60.0
+PAUSE_SECONDS = 0.5
+#: How long a server that stops waits for those that it has not been able to carry out.
+STOP_SECONDS = 10.0
 
 _tasks: set[asyncio.Task] = set()
 
@@ -26,15 +35,27 @@ def cancel_all(account_id: int, pending: Iterable[asyncio.Task]) -> None:
 async def _cancel_all(account_id: int, pending: list[asyncio.Task]) -> None:
     if pending:
         await asyncio.wait(pending)
+    deadline = time.monotonic() + TRY_SECONDS
+    while not await _is_done(account_id, is_last=time.monotonic() > deadline):
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _is_done(account_id: int, *, is_last: bool) -> bool:
+    """Try it; True as well when it is tried no more."""
     try:
         await orders.cancel_all_async(account_id=account_id)
-    except Refusal as refusal:
-        logger.warning("the orders of account %s stay after its socket ended: %s", account_id, refusal.detail)
-    except Exception:
-        logger.exception("the orders of account %s stay after its socket ended", account_id)
+    except Exception as error:
+        if is_last:
+            is_bug = not isinstance(error, Refusal)
+            logger.error("the orders of account %s stay after its socket ended: %s", account_id, error, exc_info=is_bug)
+        return is_last
+    return True
 
 
 async def finish() -> None:
-    """Wait for those under way: when the server stops."""
-    if _tasks:
-        await asyncio.wait(set(_tasks))
+    """Wait for those under way, but not for long: when the server stops."""
+    if not _tasks:
+        return
+    _, left = await asyncio.wait(set(_tasks), timeout=STOP_SECONDS)
+    for task in left:
+        logger.error("the %s stays undone: the server stops", task.get_name())

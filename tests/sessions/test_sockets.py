@@ -1,8 +1,11 @@
 """Over sockets: cancelling what is open when one ends, and the indicative price of an auction."""
 
 import pytest
+from django.db import OperationalError
 
+from exchange import transaction
 from exchange.models import Order
+from exchange.sequencer import ATTEMPTS
 from exchange.streams import last_wishes
 from tests.patience import wait_until
 from tests.sessions.conftest import day
@@ -40,6 +43,25 @@ def test_what_is_open_is_cancelled_when_the_socket_ends(venue, connect):
     wait_until(lambda: not Order.objects.filter(status="OPEN").exists(), "no open orders")
     assert venue.stored(order)["status"] == "CANCELLED"
     assert venue.funds("ann", "USD") == "1000+0"
+
+
+def test_what_is_open_is_cancelled_although_the_database_is_away_when_the_socket_ends(venue, connect, monkeypatch):
+    venue.trader("ann", USD=1000)
+    order = venue.order("ann BUY 1 AAPL @ 100")
+    wishing, settle, failures = connect(), transaction.settle, [OperationalError("away")] * (ATTEMPTS + 1)
+    wishing.send({"type": "cancel_on_disconnect", "on": True})
+    assert wishing.next()["on"] is True
+
+    def settle_later(*arguments):
+        if failures:
+            raise failures.pop()
+        settle(*arguments)
+
+    monkeypatch.setattr(transaction, "settle", settle_later)
+    monkeypatch.setattr(last_wishes, "PAUSE_SECONDS", 0.01)
+    wishing.close()
+    wait_until(lambda: not last_wishes._tasks and not failures, "the end of trying")
+    assert venue.stored(order)["status"] == "CANCELLED"
 
 
 def test_it_can_be_taken_back(venue, server, connect):
