@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from django.db import connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 BATCH_ROWS = 5_000
 #: A batch that has to wait for a lock gives up: whoever trades comes first.
@@ -26,7 +26,7 @@ def only_one() -> Iterator[None]:
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
+        with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # who is cut off has no lock left
             cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 

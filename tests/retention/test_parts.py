@@ -1,5 +1,6 @@
 """What else may go: events beyond what resuming needs, short candles, old keys and logins. What may not, stays."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -143,6 +144,23 @@ def test_one_at_a_time(venue):
             call_command("prune", "--yes")
     finally:
         other.close()
+
+
+def test_a_connection_that_is_cut_is_told_in_a_line(venue, monkeypatch):
+    """Between two transactions, where nothing closes the connection for us."""
+
+    def cut(cutoff):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        yield 0
+
+    journal = replace(retention.PARTS[0], prune=cut)
+    monkeypatch.setattr(retention, "PARTS", (journal,))
+    try:
+        with pytest.raises(CommandError, match="^stopped: .*connection.* run it again"):
+            call_command("prune", "journal", "--yes")
+    finally:
+        connection.close()
 
 
 def test_the_table_says_what_may_go(venue, capsys):

@@ -43,7 +43,7 @@ class Command(BaseCommand):
         except (NotProved, UnreadableMarket) as error:
             raise CommandError(str(error)) from None
         except OperationalError as error:
-            text = str(error).strip()
+            text = str(error).strip().partition("\n")[0]
             raise CommandError(f"stopped: {text}. What is gone is gone; run it again for the rest.") from None
 
     def _prune(self, part: retention.Part) -> int:
