@@ -88,9 +88,10 @@ class CandleListView(APIView):
         summary="Candles",
         description=(
             "A list, oldest first, the forming candle included. Candles without a trade are left out unless"
-            " `fill=true`. Open and close are those of the first and last trade by id. `source` gives imported history"
-            " instead, each candle marked with it: of an interval that was not imported nothing, as longer candles are"
-            " not made of imported shorter ones."
+            " `fill=true`. Open and close are those of the first and last trade by id. Operators may let 1s candles go"
+            " after some time, by default 30 days: further back there are none; longer ones stay for ever. `source`"
+            " gives imported history instead, each candle marked with it: of an interval that was not imported nothing,"
+            " as longer candles are not made of imported shorter ones."
         ),
         parameters=[CandleQuery],
         responses=CandleShape(many=True),
