@@ -76,7 +76,7 @@ def place_list(command: PlaceList | Replay) -> PlacedList:
 
 async def place_list_async(command: PlaceList | Replay) -> PlacedList:
     outcome = command if isinstance(command, Replay) else await _result_async(command)
-    return await in_thread(_placed_list, outcome) if isinstance(outcome, Replay) else _placed_list(outcome)
+    return await in_thread(_placed_list, outcome)
 
 
 def cancel_list(*, account_id: int, list_id: int) -> list[dict]:
@@ -181,7 +181,9 @@ def _raise(outcome):
 def _placed_list(outcome) -> PlacedList:
     if isinstance(outcome, Replay):
         return PlacedList(stored_list(outcome.order_id), replayed=True)
-    return PlacedList(outcome)
+    first = outcome[0]
+    # What became of the others once the first had traded or ended came after the answer, in the same transaction.
+    return PlacedList(outcome if first["status"] == Order.Status.OPEN else stored_list(first["id"]))
 
 
 def _placed(outcome) -> Placed | Exception:

@@ -86,14 +86,20 @@ def test_a_list_is_placed_read_and_cancelled(traded):
     assert traded("GET", one, token=traded.tokens["bob"]).status == 404
 
 
-def test_a_bracket(traded):
-    body = oco(kind="BRACKET", side="BUY", type="MARKET")
-    placed = traded("POST", LISTS, body)
-    assert [(one["list_role"], one["status"]) for one in placed.json["orders"]] == [
-        ("ENTRY", "FILLED"), ("TAKE_PROFIT", "PENDING"), ("STOP_LOSS", "PENDING"),
-    ]  # fmt: skip
-    read = traded("GET", f"{LISTS}{placed.json['list_id']}/").json
-    assert [one["status"] for one in read["orders"]] == ["FILLED", "OPEN", "PENDING"]
+@pytest.mark.parametrize(
+    ("terms", "statuses"),
+    [
+        ({"type": "MARKET"}, ["FILLED", "OPEN", "PENDING"]),
+        ({"price": "100", "time_in_force": "IOC"}, ["EXPIRED"] * 3),
+        ({"price": "100"}, ["OPEN", "PENDING", "PENDING"]),
+    ],
+)
+def test_the_answer_to_a_bracket_tells_what_became_of_its_exits(traded, terms, statuses):
+    placed = traded("POST", LISTS, oco(kind="BRACKET", side="BUY", **terms)).json
+    assert [(one["list_role"], one["status"]) for one in placed["orders"]] == list(
+        zip(["ENTRY", "TAKE_PROFIT", "STOP_LOSS"], statuses, strict=True)
+    )
+    assert traded("GET", f"{LISTS}{placed['list_id']}/").json == placed
 
 
 @pytest.mark.parametrize(
