@@ -110,7 +110,11 @@ class PositionShape(BasicPositionShape):
     mark_is_stale = serializers.BooleanField(allow_null=True)
     notional = AmountField(allow_null=True, help_text="Its worth at the mark, in the settlement asset.")
     unrealized_pnl = AmountField(allow_null=True)
-    maintenance = AmountField(allow_null=True, help_text="The least margin that it needs at the mark.")
+    maintenance = AmountField(
+        allow_null=True,
+        help_text="The least margin that it needs at the mark. An account whose equity is below what all its positions "
+        "need is liquidated, whatever its level.",
+    )
     liquidation_price = AmountField(
         allow_null=True, help_text="Where the account would be liquidated if nothing else moved."
     )
