@@ -163,7 +163,7 @@ class OrderAdmin(operators.HistoryAdmin):
 
     @staticmethod
     def _cancel(request: HttpRequest, order: Order, reason: str) -> None:
-        orders.cancel(account_id=None, order_id=order.id)
+        orders.cancel(account_id=None, order_id=order.id, reason="operator")
         operators.log(request, [order], f"Cancelled: {reason}")
 
 

@@ -70,5 +70,5 @@ def _plan(batch, live: LiveBook, reference: int | None) -> Uncross | None:
         if not unpaid:
             break
         for order in unpaid:
-            batch.cancel_order(live, order)
+            batch.cancel_order(live, order, "unfillable")
     return plan

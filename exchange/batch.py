@@ -319,7 +319,7 @@ class Batch:
         live, order = self.open_order(cmd.account, cmd.order_id)
         if cmd.account is not None:
             self._check_not_halted(live)
-        return self.cancel_order(live, order)
+        return self.cancel_order(live, order, cmd.reason)
 
     def _cancel_all(self, cmd: CancelAll) -> Outcome:
         """Of one market, or of all that are not halted and can be read; no more than CANCELLED_AT_ONCE."""
@@ -330,22 +330,23 @@ class Batch:
         for live in self.books.values():
             if cmd.market_id in (None, live.spec.id) and self.status[live.spec.id] != Market.Status.HALTED:
                 some = live.open_orders.of(cmd.account)[: c.CANCELLED_AT_ONCE - len(answers)]
-                answers += [self.cancel_order(live, live.find(one)) for one in some]
+                answers += [self.cancel_order(live, live.find(one), cmd.reason) for one in some]
         self.cancelled += len(answers)
         return answers
 
     def _refresh(self, cmd: Refresh) -> Outcome:
         return {}  # locking the market has done it
 
-    def cancel_order(self, live: LiveBook, order: LiveOrder) -> dict:
+    def cancel_order(self, live: LiveBook, order: LiveOrder, reason: str = "") -> dict:
+        """Cancel an order: its owner does, or the venue for a reason."""
         writers.breathe()
         spot.release_rest(self.sheet, live.spec, order)
-        return self.take_out(live, order)
+        return self.take_out(live, order, reason)
 
-    def take_out(self, live: LiveBook, order: LiveOrder) -> dict:
+    def take_out(self, live: LiveBook, order: LiveOrder, reason: str = "") -> dict:
         """Cancel an order that holds nothing any more."""
-        self.records.command(live, Kind.CANCEL, order.id, {})
-        live.cancel(order.id, self.records.moment)
+        self.records.command(live, Kind.CANCEL, order.id, {"reason": reason} if reason else {})
+        live.cancel(order.id, self.records.moment, reason)
         self.stir(live)
         return {**self.records.touch(live, order), "fills": None if order.filled else []}
 

@@ -150,9 +150,9 @@ class LiveBook:
             self._traded(matches, moment)
         return matches
 
-    def cancel(self, order_id: int, moment: datetime) -> LiveOrder:
+    def cancel(self, order_id: int, moment: datetime, reason: str = "") -> LiveOrder:
         """Take a live order out; KeyError when it does not rest here nor wait."""
-        return self.end(order_id, Status.CANCELLED, "", moment)
+        return self.end(order_id, Status.CANCELLED, reason, moment)
 
     def end(self, order_id: int, status: str, reason: str, moment: datetime) -> LiveOrder:
         """The same, for any reason."""
@@ -333,7 +333,7 @@ class LiveBook:
         if kind == journal.Kind.UNCROSS:
             return self.uncross(auction.plan(self.book, command["reference"]), sequence, moment)
         if kind == journal.Kind.CANCEL:
-            self.cancel(order_id, moment)
+            self.cancel(order_id, moment, command.get("reason", ""))
             return []
         return self._redo_waiting(sequence, kind, order_id, command, moment)
 

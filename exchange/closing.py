@@ -39,7 +39,7 @@ def disqualify(entry: CompetitionEntry) -> int:
     any later one finds the entry's time over. Doing it again does no harm.
     """
     competitions.disqualify(entry)
-    return kill_switch.cancel_everything(entry.account_id)
+    return kill_switch.cancel_everything(entry.account_id, "disqualified")
 
 
 def _close(competition: Competition) -> bool:
@@ -47,7 +47,7 @@ def _close(competition: Competition) -> bool:
     open_orders = Order.objects.filter(account_id__in=accounts, status__in=Order.LIVE).order_by("pk")
     for order_id in open_orders.values_list("pk", flat=True):
         try:
-            orders.cancel(account_id=None, order_id=order_id)
+            orders.cancel(account_id=None, order_id=order_id, reason="competition_ended")
         except OrderNotOpen:
             pass  # filled meanwhile
         except UnreadableMarket as refusal:

@@ -51,10 +51,13 @@ class Amend:
 
 @dataclass(slots=True)
 class Cancel:
-    """Take an open order out. `account` None: an operator, who may also cancel in a halted market."""
+    """Take an open order out. `account` None: the venue or an operator, who may also cancel in a halted market, and
+    says why.
+    """
 
     account: int | None
     order_id: int
+    reason: str = ""
 
 
 #: So many one CancelAll takes out at most, and after so many no other begins in the same batch: the market waits
@@ -69,6 +72,7 @@ class CancelAll:
 
     account: int
     market_id: int | None
+    reason: str = ""
 
 
 @dataclass(slots=True)

@@ -197,7 +197,7 @@ def _cancel_orders(accounts: Iterable[int], asset: int) -> None:
     for account in accounts:
         for order_id in risk_reading.orders_to_cancel(Key(account, asset)):
             with suppress(OrderNotOpen, UnknownOrder, UnreadableMarket):
-                orders.cancel(account_id=None, order_id=order_id)
+                orders.cancel(account_id=None, order_id=order_id, reason="financing")
 
 
 def _amount(contract: Contract, spec: MarketSpec, rollover: Rollover, quantity: Decimal) -> int:

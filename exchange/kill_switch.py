@@ -24,7 +24,7 @@ class StoppedByOperator(Refusal):
 def pull(*, account_id: int, by: str) -> int:
     """Stop the account and cancel all it has open; how many orders were cancelled."""
     _set(account_id, by, lambda before: OPERATOR if OPERATOR in (before, by) else by)
-    return cancel_everything(account_id)
+    return cancel_everything(account_id, "" if by == OWNER else "operator")
 
 
 def reset(*, account_id: int, by: str) -> None:
@@ -50,15 +50,15 @@ def _set(account_id: int, by: str, after) -> None:
         account.save(update_fields=["stopped_by"])
 
 
-def cancel_everything(account_id: int) -> int:
+def cancel_everything(account_id: int, reason: str) -> int:
     """Every live order of the account, in whatever market; how many there were. In one whose figures make no sense
     nothing can be cancelled, and nothing trades.
     """
-    done = len(orders.cancel_all(account_id=account_id))
+    done = len(orders.cancel_all(account_id=account_id, reason=reason))
     left = Order.objects.filter(account_id=account_id, status__in=LIVE).order_by("pk")
     for order_id in list(left.values_list("pk", flat=True)):
         try:
-            orders.cancel(account_id=None, order_id=order_id)
+            orders.cancel(account_id=None, order_id=order_id, reason=reason)
             done += 1
         except (OrderNotOpen, UnreadableMarket):
             pass  # filled meanwhile, or the other leg of one that was cancelled

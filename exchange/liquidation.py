@@ -167,7 +167,7 @@ async def _cancel_orders(order_ids: Sequence[int]) -> int:
     """Take the account's orders out, as an operator would; how many that were. Some cannot be where a market's figures
     make no sense: what they hold is looked after when it is needed (exchange.payable).
     """
-    work = [orders.cancel_async(account_id=None, order_id=order_id) for order_id in order_ids]
+    work = [orders.cancel_async(account_id=None, order_id=order_id, reason="liquidation") for order_id in order_ids]
     cancelled = 0
     for outcome in await asyncio.gather(*work, return_exceptions=True):
         if not isinstance(outcome, BaseException):

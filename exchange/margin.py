@@ -352,7 +352,7 @@ class Desk:
         """Cancel those; whether there were any."""
         found = self.unfillable(batch.sheet, live, plan)
         for order in found:
-            batch.cancel_order(live, order)
+            batch.cancel_order(live, order, "unfillable")
         return bool(found)
 
     def take_out_excess(self, batch, live: LiveBook, accounts: Iterable[int]) -> None:

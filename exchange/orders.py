@@ -113,22 +113,24 @@ async def amend_async(*, account_id: int, order_id: int, price: Decimal | None, 
     return await _with_fills_async(await _result_async(_amendment(account_id, order_id, price, quantity)))
 
 
-def cancel(*, account_id: int | None, order_id: int) -> dict:
-    """Take an open order out. `account_id` None is an operator. UnknownOrder (404) or OrderNotOpen (409) otherwise."""
-    return _with_fills(_result(Cancel(account_id, order_id)))
+def cancel(*, account_id: int | None, order_id: int, reason: str = "") -> dict:
+    """Take an open order out. `account_id` None is the venue or an operator, with a `reason` for the order's owner.
+    UnknownOrder (404) or OrderNotOpen (409) otherwise.
+    """
+    return _with_fills(_result(Cancel(account_id, order_id, reason)))
 
 
-async def cancel_async(*, account_id: int | None, order_id: int) -> dict:
-    return await _with_fills_async(await _result_async(Cancel(account_id, order_id)))
+async def cancel_async(*, account_id: int | None, order_id: int, reason: str = "") -> dict:
+    return await _with_fills_async(await _result_async(Cancel(account_id, order_id, reason)))
 
 
-def cancel_all(*, account_id: int, market_id: int | None = None) -> list[dict]:
+def cancel_all(*, account_id: int, market_id: int | None = None, reason: str = "") -> list[dict]:
     """Take all open orders of the account out; their order objects. Of very many a part at a time, between which others
     have their turn.
     """
     cancelled = []
     while True:
-        part = _result(CancelAll(account_id, market_id))
+        part = _result(CancelAll(account_id, market_id, reason))
         cancelled += [_with_fills(order) for order in part]
         if len(part) < c.CANCELLED_AT_ONCE:
             return cancelled

@@ -96,7 +96,7 @@ def take_back(batch, live: LiveBook, order: LiveOrder, plan: Plan) -> bool:
         if spot.reserve_asset(other.spec, one.side) == spec.contract.settlement_id and held(other.spec, one)
     ]
     for other, one in others:
-        batch.cancel_order(other, one)
+        batch.cancel_order(other, one, "funds_needed")
     if not others and order.account in batch.unread:
         raise UnreadableMarket(
             "It costs what the account has set aside, and some of that is in a market whose figures make no sense: an "

@@ -41,7 +41,7 @@ def prepare(
             break
     reserve(plan)
     for maker in passed.values():
-        batch.cancel_order(live, maker)
+        batch.cancel_order(live, maker, "unfillable")
     limits.traded(live, order, plan)
     return plan
 

@@ -74,7 +74,7 @@ def shrink(batch, live, order: LiveOrder, lots: int) -> None:
     be amended, ends, as does one that is left none.
     """
     if not lots or order.display:
-        batch.cancel_order(live, order)
+        batch.cancel_order(live, order, "reduce_only")
         return
     price, quantity = order.price, order.filled + lots
     plan = live.plan_amend(order.id, price, quantity, order.prevention, order.post_only)

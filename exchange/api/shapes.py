@@ -49,7 +49,13 @@ class OrderShape(serializers.Serializer):
     displayed_quantity = AmountField(allow_null=True)
     average_price = AmountField(allow_null=True)
     status = serializers.ChoiceField(choices=Order.Status.choices)
-    reason = serializers.CharField(allow_null=True, help_text="Why the venue ended it.")
+    reason = serializers.CharField(
+        allow_null=True,
+        help_text="Why the venue ended it: the code of a refusal, or `expired`, `auction_ended`, `other_leg`, "
+        "`entry_unfilled`, `reduce_only` (no position is left for it), `unfillable` (its account could not pay the "
+        "fill, or it would have opened a position), `funds_needed` (a stop or a liquidation closed with what it held), "
+        "`financing`, `liquidation`, `operator`, `disqualified`, `competition_ended`. Null for your own cancel.",
+    )
     reserved = AmountField(
         help_text="Still set aside: quote asset for a buy, base asset for a sell; on margin markets settlement asset."
     )

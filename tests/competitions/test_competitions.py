@@ -281,7 +281,7 @@ def test_closing_cancels_and_keeps_the_result(api, contest):
     clock.shift(61)
     before = board(api, spring)
     assert closing.close_due() == [spring] and closing.close_due() == []
-    assert orders.stored(resting)["status"] == "CANCELLED"
+    assert orders.stored(resting)["reason"] == "competition_ended"
     assert not Balance.objects.filter(account_id=entry["account"], reserved__gt=0).exists()
     api.venue.order("bob SELL 1 AAPL @ 95")
     api.venue.trader("cat", USD=1000)

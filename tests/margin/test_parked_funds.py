@@ -100,7 +100,7 @@ def test_a_resting_order_that_its_account_cannot_pay_is_taken_out(fx, park, kind
     park()
     fx.mark("EURUSD", mark)
     assert fx.order("rich BUY 1 EURUSD @ 1.05000")["status"] == "OPEN"
-    assert fx.stored(closing)["status"] == "CANCELLED"
+    assert [fx.stored(closing)[name] for name in ("status", "reason")] == ["CANCELLED", "unfillable"]
     assert (fx.position("ann", "EURUSD").split()[0], is_unpaid(fx)) == ("1", True)
 
 
@@ -147,7 +147,8 @@ def test_a_stop_takes_back_what_its_account_has_parked(fx, park, terms):
     fx.follow("EURUSD")
     assert (fx.stored(stop)["status"], fx.position("ann", "EURUSD")) == ("FILLED", "flat")
     if terms:
-        assert {fx.stored(one)["status"] for one in (parked if isinstance(parked, list) else [parked])} == {"CANCELLED"}
+        parked = parked if isinstance(parked, list) else [parked]
+        assert {(one["status"], one["reason"]) for one in map(fx.stored, parked)} == {("CANCELLED", "funds_needed")}
     assert is_unpaid(fx)
 
 
@@ -163,6 +164,7 @@ def test_an_auction_fills_none_that_its_account_cannot_pay(fx, park):
     at(fx, "12:05", "1.05000")
     clockwork.work()
     assert [fx.stored(order)["status"] for order in (closing, bid)] == ["CANCELLED", "OPEN"]
+    assert fx.stored(closing)["reason"] == "unfillable"
     assert is_unpaid(fx)
 
 

@@ -261,7 +261,7 @@ class TestReduceOnly:
         long.order("ann SELL 2 EURUSD @ 1.10100")
         long.order("cat BUY 4 EURUSD @ 1.10300 IOC")
         assert long.position("ann", "EURUSD") == "flat"
-        assert long.stored(resting)["status"] == "CANCELLED"
+        assert [long.stored(resting)[name] for name in ("status", "reason")] == ["CANCELLED", "unfillable"]
         assert long.is_sound()
 
     @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ class TestReplacingOneThatOnlyReduces:
         assert fx.refused("ann SELL 0.01 EURUSD @ 1.10300", reduce_only=True) == "reduce_only"
         fx.order("cat BUY 1 EURUSD @ 1.10000")
         fx.order("ann SELL 1 EURUSD @ 1.10000 IOC")
-        assert fx.stored(old)["status"] == "CANCELLED"  # it could reduce nothing any more
+        assert states(fx, old) == [("CANCELLED", "reduce_only")]  # it could reduce nothing any more
         assert is_sound_and_replays(fx)
 
     def test_one_that_waits_does_not_count_before_it_rests(self, fx):

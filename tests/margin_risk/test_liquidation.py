@@ -199,7 +199,7 @@ def test_orders_go_although_no_position_can_be_closed(venue, shut):
     for _ in range(3):
         venue.watch()
         venue.engine.monitor.under_way.clear()
-    assert venue.stored(resting)["status"] == "CANCELLED"
+    assert [venue.stored(resting)[name] for name in ("status", "reason")] == ["CANCELLED", "liquidation"]
     assert [told.split("/")[0] for told in venue.liquidations("ann")] == ["UNFILLED 1"]
     assert venue.position("ann", "EURUSD") != "flat"
     assert venue.is_sound()

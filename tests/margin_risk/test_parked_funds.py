@@ -122,7 +122,7 @@ def test_financing_is_paid_by_what_was_parked(charged, parking):
     assert fx.position("ann", "EURUSD") == "1 110000 2200/100"
     at(ROLLOVER)
     assert financing.post_due() == 2
-    assert fx.stored(parked)["status"] == "CANCELLED"
+    assert [fx.stored(parked)[name] for name in ("status", "reason")] == ["CANCELLED", "financing"]
     assert (fx.last("ann", "EURUSD").financing, is_unpaid(fx)) == (275, True)
 
 

@@ -90,7 +90,7 @@ class TestKillSwitch:
         order = day.venue.order("ann BUY 1 AAPL @ 100")
         day.venue.order("ann BUY 1 AAPL @ 99 DAY")
         assert kill_switch.pull(account_id=account, by=kill_switch.OWNER) == 2
-        assert day.status(order) == "CANCELLED 0/1"
+        assert (day.status(order), orders.stored(order["id"])["reason"]) == ("CANCELLED 0/1", None)
         assert day.venue.funds("ann", "USD") == "1000000+0"
         assert day.refused("ann BUY 1 AAPL @ 100") == "account_inactive"
         assert kill_switch.pull(account_id=account, by=kill_switch.OWNER) == 0
@@ -102,6 +102,7 @@ class TestKillSwitch:
         day.venue.change("AAPL", status="HALTED")
         kill_switch.pull(account_id=day.venue.accounts["ann"].id, by=kill_switch.OPERATOR)
         assert day.status(order) == "CANCELLED 0/1"
+        assert orders.stored(order["id"])["reason"] == "operator"
 
     def test_nobody_amends_through_it(self, day):
         account = day.venue.accounts["ann"]
