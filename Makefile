@@ -22,7 +22,7 @@ run: $(RUN_STAMP) ## start the venue on http://127.0.0.1:8000 (PORT, HOST, DATA_
 	@exec $(BIN)/python manage.py serve $(ARGS)
 
 test: $(DEV_STAMP) ## run the whole suite against a real PostgreSQL and a real Redis
-	@exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --maxfail 25 $(ARGS)
+	@exec $(BIN)/python -m pytest -n 4 --dist worksteal --maxfail 25 $(ARGS)
 
 lint: $(DEV_STAMP) ## check the style, the settings, and that no migration is missing
 	@$(BIN)/ruff check .
