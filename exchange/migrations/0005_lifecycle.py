@@ -9,7 +9,8 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0005_json_as_written'),
-        ('exchange', '0004_ids_in_blocks'),
+        # Not on 0004_ids_in_blocks: there are venues that had this one first.
+        ('exchange', '0003_json_as_written'),
         ('marketdata', '0004_scheduled_status'),
     ]
 

@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0005_json_as_written'),
+        ("exchange", "0004_ids_in_blocks"),
         ("exchange", "0006_settlement"),
         ('marketdata', '0004_scheduled_status'),
     ]
