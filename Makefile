@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
+# What was installed for a Python that is gone from the system counts no more: the environment is made anew, empty.
+$(shell test -x "$(BIN)/python" || rm -f "$(RUN_STAMP)" "$(DEV_STAMP)")
 
 OPERATIONS ?= 1000000
 SEED ?= 1

@@ -119,3 +119,12 @@ def test_make_quotes_the_python_that_it_runs(tmp_path):
     for line in re.findall(r".*python3\"? -[cm].*", recipe):
         assert line.startswith(f'"{folder}/python3" -'), line
     assert "-m venv" in recipe
+
+
+@pytest.mark.parametrize("stamp", [".installed-run", ".installed-dev"])
+def test_an_environment_whose_python_is_gone_is_filled_anew(tmp_path, stamp):
+    """It was made anew, empty, and the venue then started in it without its packages."""
+    (tmp_path / stamp).touch()
+    command = ["make", "-C", ROOT, "-n", f"PYTHON={sys.executable}", f"VENV={tmp_path}", tmp_path / stamp]
+    recipe = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "-m venv --clear" in recipe and " -m pip " in recipe
