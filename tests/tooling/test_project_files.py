@@ -57,7 +57,8 @@ def test_compose_is_two_processes_behind_one_port_on_healthy_stores():
 
 
 def test_the_programs_in_the_image_can_back_up_the_server_of_compose():
-    image, version = COMPOSE["services"]["postgres"]["image"].split(":")
+    named = COMPOSE["services"]["postgres"]["image"]
+    image, version = re.fullmatch(r"(\w+):\$\{POSTGRES_VERSION:-(\d+)\}", named).groups()
     said = subprocess.run([packaged_install() / "bin" / "pg_dump", "--version"], capture_output=True, text=True)
     assert image == "postgres" and int(version) <= int(re.search(r"\d+", said.stdout).group())
 

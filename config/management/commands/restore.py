@@ -10,7 +10,7 @@ from config import dumps
 class Command(BaseCommand):
     help = (
         "Reads a backup into an empty database, all or nothing. Into a new one beside the old: "
-        "DATA_DIR=new manage.py restore FILE. Then: audit, replay, serve."
+        "DATA_DIR=new manage.py restore FILE. Then: migrate, audit, replay, serve."
     )
     requires_system_checks = ()
 
@@ -22,4 +22,4 @@ class Command(BaseCommand):
             dumps.restore(file)
         except dumps.DumpError as error:
             raise CommandError(str(error)) from None
-        self.stdout.write("restored; now prove it: manage.py audit && manage.py replay")
+        self.stdout.write("restored; now: manage.py migrate && manage.py audit && manage.py replay")
