@@ -164,7 +164,7 @@ class TestStopsThatReduce:
         mark_reaches("1.10400")
         mark_reaches("1.10400")  # what a batch must leave, the next does first of all
         assert [state(fx, each) for each in (order, plain, other, behind)] == [
-            ("FILLED", None, "2"), ("FILLED", None, "1"), ("CANCELLED", None, "0"), ("FILLED", None, "1"),
+            ("FILLED", None, "2"), ("FILLED", None, "1"), ("CANCELLED", "unfillable", "0"), ("FILLED", None, "1"),
         ]  # fmt: skip
 
 
