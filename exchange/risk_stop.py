@@ -8,12 +8,12 @@ accounts stop nothing; its exposure limits do.
 import logging
 
 from django.db import transaction
-from django.db.models import Max, Sum
+from django.db.models import Max, QuerySet, Sum
 
 from accounts.models import Shortfall
 from exchange.risk_models import RiskStop
 from marketdata import clock, metrics
-from marketdata.models import Contract
+from marketdata.models import Asset, Contract
 
 logger = logging.getLogger(__name__)
 
@@ -21,17 +21,23 @@ logger = logging.getLogger(__name__)
 def check() -> list[RiskStop]:
     """Stop what must be stopped. Safe to call at any time, by several at once."""
     seen = dict(RiskStop.objects.order_by().values_list("asset").annotate(Max("last_shortfall_id")))
-    rows = Shortfall.objects.filter(uncovered__gt=0, account__user__isnull=False)
-    sums = rows.order_by().values("asset").annotate(last=Max("id"))
-    return [_stop(row["asset"], seen.get(row["asset"], 0)) for row in sums if row["last"] > seen.get(row["asset"], 0)]
+    sums = _uncovered().order_by().values("asset").annotate(last=Max("id"))
+    due = [row["asset"] for row in sums if row["last"] > seen.get(row["asset"], 0)]
+    return [stop for asset_id in due if (stop := _stop(asset_id)) is not None]
 
 
-def _stop(asset_id: int, after: int) -> RiskStop:
-    """Make the asset's markets reduce-only for the shortfalls above that id."""
+def _uncovered() -> QuerySet[Shortfall]:
+    return Shortfall.objects.filter(uncovered__gt=0, account__user__isnull=False)
+
+
+def _stop(asset_id: int) -> RiskStop | None:
+    """Make the asset's markets reduce-only for its shortfalls since the last stop; None if another was quicker."""
     with transaction.atomic():
-        rows = Shortfall.objects.filter(
-            asset=asset_id, id__gt=after, uncovered__gt=0, account__user__isnull=False
-        ).aggregate(uncovered=Sum("uncovered"), last=Max("id"))
+        Asset.objects.select_for_update(no_key=True).get(pk=asset_id)  # one at a time; nothing else waits for it
+        after = RiskStop.objects.filter(asset=asset_id).aggregate(last=Max("last_shortfall_id"))["last"] or 0
+        rows = _uncovered().filter(asset=asset_id, id__gt=after).aggregate(uncovered=Sum("uncovered"), last=Max("id"))
+        if rows["last"] is None:
+            return None
         contracts = Contract.objects.filter(settlement=asset_id, is_reduce_only=False).select_related("market")
         symbols = []
         for contract in contracts.order_by("market_id"):

@@ -140,14 +140,35 @@ def test_a_stop_reaches_every_contract_and_nothing_but_its_switch(venue, monkeyp
         save(self, *args, **kwargs)
 
     monkeypatch.setattr(Contract, "save", save_later)
+    market = fall_short(venue)
+    assert [stop.symbols for stop in risk_stop.check()] == ["EURUSD, GBPUSD, USDJPY, EURGBP"]
+    assert set(Contract.objects.values_list("is_reduce_only", "max_leverage")) == {(True, 7)}
+    assert set(Market.objects.filter(kind="MARGIN").values_list("version", flat=True)) == {market.version + 1}
+
+
+def fall_short(venue) -> Market:
     market, dollars = Market.objects.get(symbol="EURUSD"), venue.assets["USD"]
     Shortfall.objects.create(
         account=venue.accounts["ann"], market=market, asset=dollars, amount=5, covered=0, uncovered=5,
         created_at=clock.now(),
     )  # fmt: skip
-    assert [stop.symbols for stop in risk_stop.check()] == ["EURUSD, GBPUSD, USDJPY, EURGBP"]
-    assert set(Contract.objects.values_list("is_reduce_only", "max_leverage")) == {(True, 7)}
-    assert set(Market.objects.filter(kind="MARGIN").values_list("version", flat=True)) == {market.version + 1}
+    return market
+
+
+def test_two_that_look_at_once_stop_once(venue, monkeypatch):
+    """What an operator has opened after the first of them stays open."""
+    fall_short(venue)
+    stop = risk_stop._stop
+
+    def stop_late(*args):
+        monkeypatch.setattr(risk_stop, "_stop", stop)
+        assert len(risk_stop.check()) == 1  # the other one, meanwhile
+        Contract.objects.update(is_reduce_only=False)
+        return stop(*args)
+
+    monkeypatch.setattr(risk_stop, "_stop", stop_late)
+    assert (risk_stop.check(), RiskStop.objects.count()) == ([], 1)
+    assert not Contract.objects.filter(is_reduce_only=True).exists()
 
 
 def test_a_stale_mark_liquidates_nobody(venue):
