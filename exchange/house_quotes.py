@@ -15,6 +15,8 @@ from decimal import Decimal
 from math import ceil, floor
 from typing import NamedTuple
 
+from django.db import transaction
+
 from accounts.models import Account, Position
 from exchange import orders
 from exchange.books import SIDES
@@ -25,6 +27,7 @@ from exchange.models import Order
 from marketdata import clock, hours
 from marketdata.markets import MarketSpec
 from marketdata.marks import Mark
+from marketdata.models import Market
 from marketdata.refusals import Refusal
 
 logger = logging.getLogger(__name__)
@@ -64,10 +67,14 @@ def wanted(terms: Terms, mark: Mark, position_lots: int) -> dict[int, Wanted]:
 
 
 def house_account(market_id: int) -> Account:
-    """The account that quotes a market; made when it is missing."""
+    """The account that quotes a market; made when it is missing, once for all who look for it at the same time."""
     terms = {"kind": Account.Kind.MARKET_MAKER, "market_id": market_id, "user": None}
-    found = Account.objects.filter(**terms).order_by("id").first()
-    return found or Account.objects.create(**terms, name="House quotes")
+    rows = Account.objects.filter(**terms).order_by("id")
+    if found := rows.first():
+        return found
+    with transaction.atomic():
+        Market.objects.select_for_update(no_key=True).only("id").get(pk=market_id)
+        return rows.first() or Account.objects.create(**terms, name="House quotes")
 
 
 def _house_accounts(market_ids: Iterable[int]) -> dict[int, int]:

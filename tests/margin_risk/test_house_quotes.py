@@ -1,10 +1,13 @@
 """The house's quotes: where they stand, how they move with the marks, and what stops them."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 
+from accounts.models import Account
 from exchange import house_quotes, orders
 from exchange.models import Order
 from marketdata.markets import by_symbol
@@ -143,3 +146,26 @@ def test_a_market_that_does_not_answer_holds_up_no_other(quoted, monkeypatch):
     for _ in range(3):  # it has answered, what became of it is read, then it is moved
         quoted.tick()
     assert quoted.book("EURUSD") == "0.5@1.10195 | 0.5@1.10205"
+
+
+def test_two_that_look_for_the_house_at_once_make_it_once(venue):
+    """The first fills of a demonstration's new market: each had a house of its own, and nobody looked after one."""
+    market_id, others = by_symbol("EURUSD").id, []
+
+    def work() -> int:
+        try:
+            return house_quotes.house_account(market_id).id
+        finally:
+            connection.close()
+
+    def look(execute, *statement):
+        found = execute(*statement)
+        if not others:  # the other one, between this one's look and what it does then
+            others.append(None)
+            with ThreadPoolExecutor(1) as threads:
+                others.append(threads.submit(work).result())
+        return found
+
+    with connection.execute_wrapper(look):
+        assert house_quotes.house_account(market_id).id == others[1]
+    assert Account.objects.filter(kind=Account.Kind.MARKET_MAKER, market=market_id).count() == 1
