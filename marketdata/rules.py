@@ -53,8 +53,10 @@ def session_row(market: Market, now: datetime) -> dict:
     state = market.session or {}
     calendar = None if market.calendar_id is None else calendar_of(market.calendar_id, market.version)
     change = calendar.next_change(now) if calendar else None
+    # No batch has looked at the calendar yet. The first one will, before its first command.
+    is_new = calendar is not None and state.get("since") is None
     return {
-        "phase": state.get("phase", CONTINUOUS),
+        "phase": calendar.phase_at(now) if is_new else state.get("phase", CONTINUOUS),
         "until": state.get("until"),
         "next_phase": change and change.phase,
         "next_change_at": change and clock.text(change.at),

@@ -116,6 +116,14 @@ class TestMarkets:
         plain = api("GET", V1 + "markets/BTC_USDT/", token=None).json["session"]
         assert plain == {"phase": "CONTINUOUS", "until": None, "next_phase": None, "next_change_at": None}
 
+    def test_one_that_no_batch_has_seen_yet_tells_what_the_calendar_says(self, day, api):
+        """Its first one would refuse an order with market_closed."""
+        day.sessions()
+        shown = api("GET", V1 + "markets/AAPL/").json
+        assert (shown["status"], shown["session"]["phase"]) == ("CLOSED", "CLOSED")
+        day.at("2026-11-23 14:10", look=False)
+        assert api("GET", V1 + "markets/AAPL/").json["session"]["phase"] == "PRE_OPEN"
+
     def test_the_book_tells_the_indicative_price(self, day, api):
         day.sessions()
         day.at("2026-11-23 14:10")
