@@ -7,14 +7,12 @@ and nothing else.
 """
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from accounts import ledger, transfers
 from accounts.models import Account, Entry, User
@@ -22,6 +20,7 @@ from accounts.users import main_account
 from exchange import margin_demo
 from exchange.simulator import population
 from marketdata import files
+from marketdata.leadership import alone
 from marketdata.markets import spec_of
 from marketdata.models import Asset, Market
 from marketdata.refusals import Refusal
@@ -91,7 +90,7 @@ class Seeded:
 
 def seed(*, reset_operator_password: bool = False) -> Seeded:
     """Make whatever of the demonstration is missing."""
-    with _one_at_a_time():
+    with alone(SEEDING_LOCK):
         ledger.outside_world()
         assets = sum(_make_asset(symbol, *terms) for symbol, terms in ASSETS.items())
         users = sum(_make_user(username) for username in USERS)
@@ -104,16 +103,6 @@ def seed(*, reset_operator_password: bool = False) -> Seeded:
                 _provide_house(market)
             margin_demo.fund_house(_fund_once)
     return Seeded(assets, markets, users, operator_password)
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [SEEDING_LOCK])
-        try:
-            yield
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [SEEDING_LOCK])
 
 
 def operator_password_path() -> Path:

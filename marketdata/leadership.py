@@ -6,14 +6,29 @@ Known limit: behind a pooler that hands sessions around, session locks mean noth
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 class Lost(Exception):
     """The session broke, and the lock with it."""
+
+
+@contextmanager
+def alone(number: int, session: BaseDatabaseWrapper = connection) -> Iterator[None]:
+    """Hold the advisory lock meanwhile; who comes later waits for its end. For a short work, without a thread."""
+    with session.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [number])
+    try:
+        yield
+    finally:
+        # Who is cut off has no lock left, and tells what cut it off.
+        with suppress(DatabaseError, InterfaceError), session.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [number])
 
 
 class Leadership:

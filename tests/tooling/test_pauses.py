@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-from accounts import holdings_proof
+from accounts import holdings_proof, ledger
 from accounts.models import Account
 from exchange import audit
 
@@ -50,6 +50,24 @@ def test_a_migration_may_pause_between_two_statements(monkeypatch):
     call_command("migrate", verbosity=0)
     with connection.cursor() as cursor:
         assert (seen, shown(cursor)) == (["0"], "5s")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("command", "inside"), [("migrate", MigrationExecutor), ("seed_demo", ledger)])
+def test_who_is_cut_off_while_others_wait_tells_that(monkeypatch, command, inside):
+    """Not that its lock could not be given back: `serve` makes a line of the one, and a traceback was all of the other.
+    """
+
+    def cut(*arguments, **options):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    monkeypatch.setattr(inside, {"migrate": "migrate", "seed_demo": "outside_world"}[command], cut)
+    try:
+        with pytest.raises(OperationalError, match="terminat"):
+            call_command(command, verbosity=0)
+    finally:
+        connection.close()
 
 
 def test_a_stopped_deposit_lets_go_of_its_account(venue):

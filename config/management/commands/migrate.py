@@ -11,6 +11,8 @@ from django.db import connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
+from marketdata.leadership import alone
+
 #: An advisory lock. `serve` holds it too, while it migrates and seeds.
 STARTING_LOCK = 0x76656E7565
 #: Other packages drop migrations that they have squashed; these never do.
@@ -34,14 +36,9 @@ class Command(migrate.Command):
     help = migrate.Command.help
 
     def handle(self, *arguments, database: str, **options) -> None:
-        with connections[database].cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", [STARTING_LOCK])
-        try:
+        with alone(STARTING_LOCK, connections[database]):
             _refuse_what_is_newer(database)
             super().handle(*arguments, database=database, **options)
-        finally:
-            with connections[database].cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [STARTING_LOCK])
 
 
 def _refuse_what_is_newer(database: str) -> None:
