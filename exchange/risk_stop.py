@@ -31,7 +31,9 @@ def _uncovered() -> QuerySet[Shortfall]:
 
 
 def _stop(asset_id: int) -> RiskStop | None:
-    """Make the asset's markets reduce-only for its shortfalls since the last stop; None if another was quicker."""
+    """Make the asset's markets reduce-only for its shortfalls since the last stop; None if another was quicker. They
+    are committed in the order of their ids: who has one holds the lock of the insurance fund's account.
+    """
     with transaction.atomic():
         Asset.objects.select_for_update(no_key=True).get(pk=asset_id)  # one at a time; nothing else waits for it
         after = RiskStop.objects.filter(asset=asset_id).aggregate(last=Max("last_shortfall_id"))["last"] or 0
