@@ -49,26 +49,42 @@ SIDE_BY_SIDE = 64
 #: In the text of events that tell of a position; whoever is dirty by mistake costs a look, no more.
 POSITION_EVENT = '"type":"position"'
 
+Say = Callable[[str], None] | None
+
 #: Set by this process's updater when there are new marks.
 _marked: asyncio.Event | None = None
 
 
-async def run_updater() -> None:
-    """The margin updater: for ever, whatever fails, until cancelled."""
-    await _lead(UPDATER_LOCK, "margin-updater", _update)
+async def run_updater(say: Say = None) -> None:
+    """The margin updater: for ever, whatever fails, until cancelled. `say` is told when it begins to work or to wait.
+    """
+    await _lead(UPDATER_LOCK, "margin-updater", _update, say)
 
 
-async def run_engine() -> None:
-    """The positions engine: for ever, whatever fails, until cancelled."""
-    await _lead(ENGINE_LOCK, "positions-engine", _watch)
+async def run_engine(say: Say = None) -> None:
+    """The positions engine: for ever, whatever fails, until cancelled. `say` is told when it begins to work or to wait.
+    """
+    await _lead(ENGINE_LOCK, "positions-engine", _watch, say)
 
 
-async def _lead(lock: int, name: str, work: Callable[[Leadership], Awaitable]) -> None:
-    leader = Leadership(lock, name)
+async def _lead(lock: int, name: str, work: Callable[[Leadership], Awaitable], say: Say) -> None:
+    leader, said = Leadership(lock, name), None
+
+    def tell(text: str) -> None:
+        nonlocal said
+        if say is not None and text != said:
+            say(text)
+        said = text
+
     try:
         while True:
             try:
-                if await leader.ask(_has_contracts) and await leader.take():
+                if not await leader.ask(_has_contracts):
+                    tell("waiting: there is no active margin market")
+                elif not await leader.take():
+                    tell("waiting: another process on this database does it (a server, or this command)")
+                else:
+                    tell("working: any other process on this database waits")
                     await work(leader)
             except (Lost, DatabaseError, InterfaceError, Unavailable) as error:
                 logger.warning("the %s waits for the database: %s", name, type(error).__name__)
@@ -216,13 +232,13 @@ def stop_threads() -> None:
     financing.stop_threads()
 
 
-async def foreground(service: Callable[[], Awaitable], seconds: float | None) -> None:
+async def foreground(service: Callable[[Say], Awaitable], seconds: float | None, say: Say) -> None:
     """Run one of the two by itself, as a command does, for so long or until cancelled."""
     await hub.start()
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await service()
+                await service(say)
     finally:
         await hub.stop()
         await asyncio.to_thread(sequencer.stop)

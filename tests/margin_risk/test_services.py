@@ -14,8 +14,9 @@ from accounts.models import ArchivedPosition, Position
 from exchange import liquidation, positions_engine
 from exchange.models import Liquidation
 from marketdata import clock, marks
-from marketdata.leadership import Leadership
+from marketdata.leadership import Leadership, alone
 from marketdata.markets import by_symbol
+from marketdata.models import Market
 from marketdata.threads import in_thread
 from tests.patience import PATIENCE_SECONDS
 
@@ -86,10 +87,27 @@ def test_what_the_hub_says_is_enough(venue):
     assert monitor.knows(bob)
 
 
+class OneLine(StringIO):
+    """Whoever reads it ends the command when the first line is there."""
+
+    def flush(self) -> None:
+        raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("name", ["run_positions_engine", "run_margin_updater"])
-def test_the_commands_run_and_end(venue, name):
+def test_the_commands_say_who_works_and_end(venue, name):
+    def said() -> str:
+        call_command(name, stdout=(out := OneLine()))
+        return out.getvalue()
+
     venue.give_up_the_lead()
-    call_command(name, "--seconds", "0.3")
+    lock = {"run_positions_engine": positions_engine.ENGINE_LOCK, "run_margin_updater": positions_engine.UPDATER_LOCK}
+    with alone(lock[name]):
+        assert said() == "waiting: another process on this database does it (a server, or this command)\n"
+    assert said() == "working: any other process on this database waits\n"
+    Market.objects.update(is_active=False)
+    assert said() == "waiting: there is no active margin market\n"
+    call_command(name, "--seconds", "0.1", stdout=StringIO())
     with pytest.raises(CommandError):
         call_command(name, "--seconds", "0")
 

@@ -1,7 +1,7 @@
 """`manage.py run_margin_updater`: keeps the mark prices, and the house's quotes around them; until Ctrl-C.
 
 The servers do so by themselves; this is for keeping it out of them. Of all processes on the database one works, the
-others wait, so that it may be started any number of times.
+others wait, so that it may be started any number of times; it says which it does.
 """
 
 import asyncio
@@ -22,4 +22,8 @@ class Command(BaseCommand):
         if seconds is not None and seconds <= 0:
             raise CommandError("--seconds must be positive.", returncode=2)
         with suppress(KeyboardInterrupt):
-            asyncio.run(positions_engine.foreground(positions_engine.run_updater, seconds))
+            asyncio.run(positions_engine.foreground(positions_engine.run_updater, seconds, self._say))
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
