@@ -84,13 +84,19 @@ def test_a_stopped_deposit_lets_go_of_its_account(venue):
     stopped.close()
 
 
-@pytest.mark.parametrize(("theirs", "added"), [("", ""), ("?options=-c%20work_mem%3D8MB", " -c work_mem=8MB")])
-def test_what_the_url_says_comes_last(theirs, added):
-    code = "from config.settings import DATABASES as d; print(d['default']['OPTIONS']['options'])"
+@pytest.mark.parametrize(
+    ("theirs", "added", "idle"),
+    [("", "", 20), ("?options=-c%20work_mem%3D8MB&keepalives_idle=7", " -c work_mem=8MB", 7)],
+)
+def test_what_the_url_says_comes_last(theirs, added, idle):
+    code = "from config.settings import DATABASES as d; o = d['default']['OPTIONS']; "
+    code += "print(o['options'], *(o[n] for n in ('keepalives_idle', 'keepalives_count', 'tcp_user_timeout')))"
     surroundings = os.environ | {"DATABASE_URL": f"postgresql://u@h/n{theirs}"}
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=surroundings, capture_output=True, text=True)
     ours = "-c idle_in_transaction_session_timeout=5000 -c default_transaction_isolation=read\\ committed"
-    assert answer.stdout == f"{ours}{added}\n", answer.stderr
+    ours += " -c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=4"
+    ours += " -c tcp_user_timeout=60000"
+    assert answer.stdout == f"{ours}{added} {idle} 4 60000\n", answer.stderr
 
 
 @pytest.mark.django_db(transaction=True)
