@@ -17,6 +17,7 @@ from functools import lru_cache
 from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.core.exceptions import TooManyFieldsSent
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.request import split_domain_port, validate_host
 from django.middleware.clickjacking import XFrameOptionsMiddleware
@@ -146,7 +147,7 @@ class HttpDoor:
         try:
             principal = _known_principal(headers) or await self._principal(scope, headers, body)
             query = QueryDict(scope["query_string"].decode()) if scope["query_string"] else NO_QUERY
-        except (Refusal, UnicodeDecodeError, TooManyFieldsSent):
+        except (Refusal, UnicodeDecodeError, TooManyFieldsSent, DatabaseError, InterfaceError):
             return False
         if principal is None and not hot.is_public:
             return False

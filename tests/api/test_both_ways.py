@@ -1,7 +1,13 @@
 """The lean way and the stock way give the same answer: one table of requests, run both ways."""
 
 import re
+import time
 
+from django.db import OperationalError
+from rest_framework_simplejwt.tokens import AccessToken
+
+from accounts import api_keys, authentication
+from accounts.models import User
 from exchange import orders
 from marketdata.throttling import windows
 
@@ -126,6 +132,22 @@ def test_throttled_both_ways(api, settings):
         *_, last = [api("POST", ORDERS, order()) for _ in range(4)]
         answers.append((last.status, last.code, last.headers["ratelimit"], last.headers["retry-after"]))
     assert answers[0] == answers[1] == (429, "throttled", '"default";r=0;t=60', "60")
+
+
+def test_callers_who_cannot_be_looked_up_both_ways(api, settings, monkeypatch):
+    """The database is away, and no cache knows the token or the key."""
+
+    def lose(*arguments):
+        raise OperationalError("server closed the connection unexpectedly")
+
+    token = str(AccessToken.for_user(User.objects.get(username="ann")))
+    signed = {"X-API-KEY": "k", "X-API-TIMESTAMP": str(int(time.time() * 1000)), "X-API-SIGN": "s"}
+    monkeypatch.setattr(authentication, "_main_account", lose)
+    monkeypatch.setattr(api_keys, "_load", lose)
+    for settings.LEAN in (True, False):
+        for terms in ({"token": token}, {"token": None, "headers": signed}):
+            reply = api("POST", ORDERS, order(), **terms)
+            assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "unavailable", "1"), terms
 
 
 def test_replay_both_ways(api, settings):
