@@ -3,8 +3,8 @@ to Django.
 
 The lean way does for a few routes what Django and DRF do for all, without their threads and hops: the same door
 functions, the same serializers, tokens, limits, errors and headers. It only takes what is evidently an ordinary
-request; whatever is unusual about one (an Origin, an unknown host, a bad token, another content type) goes the stock
-way with its body, so that there is one answer to it.
+request; whatever is unusual about one (an Origin, an unknown host, a bad token, another content type, a caller who
+cannot be looked up now) goes the stock way with its body, so that there is one answer to it.
 Known limit: middleware that is added to settings later does not see hot requests; `LEAN=off` sends all of them
 through Django.
 """
