@@ -329,7 +329,10 @@ class Batch:
         answers = []
         for live in self.books.values():
             if cmd.market_id in (None, live.spec.id) and self.status[live.spec.id] != Market.Status.HALTED:
-                some = live.open_orders.of(cmd.account)[: c.CANCELLED_AT_ONCE - len(answers)]
+                mine = live.open_orders.of(cmd.account)
+                if (limit := cmd.placed_before) is not None:
+                    mine = [one for one in mine if live.find(one).created_at < limit]
+                some = mine[: c.CANCELLED_AT_ONCE - len(answers)]
                 answers += [self.cancel_order(live, live.find(one), cmd.reason) for one in some]
         self.cancelled += len(answers)
         return answers

@@ -4,6 +4,7 @@ Commands carry whole ticks and lots and the account that asks; who may ask is se
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
@@ -68,11 +69,13 @@ CANCELLED_AT_ONCE = 1_000
 @dataclass(slots=True)
 class CancelAll:
     """Take all open orders of an account out, of one market or of all; the first CANCELLED_AT_ONCE if there are more.
+    With `placed_before` only those.
     """
 
     account: int
     market_id: int | None
     reason: str = ""
+    placed_before: datetime | None = None
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ Each comes in two forms that do the same: a plain one for threads (views, comman
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from django.db.models import Prefetch
@@ -136,10 +137,12 @@ def cancel_all(*, account_id: int, market_id: int | None = None, reason: str = "
             return cancelled
 
 
-async def cancel_all_async(*, account_id: int, market_id: int | None = None) -> list[dict]:
+async def cancel_all_async(
+    *, account_id: int, market_id: int | None = None, placed_before: datetime | None = None
+) -> list[dict]:
     cancelled = []
     while True:
-        part = await _result_async(CancelAll(account_id, market_id))
+        part = await _result_async(CancelAll(account_id, market_id, placed_before=placed_before))
         cancelled += [await _with_fills_async(order) for order in part]
         if len(part) < c.CANCELLED_AT_ONCE:
             return cancelled

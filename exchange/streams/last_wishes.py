@@ -3,22 +3,25 @@
 The commands that the socket had sent before are waited for first, so that none of them outlives it. Tasks are kept
 here, because the socket that began them is gone.
 
-While the database is away it is tried again, for TRY_SECONDS. Known limit: what the account places by then through
-another socket is cancelled with the rest.
+While the database is away it is tried again, for TRY_SECONDS. By then the account may trade through another socket: so
+what was placed later than GRACE after this one's end stays. GRACE is for clocks of several hosts that differ.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from exchange import orders
+from marketdata import clock
 from marketdata.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
 TRY_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
+GRACE = timedelta(seconds=1)
 #: How long a server that stops waits for those that it has not been able to carry out.
 STOP_SECONDS = 10.0
 
@@ -35,15 +38,17 @@ def cancel_all(account_id: int, pending: Iterable[asyncio.Task]) -> None:
 async def _cancel_all(account_id: int, pending: list[asyncio.Task]) -> None:
     if pending:
         await asyncio.wait(pending)
-    deadline = time.monotonic() + TRY_SECONDS
-    while not await _is_done(account_id, is_last=time.monotonic() > deadline):
+    limit, deadline = clock.now() + GRACE, time.monotonic() + TRY_SECONDS
+    placed_before = None  # whatever the clocks say, as long as nobody can have come back
+    while not await _is_done(account_id, placed_before, is_last=time.monotonic() > deadline):
+        placed_before = limit
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _is_done(account_id: int, *, is_last: bool) -> bool:
+async def _is_done(account_id: int, placed_before: datetime | None, *, is_last: bool) -> bool:
     """Try it; True as well when it is tried no more."""
     try:
-        await orders.cancel_all_async(account_id=account_id)
+        await orders.cancel_all_async(account_id=account_id, placed_before=placed_before)
     except Exception as error:
         if is_last:
             is_bug = not isinstance(error, Refusal)

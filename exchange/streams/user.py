@@ -25,7 +25,8 @@ live values, without a sequence (see exchange.streams.margin_feed).
     → {"type": "cancel_on_disconnect", "on": true}          ← {"type": "cancel_on_disconnect", "on": true}
 
 Once that is on (it needs TRADE), all open orders of the account are cancelled when this socket ends, whatever the
-reason, but for those in halted markets. Known limit: a server that is killed cancels nothing.
+reason, but for those in halted markets. While the database is away that is tried for a minute; what was placed through
+others since then stays. Known limit: a server that is killed cancels nothing.
 """
 
 import asyncio

@@ -1,5 +1,7 @@
 """Over sockets: cancelling what is open when one ends, and the indicative price of an auction."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import OperationalError
 
@@ -7,6 +9,7 @@ from exchange import transaction
 from exchange.models import Order
 from exchange.sequencer import ATTEMPTS
 from exchange.streams import last_wishes
+from marketdata import clock
 from tests.patience import wait_until
 from tests.sessions.conftest import day
 from tests.streams.conftest import server, token_of
@@ -48,6 +51,9 @@ def test_what_is_open_is_cancelled_when_the_socket_ends(venue, connect):
 def test_what_is_open_is_cancelled_although_the_database_is_away_when_the_socket_ends(venue, connect, monkeypatch):
     venue.trader("ann", USD=1000)
     order = venue.order("ann BUY 1 AAPL @ 100")
+    with monkeypatch.context() as ahead:
+        ahead.setattr(clock, "_offset", timedelta(minutes=1))
+        later = venue.order("ann BUY 1 AAPL @ 99")  # as if placed through another socket meanwhile
     wishing, settle, failures = connect(), transaction.settle, [OperationalError("away")] * (ATTEMPTS + 1)
     wishing.send({"type": "cancel_on_disconnect", "on": True})
     assert wishing.next()["on"] is True
@@ -61,7 +67,7 @@ def test_what_is_open_is_cancelled_although_the_database_is_away_when_the_socket
     monkeypatch.setattr(last_wishes, "PAUSE_SECONDS", 0.01)
     wishing.close()
     wait_until(lambda: not last_wishes._tasks and not failures, "the end of trying")
-    assert venue.stored(order)["status"] == "CANCELLED"
+    assert [venue.stored(one)["status"] for one in (order, later)] == ["CANCELLED", "OPEN"]
 
 
 def test_it_can_be_taken_back(venue, server, connect):
