@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from exchange import orders
+from exchange.transaction import PASSING_ERRORS
 from marketdata import clock
-from marketdata.refusals import Refusal
+from marketdata.refusals import Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +50,12 @@ async def _is_done(account_id: int, placed_before: datetime | None, *, is_last: 
     """Try it; True as well when it is tried no more."""
     try:
         await orders.cancel_all_async(account_id=account_id, placed_before=placed_before)
-    except Exception as error:
+    except (Unavailable, *PASSING_ERRORS) as error:
         if is_last:
-            is_bug = not isinstance(error, Refusal)
-            logger.error("the orders of account %s stay after its socket ended: %s", account_id, error, exc_info=is_bug)
+            logger.error("the orders of account %s stay after its socket ended: %s", account_id, error)
         return is_last
+    except Exception:  # a bug would break the batch again and again, and have every book loaded anew each time
+        logger.exception("the orders of account %s stay after its socket ended", account_id)
     return True
 
 

@@ -1,11 +1,13 @@
 """Over sockets: cancelling what is open when one ends, and the indicative price of an auction."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 from django.db import OperationalError
 
-from exchange import transaction
+from exchange import orders, transaction
+from exchange.commands import NotAccepting
 from exchange.models import Order
 from exchange.sequencer import ATTEMPTS
 from exchange.streams import last_wishes
@@ -122,3 +124,20 @@ def test_who_follows_many_markets_is_told_when_an_auction_begins_and_ends_though
         assert (book.get("auction") or {}).get("phase") == phase
         assert (book["bids"], book["asks"]) == ([["90", "10"]], [["110", "10"]])
     client.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "tried"), [(NotAccepting(), 3), (OperationalError("cut"), 3), (RuntimeError("a bug"), 1)]
+)
+def test_only_what_passes_is_tried_again(monkeypatch, error, tried):
+    calls = []
+
+    async def fail_twice(**terms):
+        calls.append(terms)
+        if len(calls) < 3:
+            raise error
+
+    monkeypatch.setattr(orders, "cancel_all_async", fail_twice)
+    monkeypatch.setattr(last_wishes, "PAUSE_SECONDS", 0)
+    asyncio.run(last_wishes._cancel_all(7, []))
+    assert len(calls) == tried
