@@ -66,3 +66,5 @@ async def finish() -> None:
     _, left = await asyncio.wait(set(_tasks), timeout=STOP_SECONDS)
     for task in left:
         logger.error("the %s stays undone: the server stops", task.get_name())
+        task.cancel()  # or it would begin a new writer, once the matcher has ended
+    await asyncio.gather(*left, return_exceptions=True)

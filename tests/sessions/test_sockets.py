@@ -141,3 +141,20 @@ def test_only_what_passes_is_tried_again(monkeypatch, error, tried):
     monkeypatch.setattr(last_wishes, "PAUSE_SECONDS", 0)
     asyncio.run(last_wishes._cancel_all(7, []))
     assert len(calls) == tried
+
+
+def test_none_is_left_trying_when_the_server_has_stopped(monkeypatch, caplog):
+    """It would begin a new writer behind the one that was ended."""
+
+    async def fail(**terms):
+        raise NotAccepting
+
+    async def stop():
+        last_wishes.cancel_all(7, [])
+        await last_wishes.finish()
+        return len(asyncio.all_tasks()) - 1
+
+    monkeypatch.setattr(orders, "cancel_all_async", fail)
+    monkeypatch.setattr(last_wishes, "STOP_SECONDS", 0.01)
+    assert asyncio.run(stop()) == 0
+    assert "the last wish of 7 stays undone" in caplog.text
