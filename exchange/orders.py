@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import Prefetch
 
 from exchange import commands as c
@@ -187,8 +188,13 @@ def _placed_list(outcome) -> PlacedList:
     if isinstance(outcome, Replay):
         return PlacedList(stored_list(outcome.order_id), replayed=True)
     first = outcome[0]
+    if first["status"] == Order.Status.OPEN:
+        return PlacedList(outcome)
     # What became of the others once the first had traded or ended came after the answer, in the same transaction.
-    return PlacedList(outcome if first["status"] == Order.Status.OPEN else stored_list(first["id"]))
+    try:
+        return PlacedList(stored_list(first["id"]))
+    except (OperationalError, InterfaceError):  # it is placed all the same, and must not be tried again
+        return PlacedList(outcome)
 
 
 def _placed(outcome) -> Placed | Exception:

@@ -1,6 +1,9 @@
 """Triggered orders, icebergs and lists over REST."""
 
 import pytest
+from django.db import OperationalError
+
+from exchange import orders
 
 ORDERS, LISTS = "/api/orders/", "/api/orders/lists/"
 
@@ -100,6 +103,15 @@ def test_the_answer_to_a_bracket_tells_what_became_of_its_exits(traded, terms, s
         zip(["ENTRY", "TAKE_PROFIT", "STOP_LOSS"], statuses, strict=True)
     )
     assert traded("GET", f"{LISTS}{placed['list_id']}/").json == placed
+
+
+def test_a_bracket_whose_exits_cannot_be_read_back_is_placed_all_the_same(traded, monkeypatch):
+    def cut(list_id):
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(orders, "stored_list", cut)
+    placed = traded("POST", LISTS, oco(kind="BRACKET", side="BUY", type="MARKET"))
+    assert (placed.status, [one["status"] for one in placed.json["orders"]]) == (201, ["FILLED", "PENDING", "PENDING"])
 
 
 @pytest.mark.parametrize(
