@@ -8,7 +8,6 @@ own accounts is meant; without it, it is the main one, or the key's.
 """
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rest_framework.permissions import BasePermission
@@ -26,11 +25,11 @@ from marketdata.refusals import NotFound, Refusal
 MAX_OWNERS = 50_000
 SCHEME = "bearer"
 READ, TRADE, WITHDRAW = ApiKey.Permission.values
-#: What a key needs, by method: at most routes, where one trades, where one withdraws, where only people come in.
+#: What a key needs, by method: at most routes, where one trades, where one withdraws. Nothing suffices where only
+#: people come in: `keys_may = {}`.
 READING = {"GET": READ, "HEAD": READ, "OPTIONS": READ}
 TRADING = {**READING, "POST": TRADE, "PUT": TRADE, "PATCH": TRADE, "DELETE": TRADE}
 WITHDRAWING = {**READING, "POST": WITHDRAW, "DELETE": WITHDRAW}
-NEVER: Mapping[str, str] = {}
 
 
 class NotAuthenticated(Refusal):

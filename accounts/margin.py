@@ -35,9 +35,6 @@ class Rate(NamedTuple):
         return -(-settled * self.denominator // self.numerator)
 
 
-ONE = Rate(1, 1)
-
-
 def initial(tiers: Sequence[Tier], notional: int, leverage: int) -> int:
     """What opening the notional needs: each slice at its tier's rate, never less than 1 / leverage."""
     least = -(-RATE_ONE // leverage)

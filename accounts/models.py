@@ -58,8 +58,6 @@ class Account(models.Model):
         CLEARING = "CLEARING"
         OUTSIDE = "OUTSIDE"
 
-    HOUSE_KINDS = (Kind.FEES, Kind.MARKET_MAKER, Kind.INSURANCE, Kind.CLEARING, Kind.OUTSIDE)
-
     user = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="accounts")
     kind = models.CharField(max_length=12, choices=Kind, default=Kind.MAIN)
     name = models.CharField(max_length=64, blank=True)

@@ -29,25 +29,13 @@ from config import embedded_server as server
 from config import locks
 from config.embedded_places import WITHOUT_EMBEDDED, EmbeddedError, Places, places_of
 
-__all__ = ["Cluster", "EmbeddedError", "acquire", "database_settings", "database_url", "remove", "running"]
+__all__ = ["Cluster", "EmbeddedError", "acquire", "database_url", "remove", "running"]
 
 
 def database_url(data_dir: Path | str) -> str:
     """The URL of the embedded database of a data directory; starts nothing."""
     socket_dir = quote(str(places_of(data_dir).socket_dir), safe="")
     return f"postgresql://{server.SUPERUSER}@/{server.DATABASE}?host={socket_dir}"
-
-
-def database_settings(data_dir: Path | str) -> dict:
-    """The same as an entry of Django's DATABASES; starts nothing."""
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": server.DATABASE,
-        "USER": server.SUPERUSER,
-        "PASSWORD": "",
-        "HOST": str(places_of(data_dir).socket_dir),
-        "PORT": str(server.PORT),
-    }
 
 
 def running(data_dir: Path | str) -> bool:

@@ -6,7 +6,6 @@ without, answers for what traders have. Nothing is ever redirected.
 
 API = "/api/"
 VERSIONED = "/api/v1/"
-TRADING = "trading/"
 OF_TRADING = frozenset({"orders", "portfolio", "wallet", "holdings"})
 UNVERSIONED = frozenset({"schema", "docs"})
 

@@ -115,7 +115,7 @@ class Between:
 
 # The frame
 
-BOLD, DIM, RED, GREEN, PLAIN = "\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[0m"
+BOLD, RED, PLAIN = "\033[1m", "\033[31m", "\033[0m"
 
 
 def frame(between: Between, *, width: int = 100, height: int = 0, is_colored: bool = False) -> list[str]:

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 DAY_MINUTES = 24 * 60
-WEEK_MINUTES = 7 * DAY_MINUTES
 
 
 @dataclass(frozen=True, slots=True)

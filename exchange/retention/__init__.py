@@ -19,6 +19,6 @@ not shrink (`VACUUM FULL` does that, with the market closed). One runs at a time
 """
 
 from exchange.retention.parts import PARTS, Part
-from exchange.retention.running import BATCH_ROWS, Busy, only_one
+from exchange.retention.running import Busy, only_one
 
-__all__ = ["BATCH_ROWS", "PARTS", "Busy", "Part", "only_one"]
+__all__ = ["PARTS", "Busy", "Part", "only_one"]

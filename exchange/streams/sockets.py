@@ -7,7 +7,6 @@ answered with {"type": "error", "code", "detail"}, and its "id" if it had one, a
 """
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from urllib.parse import urlsplit
@@ -25,8 +24,6 @@ from marketdata.markets import MarketSpec
 from marketdata.refusals import Malformed, Refusal, Unavailable
 from marketdata.threads import in_thread
 from marketdata.throttling import address_of
-
-logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_CHARACTERS = 64 * 1024
 LARGEST_NAME, LONGEST_NAME = 2**63, 64

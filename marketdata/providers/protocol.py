@@ -175,7 +175,3 @@ def moment(value) -> datetime:
         return datetime.fromtimestamp(whole, UTC).replace(microsecond=int((seconds - whole) * 1_000_000))
     except (ValueError, ArithmeticError, OSError) as error:
         raise Garbled(f"not a time: {str(value)[:40]!r}") from error
-
-
-def milliseconds(when: datetime) -> int:
-    return int(when.timestamp() * 1000)

@@ -10,8 +10,6 @@ from exchange.sequencer import sequencer
 from marketdata.refusals import Refusal
 from tests.patience import PATIENCE_SECONDS
 
-FEE = Decimal("0.001")
-
 
 @pytest.fixture
 def two(venue):
