@@ -194,8 +194,3 @@ def _run_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
     finally:
         ignore_signals()
         twisted_loop.run_until_complete(asgi.shutdown())
-
-
-def worker_index() -> int:
-    """This process's number among the servers behind one port, from 0."""
-    return int(os.environ.get("WORKER_INDEX") or 0)

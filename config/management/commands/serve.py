@@ -73,7 +73,6 @@ class Command(BaseCommand):
             logins = self._prepare_database(seeds)
             ready = self._announcer(listener, server, workers, logins)
             if workers == 1:
-                os.environ["WORKER_INDEX"] = "0"
                 serving.run(listener, server=server, ready=ready)
             else:
                 worker_pool.WorkerPool(listener, count=workers, server=server).run(ready)
