@@ -3,9 +3,9 @@
 from decimal import Decimal
 from math import ceil, floor
 
-from exchange.live import RATE_ONE
 from marketdata import units
-from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.contracts import RATE_DECIMALS, RATE_ONE
+from marketdata.markets import MarketSpec
 
 
 def around(spec: MarketSpec, price: Decimal | None) -> tuple[Decimal, int, int] | None:

@@ -12,10 +12,11 @@ from exchange import commands as c
 from exchange.books import MARKET_WHEN_TRIGGERED, SIDE_NAMES, LiveBook
 from exchange.engine.book import BUY
 from exchange.engine.triggers import RISING, trailed
-from exchange.live import RATE_ONE, LiveOrder, Status
+from exchange.live import LiveOrder, Status
 from exchange.validation import check_size
 from marketdata import marks, units
-from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.contracts import RATE_DECIMALS, RATE_ONE
+from marketdata.markets import MarketSpec
 
 DEFAULT_PROTECTION = Decimal("0.1")
 

@@ -21,7 +21,8 @@ from django.db import connection, transaction
 from accounts.models import FeeTier
 from exchange import by_time
 from marketdata import clock, units
-from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.contracts import RATE_DECIMALS
+from marketdata.markets import MarketSpec
 
 VOLUME_DAYS = 30
 CACHE_SECONDS = 10.0

@@ -19,10 +19,10 @@ from datetime import timedelta
 from exchange import commands as c
 from exchange import sessions
 from exchange.books import LiveBook
-from exchange.live import RATE_ONE, LiveOrder
+from exchange.live import LiveOrder
 from exchange.phases import AUCTION
 from marketdata import clock, units
-from marketdata.markets import RATE_DECIMALS
+from marketdata.contracts import RATE_DECIMALS, RATE_ONE
 from marketdata.models import Market
 
 RULE = "by rule: "

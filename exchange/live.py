@@ -10,9 +10,9 @@ from datetime import datetime
 from exchange.commands import Place
 from exchange.engine.book import BUY, Order
 from exchange.models import Order as OrderRow
-from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.contracts import RATE_ONE
+from marketdata.markets import MarketSpec
 
-RATE_ONE = 10**RATE_DECIMALS
 Status = OrderRow.Status
 #: A look-up, because an enum's own `value` is a call.
 STATUS_NAMES = {status: status.value for status in Status}

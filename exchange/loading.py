@@ -12,7 +12,8 @@ from exchange.live import LiveOrder, SpecialOrder, Status, held, new_order
 from exchange.models import ListRole, OrderType
 from exchange.waiting import ARM, END_UNFILLED, EXITS, TRIGGER, WaitingRoom
 from marketdata import bulk, clock, units
-from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.contracts import RATE_DECIMALS
+from marketdata.markets import MarketSpec
 
 SIDES = {"BUY": BUY, "SELL": SELL}
 STATUSES = {status.value: status for status in Status}

@@ -10,7 +10,8 @@ from exchange.books import SIDE_NAMES, Match
 from exchange.live import STATUS_NAMES, LiveOrder, SpecialOrder, reserved
 from exchange.models import Fill, Order, Trade
 from marketdata import clock, markets, units
-from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.contracts import RATE_DECIMALS
+from marketdata.markets import MarketSpec
 from marketdata.units import plain
 
 AVERAGE_DECIMALS = 12

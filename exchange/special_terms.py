@@ -11,7 +11,8 @@ from exchange import validation
 from exchange.commands import BadTrail, Place
 from exchange.loading import direction_of
 from marketdata import clock, units
-from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.contracts import RATE_DECIMALS
+from marketdata.markets import MarketSpec
 
 STOP_TYPES = ("STOP_LOSS", "STOP_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 LIMIT_TYPES = ("LIMIT", "STOP_LIMIT", "TAKE_PROFIT_LIMIT")

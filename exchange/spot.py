@@ -10,7 +10,8 @@ from accounts import spending
 from accounts.ledger import Sheet
 from accounts.models import Journal
 from exchange.engine.book import BUY, Plan
-from exchange.live import RATE_ONE, LiveOrder, held, required
+from exchange.live import LiveOrder, held, required
+from marketdata.contracts import RATE_ONE
 from marketdata.markets import MarketSpec
 
 

@@ -18,7 +18,8 @@ from exchange import journal, special_orders
 from exchange.books import SIDE_NAMES, LiveBook
 from exchange.live import STATUS_NAMES, LiveOrder, reserved
 from marketdata import bulk, clock, markets, units
-from marketdata.markets import RATE_DECIMALS, MarketSpec
+from marketdata.contracts import RATE_DECIMALS
+from marketdata.markets import MarketSpec
 from marketdata.models import Market
 
 

@@ -26,8 +26,9 @@ from accounts.margin import Rate
 from accounts.netting import Net, Netted
 from accounts.positions import LivePosition, Positions, exposure, value_at
 from exchange import commands as c
-from exchange.live import RATE_ONE, fee_on
+from exchange.live import fee_on
 from marketdata import marks, units
+from marketdata.contracts import RATE_ONE
 from marketdata.markets import MarketSpec
 
 

@@ -22,8 +22,8 @@ from marketdata.refusals import UnknownMarket, UnreadableMarket
 from marketdata.rules import NO_RULES, Rules, rules_of
 
 __all__ = [
-    "RATE_DECIMALS", "MarketSpec", "active", "by_id", "by_symbol", "cached", "complete", "forget", "keep_fresh",
-    "load_spec", "settlements", "spec_of", "specs_of",
+    "MarketSpec", "active", "by_id", "by_symbol", "cached", "complete", "forget", "keep_fresh", "load_spec",
+    "settlements", "spec_of", "specs_of",
 ]  # fmt: skip
 logger = logging.getLogger(__name__)
 
