@@ -94,9 +94,9 @@ def find(*, competition_id: int, user_id: int, is_staff: bool = False) -> Compet
     return competition
 
 
-def status(competition: Competition, moment: datetime | None = None) -> str:
+def status(competition: Competition) -> str:
     """UPCOMING, RUNNING, ENDED (being closed) or CLOSED."""
-    moment = moment or clock.now()
+    moment = clock.now()
     if competition.closed_round == competition.round:
         return "CLOSED"
     if moment < competition.starts_at:

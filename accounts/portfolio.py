@@ -16,7 +16,7 @@ from decimal import Decimal
 from accounts import equity, holdings, positions
 from accounts.holdings import Pool
 from accounts.models import Account, Balance, Holding
-from accounts.valuation import EXACT_ENOUGH, Pair, Valuation, load_pairs, rounded
+from accounts.valuation import EXACT_ENOUGH, Valuation, load_pairs, rounded
 from marketdata import units
 from marketdata.models import Asset
 from marketdata.units import plain
@@ -75,8 +75,8 @@ def percent(part: Decimal | None, whole: Decimal | None) -> str | None:
 class Book:
     """What one account owns at one moment, with the markets' prices: read in a few queries, whatever there is."""
 
-    def __init__(self, account_id: int, pairs: list[Pair] | None = None):
-        self.pairs = load_pairs() if pairs is None else pairs
+    def __init__(self, account_id: int):
+        self.pairs = load_pairs()
         rows = Balance.objects.filter(account_id=account_id).select_related("asset").order_by("asset__symbol")
         self.balances = [row for row in rows if row.total]
         self.assets = {row.asset_id: row.asset for row in self.balances}

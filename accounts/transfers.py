@@ -69,16 +69,14 @@ def _unknown(symbol: str) -> NotFound:
     return NotFound(f"There is no asset {symbol!r}; GET /api/v1/currencies/ lists them.")
 
 
-def deposit(*, account: Account, asset: Asset, amount: Decimal, reason: str = "", actor_id: int | None = None) -> Moved:
+def deposit(*, account: Account, asset: Asset, amount: Decimal, reason: str = "") -> Moved:
     """Money from the outside world to the account."""
-    return _move(Journal.Kind.DEPOSIT, account, asset, amount, 1, reason, actor_id)
+    return _move(Journal.Kind.DEPOSIT, account, asset, amount, 1, reason, None)
 
 
-def withdraw(
-    *, account: Account, asset: Asset, amount: Decimal, reason: str = "", actor_id: int | None = None
-) -> Moved:
+def withdraw(*, account: Account, asset: Asset, amount: Decimal, reason: str = "") -> Moved:
     """Money from the account to the outside world; InsufficientFunds when less is available."""
-    return _move(Journal.Kind.WITHDRAWAL, account, asset, amount, -1, reason, actor_id)
+    return _move(Journal.Kind.WITHDRAWAL, account, asset, amount, -1, reason, None)
 
 
 def adjust(

@@ -89,12 +89,12 @@ def measure_pages(big: int, small: int, count: int, pages: int) -> list[list]:
     return rows
 
 
-def measure_fold(runs: int = 1_000) -> float:
+def measure_fold() -> float:
     """Microseconds to fold 100 trades of one batch in one market."""
     from marketdata.candles import fold
 
     trades = [(1, n, 10_000 + n % 5, 3, 30_000, START) for n in range(100)]
-    return statistics.median(milliseconds(lambda: fold(trades), runs)) * 1000
+    return statistics.median(milliseconds(lambda: fold(trades), 1_000)) * 1000
 
 
 def main() -> int:

@@ -301,10 +301,10 @@ def kill(pid: int) -> None:
         pass
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+def wait_until(condition: Callable[[], bool], what: str) -> None:
     """Look again and again until it is so; TimeoutError names what never came."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + START_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds} s for {what}")
+            raise TimeoutError(f"waited {START_SECONDS} s for {what}")
         time.sleep(POLL_SECONDS)

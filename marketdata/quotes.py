@@ -68,8 +68,6 @@ def record(
     bid: Decimal,
     ask: Decimal,
     quoted_at: datetime | None = None,
-    received_at: datetime | None = None,
-    provider: str = MANUAL,
     stale_after_seconds: float | None = None,
 ) -> bool:
     """Set one market's quote. False when a newer one stands there. ValueError for prices that no market could have."""
@@ -78,9 +76,9 @@ def record(
         raise ValueError(f"not a quote: {reason}")
     now = clock.now()
     quoted_at = quoted_at or now
-    believed = gate.Believed(bid, ask, (bid + ask) / 2, quoted_at, received_at or now)
+    believed = gate.Believed(bid, ask, (bid + ask) / 2, quoted_at, now)
     seconds = stale_seconds() if stale_after_seconds is None else stale_after_seconds
-    return write([(market_id, provider, believed, quoted_at + timedelta(seconds=seconds))]) == 1
+    return write([(market_id, MANUAL, believed, quoted_at + timedelta(seconds=seconds))]) == 1
 
 
 def write(rows: list[tuple[int, str, gate.Believed, datetime]]) -> int:

@@ -52,8 +52,8 @@ class Unavailable(Refusal):
 
     code, status, title = "unavailable", 503, "Not available"
 
-    def __init__(self, detail: str = "", *, retry_after_seconds: int = 1):
-        super().__init__(detail, retry_after_seconds=retry_after_seconds)
+    def __init__(self, detail: str = ""):
+        super().__init__(detail, retry_after_seconds=1)
 
 
 class UnreadableMarket(Refusal):

@@ -87,13 +87,10 @@ class Windows:
         allowed = count <= rate.limit if cost else count < rate.limit
         return Charge(rate, max(0, rate.limit - count), max(1, ceil(ends_at - now)), allowed)
 
-    def clear(self, key: object | None = None) -> None:
-        """Forget one key, or all."""
+    def clear(self) -> None:
+        """Forget all."""
         with self._lock:
-            if key is None:
-                self._windows.clear()
-            else:
-                self._windows.pop(key, None)
+            self._windows.clear()
 
     def __len__(self) -> int:
         return len(self._windows)

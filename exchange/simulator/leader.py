@@ -19,11 +19,11 @@ LOCK = 0x73696D75
 RETRY_SECONDS = 5.0
 
 
-async def run_as_leader(*, markets: list[str] | None = None, quoted: asyncio.Event | None = None) -> None:
+async def run_as_leader(*, quoted: asyncio.Event | None = None) -> None:
     """Simulate while this process is the one that may, wait while it is not; for ever, whatever fails.
 
-    Returns at once when SIMULATOR is off. `markets`: symbols, or None for all. `quoted` is set when the first quotes
-    stand in the books, or none are to be expected of this process soon.
+    Returns at once when SIMULATOR is off. `quoted` is set when the first quotes stand in the books, or none are to be
+    expected of this process soon.
     """
     if not settings.SIMULATOR:
         return
@@ -32,7 +32,7 @@ async def run_as_leader(*, markets: list[str] | None = None, quoted: asyncio.Eve
         while True:
             try:
                 if await leadership.take():
-                    await _simulate_while_leading(leadership, markets, quoted)
+                    await _simulate_while_leading(leadership, quoted)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("the simulator waits for the database: %s", type(error).__name__)
             except ImproperlyConfigured as error:
@@ -47,21 +47,19 @@ async def run_as_leader(*, markets: list[str] | None = None, quoted: asyncio.Eve
         await leadership.close()
 
 
-def from_settings(markets: list[str] | None = None) -> Simulator:
-    """The simulated market as SIMULATOR_SEED, SIMULATOR_SPEED and SIMULATOR_SCENARIO want it. ImproperlyConfigured."""
+def from_settings() -> Simulator:
+    """All markets simulated as SIMULATOR_SEED, SIMULATOR_SPEED and SIMULATOR_SCENARIO want it. ImproperlyConfigured."""
     if settings.SIMULATOR_SPEED <= 0:
         raise ImproperlyConfigured("SIMULATOR_SPEED must be above 0")
     try:
         scenario = scenario_files.load(settings.SIMULATOR_SCENARIO) if settings.SIMULATOR_SCENARIO else None
     except ScenarioError as error:
         raise ImproperlyConfigured(f"SIMULATOR_SCENARIO is not playable:\n{error}") from None
-    return Simulator(settings.SIMULATOR_SEED, markets, settings.SIMULATOR_SPEED, scenario)
+    return Simulator(settings.SIMULATOR_SEED, speed=settings.SIMULATOR_SPEED, scenario=scenario)
 
 
-async def _simulate_while_leading(
-    leadership: Leadership, markets: list[str] | None, quoted: asyncio.Event
-) -> None:
-    simulator = from_settings(markets)
+async def _simulate_while_leading(leadership: Leadership, quoted: asyncio.Event) -> None:
+    simulator = from_settings()
     simulator.has_quoted = quoted
     task = asyncio.create_task(simulator.run(), name="simulator")
     try:

@@ -37,17 +37,16 @@ class Synthetic:
 
     name = "SYNTHETIC"
 
-    def __init__(self, *, clock: Clock, seed: int = 1, tick_seconds: float = TICK_SECONDS):
+    def __init__(self, *, clock: Clock, seed: int = 1):
         self.counters: Counter = Counter()
         self._clock = clock
         self._seed = seed
-        self._tick_seconds = tick_seconds
 
     def groups(self, symbols: Sequence[str]) -> list[list[str]]:
         return [list(symbols)]
 
     def poll_seconds(self, symbols: Sequence[str]) -> float:
-        return self._tick_seconds
+        return TICK_SECONDS
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -71,12 +70,12 @@ class Synthetic:
         return [self._bar(symbol, number * step, step) for number in range(first, min(last, first + limit))]
 
     async def stream(self, symbols: Sequence[str]) -> AsyncIterator[Tick]:
-        """A tick of each symbol every `tick_seconds`; it never ends by itself."""
+        """A tick of each symbol every TICK_SECONDS; it never ends by itself."""
         while True:
             for tick in await self.quotes(symbols):
                 self.counters["messages"] += 1
                 yield tick
-            await self._clock.sleep(self._tick_seconds)
+            await self._clock.sleep(TICK_SECONDS)
 
     def _tick(self, symbol: str, now: datetime) -> Tick:
         price = self.price(symbol, now.timestamp())
