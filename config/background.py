@@ -1,4 +1,6 @@
-"""What runs beside the requests in a server process: the streams' hub and, where it is on, the simulated market."""
+"""What runs beside the requests in a server process: the streams, the relay to the other processes, and the services of
+which one process at a time does the work, such as price feeds, liquidation and, where it is on, the simulated market.
+"""
 
 import asyncio
 import gc

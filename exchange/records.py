@@ -1,8 +1,8 @@
 """What a batch has decided, on its way to the database and to those who listen.
 
 Orders are written with their state at the end of the batch; trades get their ids when it is known how many there
-are; account events keep the order in which things happened. `write` sends everything in one round trip, together
-with the sheet's balances and journals.
+are; account events keep the order in which things happened. `statements` are for one round trip, together with the
+sheet's balances and journals.
 """
 
 from collections import defaultdict

@@ -1,8 +1,8 @@
 """The writer's connection, and how one batch becomes one transaction on it.
 
-BEGIN and COMMIT travel inside the first and last statement of a batch, so that a batch of resting orders is three
-round trips: lock the markets, lock the accounts, write and commit. A connection that saw an error is closed, never
-used again; closing it rolls back.
+BEGIN and COMMIT travel with the first and last statements of a batch, so that most batches are two round trips: lock
+and read, write and commit. Where another process moves the books too, markets and accounts are locked in one each. A
+connection that saw an error is closed, never used again; closing it rolls back.
 
 A COMMIT whose answer was lost is looked up by the rows that it would have left. PostgreSQL's own memory of the
 transaction's id only tells when it is no longer under way: a crash forgets ids that were not yet on disk and gives

@@ -12,7 +12,7 @@ Rules
 - A holiday has no session, or an early close: what lies behind that close moves before it, the closing auction keeping
   its length.
 
-No Django, no database: see marketdata.sessions for the tables.
+No Django, no database: see marketdata.session_models for the tables.
 """
 
 from collections.abc import Iterator
