@@ -14,7 +14,6 @@ from exchange.models import Order
 from marketdata.refusals import Refusal, UnreadableMarket
 
 OWNER, OPERATOR = "OWNER", "OPERATOR"
-LIVE = (Order.Status.PENDING, *Order.ACTIVE)
 
 
 class StoppedByOperator(Refusal):
@@ -55,7 +54,7 @@ def cancel_everything(account_id: int, reason: str) -> int:
     nothing can be cancelled, and nothing trades.
     """
     done = len(orders.cancel_all(account_id=account_id, reason=reason))
-    left = Order.objects.filter(account_id=account_id, status__in=LIVE).order_by("pk")
+    left = Order.objects.filter(account_id=account_id, status__in=Order.LIVE).order_by("pk")
     for order_id in list(left.values_list("pk", flat=True)):
         try:
             orders.cancel(account_id=None, order_id=order_id, reason=reason)
