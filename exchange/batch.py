@@ -276,7 +276,7 @@ class Batch:
         """Money and notes of an order that has just met the book; its answer."""
         sheet, spec = self.sheet, live.spec
         if spec.contract is None:
-            spot.free_taken(sheet, spec, order, plan)
+            spot.free_filled(sheet, spec, order, plan.filled)
         answer = self.records.touch(live, order)
         answer["fills"] = []
         for match, lots in paying.freed(matches):

@@ -60,11 +60,6 @@ def change_reserve(
         sheet.release(order.account, reserve_asset(spec, order.side), -difference)
 
 
-def free_taken(sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> None:
-    """Release what an incoming order had reserved for what it takes at once."""
-    free_filled(sheet, spec, order, plan.filled)
-
-
 def free_filled(sheet: Sheet, spec: MarketSpec, order: LiveOrder, lots: int) -> None:
     """Release what the `lots` just filled had reserved, so that they can be paid.
 
