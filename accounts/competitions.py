@@ -110,7 +110,7 @@ def status(competition: Competition) -> str:
 def join(*, competition: Competition, user: User) -> tuple[CompetitionEntry, bool]:
     """The user's entry in the present round and whether it is new. RoundOver once that has ended."""
     with transaction.atomic():
-        locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
+        locked = _locked_row(competition.pk)
         known = CompetitionEntry.objects.filter(competition=locked, round=locked.round, user=user).first()
         if known is not None:
             return known, False
@@ -161,7 +161,7 @@ def apply_terms(competition: Competition) -> int:
     A closed round stays as it is, and so does who is disqualified.
     """
     with transaction.atomic():
-        locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
+        locked = _locked_row(competition.pk)
         if locked.closed_round == locked.round:
             return 0
         playing = locked.entries.filter(round=locked.round, disqualified_at=None)
@@ -194,9 +194,13 @@ def reinstate(entry: CompetitionEntry) -> None:
             account.save(update_fields=["opens_at", "closes_at", "market_ids"])
 
 
+def _locked_row(competition_id: int) -> Competition:
+    return Competition.objects.select_for_update(no_key=True).get(pk=competition_id)
+
+
 def _locked(entry: CompetitionEntry) -> tuple[Competition, Account]:
     """The entry's competition and account, locked in this order; the entry is read again."""
-    competition = Competition.objects.select_for_update(no_key=True).get(pk=entry.competition_id)
+    competition = _locked_row(entry.competition_id)
     entry.refresh_from_db()
     return competition, Account.objects.select_for_update(no_key=True).get(pk=entry.account_id)
 
@@ -208,7 +212,7 @@ def next_round(*, competition: Competition, starts_at: datetime, ends_at: dateti
     if ends_at <= starts_at or ends_at <= clock.now():
         raise Malformed("A round ends after it starts, and in the future.")
     with transaction.atomic():
-        locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
+        locked = _locked_row(competition.pk)
         if locked.closed_round != locked.round:
             raise RoundNotClosed(f"Round {locked.round} ends at {clock.text(locked.ends_at)} and is closed then.")
         users = User.objects.filter(
@@ -239,7 +243,7 @@ def stop(competition: Competition) -> list[int]:
     market left, even if its own clock says that the round still runs.
     """
     with transaction.atomic():
-        locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
+        locked = _locked_row(competition.pk)
         ended = locked.entries.filter(round=locked.round) if status(locked) == "ENDED" else locked.entries.none()
         accounts = _locked_accounts(ended)
         Account.objects.filter(pk__in=accounts).update(market_ids=[])
@@ -255,7 +259,7 @@ def _locked_accounts(entries: QuerySet[CompetitionEntry]) -> list[int]:
 def close(competition: Competition) -> bool:
     """Keep every entry's final equity, at the prices of now; False when somebody did or the end was moved."""
     with transaction.atomic():
-        locked = Competition.objects.select_for_update(no_key=True).get(pk=competition.pk)
+        locked = _locked_row(competition.pk)
         if status(locked) != "ENDED":
             return False
         standings = leaderboard(locked)
