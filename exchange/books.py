@@ -131,6 +131,15 @@ class LiveBook:
             if last != first:
                 self.waiting.observe(last, moment)
 
+    def plan_amend(
+        self, order_id: int, price: int, quantity: int, prevention: str, post_only: bool = False,
+        without: Collection[int] = (),
+    ) -> Plan:  # fmt: skip
+        """What would happen if a resting order got these terms now, the orders `without` taken out before."""
+        if self.collecting:
+            return auction.plan_amendment(self.book, order_id, price, quantity)
+        return self.book.plan_amend(order_id, price, quantity, post_only, prevention, without)
+
     def amend(self, plan: Plan, sequence: int, moment: datetime) -> list[Match]:
         """Execute the plan of an amendment."""
         order = plan.order
@@ -275,15 +284,6 @@ class LiveBook:
         if self.session is ALWAYS_OPEN:
             return None
         return {"phase": self.session.phase, "until": self.session.until, "reference": self.reference()}
-
-    def plan_amend(
-        self, order_id: int, price: int, quantity: int, prevention: str, post_only: bool = False,
-        without: Collection[int] = (),
-    ) -> Plan:  # fmt: skip
-        """What would happen if a resting order got these terms now, the orders `without` taken out before."""
-        if self.collecting:
-            return auction.plan_amendment(self.book, order_id, price, quantity)
-        return self.book.plan_amend(order_id, price, quantity, post_only, prevention, without)
 
     def uncross(self, plan: Uncross, sequence: int, moment: datetime) -> list[Match]:
         """Hold the auction. The later order of each match counts as the taker."""
