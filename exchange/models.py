@@ -59,7 +59,7 @@ class SelfTradePrevention(models.TextChoices):
 class Order(models.Model):
     """An instruction with side, type, limit price and quantity.
 
-    `reserved` is what it still holds (quote for a buy, base for a sell).
+    `reserved` is what it still holds: quote for a buy, base for a sell, on margin markets what the contract settles in.
     """
 
     class Status(models.TextChoices):
