@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import connection
-from django.db.models import Max, Min, QuerySet
+from django.db.models import Min, QuerySet
 
 from marketdata import bulk, clock
 from marketdata.markets import MarketSpec
@@ -47,15 +47,6 @@ def candles(
         rows = rows.filter(open_time__lte=end)
     found = list(rows.order_by("open_time" if start is not None else "-open_time")[:limit])
     return [_rendered(row) for row in (found if start is not None else reversed(found))]
-
-
-def sources(spec: MarketSpec) -> list[dict]:
-    """What has been imported for the market: `[{source, interval, first, last}]`, times as text."""
-    rows = ExternalCandle.objects.filter(market_id=spec.id).order_by("source", "interval").values("source", "interval")
-    return [
-        {**row, "first": clock.text(row["first"]), "last": clock.text(row["last"])}
-        for row in rows.annotate(first=Min("open_time"), last=Max("open_time"))
-    ]
 
 
 def store(*, market_id: int, source: str, interval: str, bars: Iterable[Bar]) -> tuple[int, int]:

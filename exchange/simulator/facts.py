@@ -86,17 +86,6 @@ def quantile(values: Numbers, part: float) -> float | None:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
-def histogram(values: Numbers, edges: Numbers) -> list[int]:
-    """How many values lie from each edge (included) to the next; those outside are not counted."""
-    counts = [0] * (len(edges) - 1)
-    for value in values:
-        for index, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
-            if low <= value < high:
-                counts[index] += 1
-                break
-    return counts
-
-
 def spaced_lags(most: int) -> list[int]:
     """1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100 … up to `most`: even steps on a logarithmic axis, roughly."""
     lags, scale = [1, 2, 3, 5, 7], 10

@@ -234,8 +234,5 @@ class TickerFeeds(Feeds):
             for feed in list(self.by_market.values()):
                 feed.refresh()
 
-    def forget(self) -> None:
-        self.by_market.clear()
-
 
 ticker_feeds = TickerFeeds()

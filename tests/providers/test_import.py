@@ -232,7 +232,6 @@ def test_the_stored_bars_are_read_back(venue, file):
     assert external.candles(spec, "1d", DAY - timedelta(days=1), DAY - timedelta(days=1), 5) == everything[1:2]
     assert external.candles(spec, "1h", None, None, 5) == []
     assert external.candles(spec, "1d", None, None, 5, source="other") == []
-    assert [(row["source"], row["interval"]) for row in external.sources(spec)] == [("mine", "1d")]
 
 
 def test_without_a_source_the_longest_history_answers(venue, file, tmp_path):

@@ -121,10 +121,6 @@ def test_quantile(values, part, expected):
     assert facts.quantile(values, part) == expected
 
 
-def test_histogram():
-    assert facts.histogram([0, 0.5, 1, 2.5, 3, -1], [0, 1, 2, 3]) == [2, 1, 1]
-
-
 @pytest.mark.parametrize(("most", "lags"), [(5, [1, 2, 3, 5]), (30, [1, 2, 3, 5, 7, 10, 15, 20, 30])])
 def test_lags_are_spaced_for_a_logarithmic_axis(most, lags):
     assert facts.spaced_lags(most) == lags
