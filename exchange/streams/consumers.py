@@ -12,10 +12,12 @@ MAX_DEPTH = 50
 
 
 class MarketConsumer(StreamConsumer):
-    """A socket of one market, named in the path or in the query."""
+    """A socket of one market, named in the path or in the query; a member of its feed."""
 
     def __init__(self):
         self.feed: MarketFeed | None = None
+        self.depth: int | None = None
+        self.told_trade = 0
 
     async def opened(self) -> None:
         try:
@@ -46,11 +48,6 @@ class OrderBookConsumer(MarketConsumer):
 
     kind = "orderbook"
 
-    def __init__(self):
-        super().__init__()
-        self.depth: int | None = None
-        self.told_trade = 0
-
     async def join(self) -> None:
         await self.feed.join_book(self)
 
@@ -68,11 +65,6 @@ class TradesConsumer(MarketConsumer):
     """The last trades, then each as it happens."""
 
     kind = "trades"
-
-    def __init__(self):
-        super().__init__()
-        self.depth = None
-        self.told_trade = 0
 
     async def join(self) -> None:
         await self.feed.join_tape(self)
