@@ -27,10 +27,10 @@ from accounts.margin import State
 from exchange import orders, risk_reading
 from exchange.commands import NoLiquidity, OrderNotOpen, Place, Refresh, UnknownOrder
 from exchange.engine.book import BUY
-from exchange.liquidation_plan import Close, Held, Standing, is_restored, next_close
+from exchange.liquidation_plan import Close, Held, is_restored, next_close
 from exchange.live import fee_on
 from exchange.models import Order
-from exchange.risk import call_level, figures
+from exchange.risk import call_level, figures, standing
 from exchange.risk_index import Key
 from exchange.risk_models import Liquidation
 from exchange.risk_reading import Open, Purse
@@ -127,7 +127,7 @@ def next_order(key: Key, purse: Purse | None, passed: Collection[int]) -> Place 
         return None
     state = purse.state()
     close = next_close(
-        Standing(state.equity, state.used, state.maintenance), held(purse, passed), int(call_level() * RATE_ONE),
+        standing(state), held(purse, passed), int(call_level() * RATE_ONE),
         least_lots={one.spec.id: one.spec.min_quantity for one in purse.open},
     )  # fmt: skip
     if close is None:
@@ -275,7 +275,7 @@ def _end(liquidation_id: int, cancelled: int, placed: int) -> str:
 def _outcome(state: State | None) -> str:
     if state is None:
         return Liquidation.Outcome.CLOSED
-    restored = is_restored(Standing(state.equity, state.used, state.maintenance), int(call_level() * RATE_ONE))
+    restored = is_restored(standing(state), int(call_level() * RATE_ONE))
     return Liquidation.Outcome.RESTORED if restored else Liquidation.Outcome.UNFILLED
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from accounts.models import Position
 from exchange import margin_reading, risk, risk_reading
-from exchange.liquidation_plan import Standing, is_at_stop_out
+from exchange.liquidation_plan import is_at_stop_out
 from marketdata.markets import by_symbol
 from tests.margin.test_settlement import trade
 
@@ -29,8 +29,7 @@ def shown(venue, symbol: str) -> str | None:
 def is_liquidated(venue, symbol: str, price: Decimal) -> bool:
     venue.mark(symbol, str(price))
     (purse,) = risk_reading.purses([venue.accounts["dan"].id])
-    state = purse.state()
-    return is_at_stop_out(Standing(state.equity, state.used, state.maintenance), risk.stop_out())
+    return is_at_stop_out(risk.standing(purse.state()), risk.stop_out())
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["alone", "besides"])
