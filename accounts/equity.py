@@ -9,24 +9,19 @@ Known limits: an asset without a price is not in the equity, nor in what was pai
 valued at the prices of the next snapshot. After HOURLY_DAYS only the last snapshot of each UTC day is kept.
 """
 
-import asyncio
-import logging
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Sum
 
 from accounts.models import Account, EquitySnapshot, Movement
 from accounts.positions import UNREALIZED
 from accounts.valuation import Valuation, load_pairs, quote_asset
-from marketdata import bulk, clock
-from marketdata.leadership import Leadership, Lost
+from marketdata import bulk, clock, leadership
 from marketdata.models import Asset
-
-logger = logging.getLogger(__name__)
 
 #: Below 2^31, so that pg_locks shows it whole in objid.
 LOCK = 0x65717479
@@ -118,19 +113,7 @@ def take_when_due() -> int:
 
 async def run_snapshots() -> None:
     """Take snapshots at each hour for ever, in the one process, of all on the database, that may."""
-    leadership = Leadership(LOCK, "equity")
-    try:
-        while True:
-            try:
-                if await leadership.take():
-                    await leadership.do(take_when_due)
-            except (Lost, DatabaseError, InterfaceError) as error:
-                logger.warning("snapshots of equity wait for the database: %s", type(error).__name__)
-            except Exception:
-                logger.exception("taking snapshots of equity failed")
-            await asyncio.sleep(LOOK_SECONDS)
-    finally:
-        await leadership.close()
+    await leadership.repeat(LOCK, "equity", take_when_due, LOOK_SECONDS)
 
 
 # Reading them

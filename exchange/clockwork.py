@@ -8,25 +8,20 @@ exits), that no batch has done yet, because the process that would have done it 
 lists, of which there may be many, it looks every LISTS_SECONDS only.
 """
 
-import asyncio
-import logging
 import time
 from datetime import datetime
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import connection
 from django.db.models import Q
 
 from exchange import deferred, fee_tiers, halts, sessions
 from exchange.commands import Refresh
 from exchange.phases import CONTINUOUS, State
 from exchange.sequencer import sequencer
-from marketdata import clock, hours, markets
-from marketdata.leadership import Leadership, Lost
+from marketdata import clock, hours, leadership, markets
 from marketdata.models import Market
-from marketdata.refusals import Unavailable, UnreadableMarket
+from marketdata.refusals import UnreadableMarket
 from marketdata.rules import rules_of
-
-logger = logging.getLogger(__name__)
 
 #: Below 2^31, so that pg_locks shows it whole in objid.
 LOCK = 0x636C6F63
@@ -135,16 +130,4 @@ def work() -> None:
 
 async def run() -> None:
     """Look for ever, in the one process, of all on the database, that may."""
-    leadership = Leadership(LOCK, "clockwork")
-    try:
-        while True:
-            try:
-                if await leadership.take():
-                    await leadership.do(work)
-            except (Lost, DatabaseError, InterfaceError, Unavailable) as error:
-                logger.warning("the clockwork waits for the database: %s", type(error).__name__)
-            except Exception:
-                logger.exception("the clockwork failed and goes on")
-            await asyncio.sleep(LOOK_SECONDS)
-    finally:
-        await leadership.close()
+    await leadership.repeat(LOCK, "clockwork", work, LOOK_SECONDS)

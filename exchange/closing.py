@@ -5,18 +5,15 @@ One process at a time does it, within LOOK_SECONDS of the end. Doing it again do
 made good by the next look.
 """
 
-import asyncio
 import logging
-
-from django.db import DatabaseError, InterfaceError
 
 from accounts import competitions
 from accounts.models import Competition, CompetitionEntry
 from exchange import kill_switch, orders
 from exchange.commands import OrderNotOpen
 from exchange.models import Order
-from marketdata.leadership import Leadership, Lost
-from marketdata.refusals import Unavailable, UnreadableMarket
+from marketdata import leadership
+from marketdata.refusals import UnreadableMarket
 
 logger = logging.getLogger(__name__)
 
@@ -58,16 +55,4 @@ def _close(competition: Competition) -> bool:
 
 async def run() -> None:
     """Look for ever, in the one process, of all on the database, that may."""
-    leadership = Leadership(LOCK, "competitions")
-    try:
-        while True:
-            try:
-                if await leadership.take():
-                    await leadership.do(close_due)
-            except (Lost, DatabaseError, InterfaceError, Unavailable) as error:
-                logger.warning("closing competitions waits for the database: %s", type(error).__name__)
-            except Exception:
-                logger.exception("closing competitions failed")
-            await asyncio.sleep(LOOK_SECONDS)
-    finally:
-        await leadership.close()
+    await leadership.repeat(LOCK, "competitions", close_due, LOOK_SECONDS)

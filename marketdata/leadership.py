@@ -6,12 +6,17 @@ Known limit: behind a pooler that hands sessions around, session locks mean noth
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from marketdata.refusals import Unavailable
+
+logger = logging.getLogger(__name__)
 
 
 class Lost(Exception):
@@ -114,6 +119,25 @@ class Leadership:
     def _leave(self) -> None:
         self._session = None
         connection.close()
+
+
+async def repeat(number: int, name: str, work: Callable[[], object], seconds: float) -> None:
+    """Do the work again and again, so many seconds apart, while this process is the one that may; for ever, whatever
+    fails.
+    """
+    leadership = Leadership(number, name)
+    try:
+        while True:
+            try:
+                if await leadership.take():
+                    await leadership.do(work)
+            except (Lost, DatabaseError, InterfaceError, Unavailable) as error:
+                logger.warning("%s: waits for the database: %s", name, type(error).__name__)
+            except Exception:
+                logger.exception("%s: failed and goes on", name)
+            await asyncio.sleep(seconds)
+    finally:
+        await leadership.close()
 
 
 def _alive() -> bool:
