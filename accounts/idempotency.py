@@ -37,7 +37,7 @@ def once(
     key: str | None,
     request: str,
     perform: Callable[[], tuple[int, dict]],
-    admit: Admission | None = None,
+    admit: Admission | None,
 ) -> tuple[int, dict, bool]:
     """Do it unless it was done under this key: (status, body, whether that is the first answer given again).
 

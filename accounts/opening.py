@@ -54,7 +54,7 @@ def open_with(
     account_ids: Collection[int],
     scales: dict[int, AssetScale],
     holdings_of: Collection[int],
-    others: Sequence[bulk.Statement] = (),
+    others: Sequence[bulk.Statement],
 ) -> tuple[Sheet, dict[int, list[tuple]]]:
     """Execute what comes `before`, lock the accounts, then read them with their balances of the assets in `scales`,
     their holdings of those in `holdings_of`, and the parts of `others`.

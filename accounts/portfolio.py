@@ -104,7 +104,7 @@ class Book:
             self._valuations[quote.pk] = Valuation(quote, self.pairs)
         return self._valuations[quote.pk]
 
-    def is_cash(self, asset: Asset, quote: Asset | None = None) -> bool:
+    def is_cash(self, asset: Asset, quote: Asset | None) -> bool:
         """See the module."""
         if quote is not None and asset.pk == quote.pk:
             return True

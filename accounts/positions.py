@@ -108,7 +108,7 @@ class Positions:
         chosen = self.leverages.get((account, spec.id), spec.contract.max_leverage)
         return min(chosen, spec.contract.max_leverage)
 
-    def owed(self, account: int, settlement_id: int, *, instead: LivePosition | None = None) -> int:
+    def owed(self, account: int, settlement_id: int, *, instead: LivePosition | None) -> int:
         """What available funds owe the account's open positions: what all of them together have lost at their marks (0
         if they have gained), and the margin that they should have reserved and have not. `instead` stands for the one
         in its market. UnreadableMarket where not all of them are known.

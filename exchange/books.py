@@ -387,7 +387,7 @@ class LiveBook:
 
     # Filters that move with the price
 
-    def band(self, mark: Decimal | None = None) -> tuple[Decimal, int, int] | None:
+    def band(self, mark: Decimal | None) -> tuple[Decimal, int, int] | None:
         """(market price, lowest, highest allowed price in ticks), or None while there is no price or no band. The
         market price is the last one, on margin markets the mark.
         """

@@ -245,7 +245,7 @@ AUCTION_REFUSALS = {
 }
 
 
-def engine_refusal(name: str, *, collecting: bool = False) -> Refusal:
+def engine_refusal(name: str, *, collecting: bool) -> Refusal:
     """A new one each time: an exception keeps what it was raised through, so one for all would keep every batch."""
     kind, detail = (AUCTION_REFUSALS if collecting else ENGINE_REFUSALS)[name]
     return kind(detail)

@@ -31,9 +31,7 @@ def locate(cursor, books: Iterable[LiveBook], commands: Sequence[Command]) -> di
     return where
 
 
-def markets(
-    cursor, commands: Sequence[Command], where: Mapping[int, Found], scattered: Iterable[int] = ()
-) -> set[int]:
+def markets(cursor, commands: Sequence[Command], where: Mapping[int, Found], scattered: Iterable[int]) -> set[int]:
     """The ids of the markets that the commands concern, and of those where the accounts `scattered` have orders."""
     ids = {found.market_id for found in where.values() if found.is_open}
     for command in commands:

@@ -75,7 +75,7 @@ class Need:
                 "close what has gained first, or deposit."
             )
 
-    def counts_on_orders(self, freed: int = 0) -> bool:
+    def counts_on_orders(self, freed: int) -> bool:
         """Whether it costs what the account has set aside, beside what the order itself has."""
         return self.short > freed and self.set_aside > freed
 
