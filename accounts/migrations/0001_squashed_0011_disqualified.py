@@ -47,7 +47,6 @@ ALTER TABLE accounts_balance SET (fillfactor = 50);
 ALTER TABLE accounts_holding SET (fillfactor = 50);
 
 -- The writer takes ids in blocks, see exchange.ids.
-ALTER SEQUENCE accounts_journal_id_seq INCREMENT BY 64;
 ALTER SEQUENCE accounts_position_id_seq INCREMENT BY 64;
 """
 BACKWARD = """

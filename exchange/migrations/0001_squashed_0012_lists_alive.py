@@ -43,7 +43,9 @@ CREATE TRIGGER goes_only_before_a_checkpoint AFTER DELETE ON exchange_bookcheckp
 ALTER TABLE exchange_order SET (fillfactor = 80);
 ALTER TABLE marketdata_market SET (fillfactor = 20);
 
--- The writer takes ids in blocks, see exchange.ids.
+-- The writer takes ids in blocks, see exchange.ids. Those of journals are told so here, as they were by 0004: accounts'
+-- tables may be of an older first start that was stopped before it came to these.
+ALTER SEQUENCE accounts_journal_id_seq INCREMENT BY 64;
 ALTER SEQUENCE exchange_order_id_seq INCREMENT BY 64;
 ALTER SEQUENCE exchange_trade_id_seq INCREMENT BY 64;
 """
