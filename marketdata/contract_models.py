@@ -102,7 +102,9 @@ class Contract(models.Model):
     def __str__(self):
         return f"contract of {self.market}"
 
+    @transaction.atomic
     def clean(self):
+        self._hold_market()
         errors = {**self._term_errors(), **self._fixed_errors()}
         if errors:
             raise ValidationError(errors)
@@ -159,7 +161,7 @@ class Contract(models.Model):
 
     def _fixed_errors(self) -> dict[str, str]:
         before = Contract.objects.filter(pk=self.pk).first() if self.pk else None
-        if before is None or not self.market.has_history():
+        if before is None or not self.market.sequence:
             return {}
         return {
             name.removesuffix("_id"): "Cannot change once orders have rested here; make a new market."
@@ -167,13 +169,19 @@ class Contract(models.Model):
             if getattr(before, name) != getattr(self, name)
         }
 
+    def _hold_market(self) -> None:
+        """The market's row is locked before the contract's, as by who edits a contract, and read anew: what its own
+        page has made of it meanwhile counts.
+        """
+        rows = Market.objects.select_related("base", "quote").select_for_update(no_key=True, of=("self",))
+        self.market = rows.get(pk=self.market_id)
+
     @transaction.atomic
     def save(self, *args, **kwargs):
-        """Validates, and tells the processes by the market's version. The market's row is locked before the contract's,
-        as by who edits a contract.
-        """
-        Market.objects.select_for_update(no_key=True).filter(pk=self.market_id).first()
-        if not self.SWITCHES.issuperset(kwargs.get("update_fields") or ("all",)):
+        """Validates, and tells the processes by the market's version."""
+        if self.SWITCHES.issuperset(kwargs.get("update_fields") or ("all",)):
+            self._hold_market()
+        else:
             self.clean()
         super().save(*args, **kwargs)
         self.market.save(update_fields=["version"])

@@ -190,8 +190,9 @@ class Market(models.Model):
         return self.symbol
 
     def clean(self):
+        fixed = self._fixed_errors()  # first: it holds a market that may still change, and its contract with it
         errors = {field: text for rule in self.RULES_ABOVE for field, text in rule(self).items()}
-        if errors := errors | (self._filter_errors() or errors_of(self)) | self._fixed_errors():
+        if errors := errors | (self._filter_errors() or errors_of(self)) | fixed:
             raise ValidationError(errors)
 
     def _filter_errors(self) -> dict[str, str]:

@@ -229,6 +229,35 @@ def test_an_edit_holds_what_it_was_checked_against(margin, operator, monkeypatch
     assert found == [0, 1]
 
 
+def dollar(venue) -> Market:
+    return Market.objects.get(symbol="EURUSD")
+
+
+#: Of two pages that are sent at once the one that waits for the market, and what the other has made of it by then.
+CROSSED = [
+    (euro, {"contract_size": "0.1"}, Contract.clean, (Market, {"tick_size": "0.000001"})),
+    (dollar, {"tick_size": "0.000001"}, Market.has_history, (Contract, {"contract_size": "0.1"})),
+]
+
+
+@pytest.mark.parametrize(("make", "edit", "waiting", "other"), CROSSED)
+def test_tick_and_size_are_checked_against_each_other_as_they_are_by_then(
+    margin, operator, monkeypatch, make, edit, waiting, other
+):
+    Contract.objects.update(contract_size=1)
+    row, (changed, by_then) = make(margin), other
+
+    def wait(self):
+        monkeypatch.undo()
+        changed.objects.update(**by_then)
+        return waiting(self)
+
+    sent = opened(operator, row)
+    monkeypatch.setattr(type(row), waiting.__name__, wait)
+    answer = operator.post(url(type(row), "change", row.pk), {**sent, **edit})
+    assert answer.status_code == 200 and "must be whole in USD" in text(answer)
+
+
 def test_a_new_name_takes_its_key_along(margin, operator):
     ann = margin.trader("ann").user
     submit(operator, ann, opened(operator, ann), username="Änne")
