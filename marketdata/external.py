@@ -71,10 +71,15 @@ def store(*, market_id: int, source: str, interval: str, bars: Iterable[Bar]) ->
 
 
 def _stored_name(rows: QuerySet[ExternalCandle], source: str) -> str | None:
-    """The source as it was named at the import: a provider's upper case and a dataset's lower one may be asked for in
-    any. Asked name by name, as the index answers that without reading the history.
+    """The source as it was named at the import, which may be asked for in any case: a file's name keeps its own. The
+    index steps from name to name, without reading the history.
     """
-    return next((name for name in (source, source.upper(), source.lower()) if rows.filter(source=name).exists()), None)
+    name = source if rows.filter(source=source).exists() else ""
+    while name.casefold() != source.casefold():
+        name = rows.filter(source__gt=name).order_by("source").values_list("source", flat=True).first()
+        if name is None:
+            return None
+    return name
 
 
 def _default_source(rows: QuerySet[ExternalCandle]) -> str | None:

@@ -97,11 +97,11 @@ def test_imported_history_is_marked(http):
     for day in range(3):
         bar = {name: Decimal(90 + day) for name in ("open", "high", "low", "close")}
         opened = START.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=day - 5)
-        ExternalCandle.objects.create(market=market, source="elsewhere", interval="1d", open_time=opened, **bar)
+        ExternalCandle.objects.create(market=market, source="Elsewhere", interval="1d", open_time=opened, **bar)
     found = http("GET", "/api/v1/candles/?symbol=AAPL&interval=1d&source=elsewhere&limit=2").json
     assert [(row["open_time"][:10], row["close"], row["source"]) for row in found] == [
-        ("2028-02-23", "91", "elsewhere"),
-        ("2028-02-24", "92", "elsewhere"),
+        ("2028-02-23", "91", "Elsewhere"),
+        ("2028-02-24", "92", "Elsewhere"),
     ]
     assert (found[0]["quote_volume"], found[0]["trades"], found[0]["volume"]) == (None, None, "0")
     since = "start=2028-02-22T00:00:00Z&end=2028-02-23T00:00:00Z"
