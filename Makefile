@@ -13,8 +13,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
-# What was installed for a Python that is gone from the system counts no more: the environment is made anew, empty.
-$(shell test -x "$(BIN)/python" || rm -f "$(RUN_STAMP)" "$(DEV_STAMP)")
+# What was installed for a Python that is gone from the system counts no more: the environment is made anew, empty. So
+# where the system's python3 is another version by now: it runs, but the folder of its packages is not there.
+PACKAGES := import os, sysconfig; os.listdir(sysconfig.get_path("purelib"))
+$(shell "$(BIN)/python" -Ic '$(PACKAGES)' 2>/dev/null || rm -f "$(BIN)/python" "$(RUN_STAMP)" "$(DEV_STAMP)")
 
 OPERATIONS ?= 1000000
 SEED ?= 1

@@ -123,9 +123,17 @@ def test_make_quotes_the_python_that_it_runs(tmp_path):
 
 
 @pytest.mark.parametrize("stamp", [".installed-run", ".installed-dev"])
-def test_an_environment_whose_python_is_gone_is_filled_anew(tmp_path, stamp):
-    """It was made anew, empty, and the venue then started in it without its packages."""
+@pytest.mark.parametrize("is_another", [False, True])
+def test_an_environment_whose_python_is_gone_is_filled_anew(tmp_path, stamp, is_another):
+    """It was made anew, empty, and the venue then started in it without its packages. Or the system's python3 is
+    another one since: it runs, but the packages are not its own.
+    """
     (tmp_path / stamp).touch()
+    if is_another:
+        python = tmp_path / "bin" / "python"
+        python.parent.mkdir()
+        python.write_text("#!/bin/sh\necho No such file or directory >&2; exit 1\n")
+        python.chmod(0o755)
     command = ["make", "-C", ROOT, "-n", f"PYTHON={sys.executable}", f"VENV={tmp_path}", tmp_path / stamp]
     recipe = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "-m venv --clear" in recipe and " -m pip " in recipe
