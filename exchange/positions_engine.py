@@ -73,7 +73,8 @@ async def _lead(lock: int, name: str, work: Callable[[Leadership], Awaitable], s
     def tell(text: str) -> None:
         nonlocal said
         if say is not None and text != said:
-            say(text)
+            with suppress(OSError):  # whoever read it is gone; the lock may be held by now, and has to be of use
+                say(text)
         said = text
 
     try:

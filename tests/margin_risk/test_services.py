@@ -112,6 +112,20 @@ def test_the_commands_say_who_works_and_end(venue, name):
         call_command(name, "--seconds", "0")
 
 
+def test_who_cannot_be_told_who_works_holds_up_nothing(venue, monkeypatch):
+    """Whoever read it is gone: the lock was kept then, and the work not done, by nobody."""
+
+    def say(text: str) -> None:
+        raise BrokenPipeError
+
+    async def work(leader: Leadership) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(positions_engine, "IDLE_SECONDS", 0.01)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(asyncio.wait_for(positions_engine._lead(7, "engine", work, say), 1))
+
+
 def test_what_a_dead_engine_left_under_way_is_ended_and_begun_anew(venue, fast):
     venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
     venue.mark("EURUSD", "1.07900")
