@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,12 @@ print(cluster.pid, cluster.started_here, flush=True)
 sys.stdin.read()
 cluster.release()
 """
+
+
+def hear_signals() -> None:
+    """For `preexec_fn`: what nohup, or the background of a shell, has a run of the suite ignore its children hear."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

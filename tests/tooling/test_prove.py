@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.patience import wait_until
-from tests.tooling.support import ROOT, is_alive
+from tests.tooling.support import ROOT, hear_signals, is_alive
 
 #: arguments of `python -m`, signal, a word in the command line of what must have been started by then
 ENDED = [
@@ -76,6 +76,7 @@ def test_nothing_is_left(folder, arguments, number, word):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=hear_signals,
     )
     try:
         wait_until(lambda: any(word in line for line in started_with(folder).values()), f"{word} to be started")

@@ -21,7 +21,7 @@ from django.db import connection
 
 from config import embedded, serving
 from tests.patience import PATIENCE_SECONDS
-from tests.tooling.support import ROOT, data_directory
+from tests.tooling.support import ROOT, data_directory, hear_signals
 
 READY_LINE = re.compile(r"The venue is open at (http://\S+)/")
 
@@ -42,6 +42,7 @@ class Serve:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=hear_signals,
         )
         self.lines: list[str] = []
 

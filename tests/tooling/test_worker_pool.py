@@ -15,7 +15,7 @@ import pytest
 
 from config import serving, worker_pool
 from tests.patience import PATIENCE_SECONDS, wait_until
-from tests.tooling.support import ROOT, is_alive
+from tests.tooling.support import ROOT, hear_signals, is_alive
 
 # Takes the same arguments as `manage.py serve_worker`, and answers each connection with its number and process id.
 SMALL_WORKER = f"""
@@ -62,6 +62,7 @@ def parent(small_worker):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_signals,
     )
     port, *children = map(int, process.stdout.readline().split())
     yield process, port, children
