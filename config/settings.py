@@ -66,6 +66,8 @@ SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+# Takes a default within ten seconds of the clock for a forgotten now(): a contract's rollover, each day at 17:00.
+SILENCED_SYSTEM_CHECKS = ["fields.W161"]
 
 # The house
 INSTALLED_APPS = [

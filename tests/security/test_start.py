@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from datetime import date, datetime, time
 
 import pytest
+from django.core.checks import run_checks
+from django.db.models import fields
 
 from config.checks import is_loopback, unsafe
 from tests.patience import PATIENCE_SECONDS
@@ -62,6 +65,15 @@ def test_a_production_deployment_is_clean(tmp_path):
         SIMULATOR="off",
     )  # fmt: skip
     assert answer.returncode == 0 and "no issues" in answer.stdout + answer.stderr, answer.stderr
+
+
+@pytest.mark.django_db
+def test_the_checks_say_the_same_at_every_hour(monkeypatch):
+    """Django holds defaults against the clock."""
+    for hour in range(24):
+        now = datetime.combine(date(2026, 11, 20), time(hour, second=3))
+        monkeypatch.setattr(fields, "_get_naive_now", lambda now=now: now)
+        assert [finding for finding in run_checks() if not finding.is_silenced()] == [], hour
 
 
 @pytest.mark.parametrize(
