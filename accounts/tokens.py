@@ -59,11 +59,11 @@ def _pair(user: User) -> dict[str, str]:
 
 
 def _use_up(token: str) -> RefreshToken:
-    """Verify the refresh token and blacklist it, under a lock on its row."""
+    """Verify the refresh token and blacklist it, under a lock on its row. Nothing that it says is used before."""
     try:
-        claims = RefreshToken(token, verify=False)
-        OutstandingToken.objects.select_for_update().filter(jti=str(claims.get(api_settings.JTI_CLAIM))).first()
         claims = RefreshToken(token)
+        OutstandingToken.objects.select_for_update().filter(jti=claims[api_settings.JTI_CLAIM]).first()
+        claims.check_blacklist()  # again: another may have used it up before the lock was ours
         claims.blacklist()
     except ExpiredTokenError:
         raise TokenExpired("The refresh token has expired; log in again.") from None

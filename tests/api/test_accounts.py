@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from datetime import datetime, timedelta
 
+import jwt
 import pytest
 from django.db import connection, transaction
 from jwt import api_jwt
@@ -174,6 +175,14 @@ def test_tokens_of_the_wrong_kind(api):
     codes = ["token_expired", "token_invalid", "token_invalid", "token_invalid", "not_authenticated"]
     assert [reply.code for reply in replies] == codes
     assert {(reply.status, reply.headers["www-authenticate"]) for reply in replies} == {(401, 'Bearer realm="api"')}
+
+
+def test_nothing_of_a_forged_token_reaches_the_database(api):
+    """PostgreSQL cannot even be asked for the first two."""
+    for jti in ("a\x00b", "\ud800", ["a"], None):
+        forged = jwt.encode({"token_type": "refresh", "jti": jti, "exp": 2**32}, "as long as the secret of the venue")
+        for path in ("token/refresh/", "token/blacklist/"):
+            assert api("POST", V1 + path, {"refresh": forged}, token=None).code == "token_invalid", jti
 
 
 def test_a_process_whose_clock_is_behind_believes_a_token_at_once(api, monkeypatch):
