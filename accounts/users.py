@@ -39,12 +39,15 @@ def register(*, username: str, password: str, email: str = "") -> User:
                 for text in texts
             ],
         ) from None
+    taken = UsernameTaken(f"{username!r} is taken; choose another name.")
+    if User.objects.named(user.username) is not None:
+        raise taken  # PostgreSQL would say so too, and log the row that it refused: hash, address and all
     try:
         with transaction.atomic():
             user.save()
             Account.objects.create(user=user, kind=Account.Kind.MAIN)
     except IntegrityError:
-        raise UsernameTaken(f"{username!r} is taken; choose another name.") from None
+        raise taken from None
     return user
 
 

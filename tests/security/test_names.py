@@ -9,6 +9,7 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
 
 from accounts import tokens
 from accounts.models import User
@@ -43,6 +44,14 @@ def test_a_name_is_one_name_however_written(api, name, other):
         pair = post(api, "token/", written)
         assert pair.status == 200, written
         assert api("GET", V1 + "me/", token=pair.json["access"]).json["id"] == made.json["id"]
+
+
+def test_a_taken_name_is_not_left_to_the_database_to_refuse(venue):
+    """Which logs what it refuses: with the hash of the password and the address."""
+    register(username="ann", password=PASSWORD)
+    with CaptureQueriesContext(connection) as asked, pytest.raises(UsernameTaken):
+        register(username="ANN", password=PASSWORD)
+    assert not [query for query in asked if query["sql"].startswith("INSERT")]
 
 
 def test_what_is_folded_stays_as_it_is():
