@@ -25,13 +25,15 @@ def admin(password: str):
     return Browser().post("/admin/login/", {"username": "boss", "password": password})
 
 
-def test_other_processes_know(three):
-    """What this process counts in memory plays no part in it."""
+def test_other_processes_know(three, caplog):
+    """What this process counts in memory plays no part in it. The log tells of it, but not of whom."""
     for _ in range(3):
         assert guess(three).code == "invalid_credentials"
         windows.clear()
     locked = guess(three, password=PASSWORD)
     assert (locked.status, locked.code) == (429, "throttled") and 290 <= int(locked.headers["retry-after"]) <= 300
+    assert "Locking out somebody at /api/v1/token/" in caplog.text
+    assert "boss" not in caplog.text and "127.0.0.1" not in caplog.text
 
 
 def test_the_admin_counts_too_and_says_when_to_come_back(three):
