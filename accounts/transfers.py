@@ -58,7 +58,7 @@ def find_asset(symbol: str) -> Asset:
 
 
 def asset_named(symbol: str) -> Asset:
-    """The same, active or not: what is no longer traded is still on statements."""
+    """The same, active or not: what is no longer traded is still on statements, and paid out."""
     asset = Asset.objects.filter(symbol=str(symbol).upper()).first()
     if asset is None:
         raise _unknown(symbol)
@@ -113,11 +113,13 @@ def transfer(
 
 
 def faucet(*, account: Account, asset: Asset, amount: Decimal) -> Moved:
-    """A deposit that users make for themselves on a demo venue, up to FAUCET_DAILY_LIMIT of an asset per user and UTC
-    day.
+    """A deposit that users make for themselves on a demo venue, up to FAUCET_DAILY_LIMIT of an active asset per user
+    and UTC day.
     """
     if not settings.FAUCET:
         raise FaucetClosed("This venue takes no deposits over the API; ask the operator.")
+    if not asset.is_active:
+        raise _unknown(asset.symbol)
     entry_terms.check_money_may_move(account)
     with transaction.atomic():
         # The account's lock makes the sum below and the deposit one step for all of the user's requests.

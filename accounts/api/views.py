@@ -161,7 +161,7 @@ def move_money(
     """
     wanted = validated(MoneyRequest, request.data)
     account = Account.objects.get(pk=request.auth.account_id)
-    asset, amount = transfers.find_asset(wanted["asset"]), wanted["amount"]
+    asset, amount = transfers.asset_named(wanted["asset"]), wanted["amount"]
 
     def answer() -> tuple[int, dict]:
         return 201, {**perform(account, asset, amount), "balances": balance_rows(account.pk)}

@@ -58,7 +58,8 @@ class WithdrawView(APIView):
             "The amount is reserved at once and paid out when an operator approves it; see GET wallet/withdrawals/. "
             "Where the venue pays at once, it comes back APPROVED. Users with a second factor send a code in X-OTP, "
             "with an API key too: 403 `otp_required`, `otp_invalid`. A code is used up by a withdrawal that is taken, "
-            "not by one that is refused; sent again under its Idempotency-Key, a withdrawal needs none."
+            "not by one that is refused; sent again under its Idempotency-Key, a withdrawal needs none. "
+            "What is no longer listed is paid out all the same."
         ),
         parameters=[IDEMPOTENCY_KEY, OTP],
         request=MoneyRequest,

@@ -14,6 +14,7 @@ from accounts import authentication, idempotency, verified
 from accounts.models import Account, Journal, User
 from config import settings as config_settings
 from marketdata import throttling
+from marketdata.models import Asset
 from tests.patience import PATIENCE_SECONDS
 from tests.venue import PASSWORD
 
@@ -302,6 +303,15 @@ def test_deposit_and_withdraw(api, settings):
     reply = deposit(api, "100000.5", path="wallet/withdraw/")
     assert (reply.status, reply.json["status"]) == (201, "APPROVED")
     assert [row["asset"] for row in api("GET", V1 + "wallet/").json["balances"]] == ["AAPL", "USDT"]
+
+
+def test_an_asset_that_is_no_longer_traded_is_paid_out_and_only_told_again_as_paid_in(api):
+    first = deposit(api, key="k1")
+    Asset.objects.filter(symbol="USD").update(is_active=False)
+    again = deposit(api, key="k1")
+    assert (again.json, again.headers["idempotent-replayed"]) == (first.json, "true")
+    assert (deposit(api).status, deposit(api, key="k2").code) == (404, "not_found")
+    assert deposit(api, path="wallet/withdraw/").status == 201
 
 
 def test_an_idempotency_key_moves_money_once(api):
