@@ -233,8 +233,9 @@ def is_name(value: object) -> bool:
 
 
 def header(scope: dict, name: bytes) -> str | None:
-    """A header of the handshake; None when it is not there."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+    """A header of the handshake, of several lines one as over REST; None when it is not there."""
+    lines = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+    return ",".join(lines) if lines else None
 
 
 def _address(scope: dict) -> str:

@@ -10,7 +10,7 @@ from django.contrib.auth.hashers import make_password
 
 from accounts import api_keys, competitions
 from accounts.models import Account, Competition, User
-from exchange.streams import account_feeds, queries
+from exchange.streams import account_feeds, queries, sockets
 from marketdata import clock
 from marketdata.models import Market
 from tests.api.conftest import token_of as access_token
@@ -172,3 +172,10 @@ def test_an_account_is_chosen_by_its_id(venue, server, contest):
     headers = {"Authorization": f"Bearer {token}", "X-Account": str(entry.account_id)}
     with server.client("/ws/user/", additional_headers=headers) as client:
         assert len(client.next()["orders"]) == 1
+
+
+def test_a_line_of_the_clients_own_before_the_proxys_is_not_believed(settings):
+    """Some proxies add a line to X-Forwarded-For instead of an address to its line."""
+    settings.TRUSTED_PROXIES = 1
+    lines = [(b"x-forwarded-for", b"6.6.6.6"), (b"x-forwarded-for", b"1.1.1.1")]
+    assert sockets._address({"client": ("9.9.9.9", 1), "headers": lines}) == "1.1.1.1"
