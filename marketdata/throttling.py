@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import ip_address
 from math import ceil
 from threading import Lock
 
@@ -120,13 +121,29 @@ def charge_request(caller: object | None, address: str) -> Charge | None:
 
 
 def address_of(remote_address: str | None, forwarded_for: str | None) -> str:
-    """Who is calling: the peer, or what the last TRUSTED_PROXIES proxies say."""
-    proxies = settings.TRUSTED_PROXIES
+    """Who is calling: the peer, or what the last TRUSTED_PROXIES proxies say, if that is an address."""
+    proxies, said = settings.TRUSTED_PROXIES, ""
     if proxies > 0 and forwarded_for:
         chain = [part.strip() for part in forwarded_for.split(",") if part.strip()]
         if chain:
-            return chain[-min(proxies, len(chain))]
-    return remote_address or ""
+            said = _bare_address(chain[-min(proxies, len(chain))])
+    return said or remote_address or ""
+
+
+def _bare_address(text: str) -> str:
+    """An address without the port or interface that some proxies write; empty for what is none: the database keeps
+    these, and refuses others.
+    """
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    text = text.partition("%")[0]
+    try:
+        ip_address(text)
+    except ValueError:
+        return ""
+    return text
 
 
 def address_of_request(request) -> str:
