@@ -6,9 +6,10 @@ one that by rule settles it (its id, modulo the number of processes), and the ot
 hint, never a right: whoever cannot reach the owner settles the command itself, and nothing is wrong with that.
 
 Only what names its market is passed on: placements, and amendments and cancellations of orders that this process saw
-being placed. What waits for an answer when the connection breaks, or for RELAY_SECONDS, is answered 503: whether the
-owner settled it is for the client to look up, as after any lost answer. So that what the client finds then stays true,
-an owner that was stopped or is far behind begins nothing later than BEGIN_SECONDS after it was sent.
+being placed; of what belongs in one order, as a batch of orders does, only what has one owner. What waits for an answer
+when the connection breaks, or for RELAY_SECONDS, is answered 503: whether the owner settled it is for the client to
+look up, as after any lost answer. So that what the client finds then stays true, an owner that was stopped or is far
+behind begins nothing later than BEGIN_SECONDS after it was sent.
 
 Messages are pickles over a Unix socket in a directory that only this user can enter: four bytes of length, then a list
 of (number, command, deadline) one way, of (number, outcome) the other. What is sent within one turn of the loop leaves
@@ -227,25 +228,32 @@ class Relay:
             peer.close()
 
     def submit(self, commands: Sequence[Command]) -> list[asyncio.Future]:
-        """Futures of the outcomes, in this order: from the owners, or from here."""
-        futures = [self._send(command) for command in commands]
+        """Futures of the outcomes, in this order: from the owner, or from here. What has several owners stays here, or
+        it would not be settled in this order: which of them gets the funds that are not enough for all?
+        """
+        markets = [self._market_of(command) for command in commands]
+        owners = {self._owner_of(market_id) for market_id in markets}
+        if len(owners) > 1 or self._index in owners:
+            return self._submit(commands)
+        futures = [self._send(*each) for each in zip(commands, markets, strict=True)]
         here = [command for command, future in zip(commands, futures, strict=True) if future is None]
         local = iter(self._submit(here) if here else ())
         return [next(local) if future is None else future for future in futures]
 
-    def _send(self, command: Command) -> asyncio.Future | None:
-        """The owner's future; None for what is settled here."""
+    def _market_of(self, command: Command) -> int | None:
         kind = type(command)
         if kind is Place:
-            market_id = command.spec.id
-        elif kind is Cancel or kind is Amend:
-            market_id = self._orders.get(command.order_id)
-        else:
-            return None
-        if market_id is None or market_id % self._count == self._index:
-            return None
-        future = self._peers[market_id % self._count].send(command)
-        if future is not None and kind is Place:
+            return command.spec.id
+        return self._orders.get(command.order_id) if kind is Cancel or kind is Amend else None
+
+    def _owner_of(self, market_id: int | None) -> int:
+        """This process if nobody knows."""
+        return self._index if market_id is None else market_id % self._count
+
+    def _send(self, command: Command, market_id: int) -> asyncio.Future | None:
+        """The owner's future; None while it cannot be reached."""
+        future = self._peers[self._owner_of(market_id)].send(command)
+        if future is not None and type(command) is Place:
             future.add_done_callback(lambda done: self._remember(done, market_id))
         return future
 

@@ -11,11 +11,11 @@ trade here.
 
 An order's own type goes by the name order_type here: {"type": "place", "order_type": "MARKET", …}.
 Orders, amendments and cancellations go through the same definitions and the same door as over REST, in the
-order they came; up to MAX_IN_FLIGHT of them wait for their commit at the same time, and results come as they
-are ready. They count for the user's rate limit, or the key's. `account` in the authenticate message names another
-of the user's own accounts, as X-Account does. A key signs timestamp + "GET/ws/user/". A socket outlives its token's
-time, but neither its user nor the password that its token was issued for, nor its key: once that is deactivated,
-changed or revoked, it is closed with 4401 within about a second.
+order they came (with several server processes, those for one market); up to MAX_IN_FLIGHT of them wait for their
+commit at the same time, and results come as they are ready. They count for the user's rate limit, or the key's.
+`account` in the authenticate message names another of the user's own accounts, as X-Account does. A key signs
+timestamp + "GET/ws/user/". A socket outlives its token's time, but neither its user nor the password that its token
+was issued for, nor its key: once that is deactivated, changed or revoked, it is closed with 4401 within about a second.
 
 Events are `order`, `fill`, `balance`, `position`, `margin_call`, `margin_call_cleared`, `liquidation` and `financing`.
 What a waiting order follows by itself is no event: each step of a trailing stop, and that a stop was reached where the

@@ -64,7 +64,8 @@ async def two(tmp_path):
     for each in pair:
         await each.relay.start()
     for each in pair:
-        each.relay.submit([place(2), place(1)])
+        for market_id in (1, 2):
+            each.relay.submit([place(market_id)])
     await until(lambda: all(peer._link for each in pair for peer in each.relay._peers.values()), "their acquaintance")
     for each in pair:
         each.settled.clear()
@@ -77,11 +78,14 @@ async def outcomes(process: Process, *commands) -> list:
     return await soon(asyncio.gather(*process.relay.submit(commands)))
 
 
-async def test_the_owner_settles_and_answers_come_back_in_order(two):
+@pytest.mark.parametrize(
+    "markets, passed_on", [((1, 3, 1), True), ((2, 4), False), ((1, 2, 1), False), ((2, 1), False)]
+)
+async def test_one_owner_settles_all_and_answers_come_back_in_order(two, markets, passed_on):
     here, owner = two
-    placed = [place(1, account) for account in (1, 2, 3)] + [place(2, 4)]
-    assert await outcomes(here, *placed) == [{"id": 101}, {"id": 102}, {"id": 103}, {"id": 101}]
-    assert (owner.settled, here.settled) == (placed[:3], placed[3:])
+    placed = [place(market_id, account) for account, market_id in enumerate(markets)]
+    assert await outcomes(here, *placed) == [{"id": 100 + number} for number in range(1, len(markets) + 1)]
+    assert (owner.settled, here.settled) == ((placed, []) if passed_on else ([], placed))
 
 
 async def test_orders_are_followed_to_their_market(two):
@@ -94,7 +98,8 @@ async def test_orders_are_followed_to_their_market(two):
 async def test_what_is_passed_on_must_be_begun_before_its_sender_gives_up(two):
     here, owner = two
     sent = time.monotonic()
-    await outcomes(here, place(1), place(3), place(2))
+    await outcomes(here, place(1), place(3))
+    await outcomes(here, place(2))
     assert all(0 < deadline - sent - relay.BEGIN_SECONDS < 1 for deadline in owner.deadlines)
     assert (len(owner.deadlines), len(here.deadlines)) == (2, 0)
     assert relay.BEGIN_SECONDS + transaction.PAUSE_TIMEOUT_MS / 1000 < relay.RELAY_SECONDS
