@@ -3,8 +3,9 @@
 A test holds that both give the same text for the same order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from decimal import Decimal
 
 from exchange.books import SIDE_NAMES, Match
 from exchange.live import STATUS_NAMES, LiveOrder, SpecialOrder, reserved
@@ -119,7 +120,9 @@ def live_trade(spec: MarketSpec, trade_id: int, match: Match, moment: datetime) 
 
 
 def order_row(order: Order, fills: Iterable[Fill]) -> dict:
-    """A stored order (with market and its assets loaded) and its fills, oldest first."""
+    """A stored order (with market and its assets loaded) and its fills, oldest first: those that it says it has, as it
+    may have been read before the newest of them.
+    """
     quote, base = order.market.quote, order.market.base
     return {
         "id": order.id,
@@ -157,8 +160,17 @@ def order_row(order: Order, fills: Iterable[Fill]) -> dict:
         "fee": plain(order.fee),
         "created_at": clock.text(order.created_at),
         "updated_at": clock.text(order.updated_at),
-        "fills": [fill_row(fill, quote.symbol) for fill in fills],
+        "fills": [fill_row(fill, quote.symbol) for fill in _making_up(order.filled_quantity, fills)],
     }
+
+
+def _making_up(quantity: Decimal, fills: Iterable[Fill]) -> Iterator[Fill]:
+    """The first of these fills, as many as come to that quantity."""
+    for fill in fills:
+        if quantity <= 0:
+            return
+        quantity -= fill.quantity
+        yield fill
 
 
 def _plain(value) -> str | None:
