@@ -16,6 +16,7 @@ from accounts.portfolio import percent, text
 from accounts.valuation import EXACT_ENOUGH, Valuation, load_pairs, quote_asset, rounded
 from marketdata import clock
 from marketdata.models import Asset
+from marketdata.snapshots import one_moment
 from marketdata.units import plain
 
 RATIO_DECIMALS = 4
@@ -52,6 +53,7 @@ SELECT quote_id, sum(fills) AS fills, sum(fees) AS fees FROM (
 """
 
 
+@one_moment()
 def metrics(*, account_id: int, quote: Asset) -> dict:
     """The figures, money in `quote`; null where there is nothing to make one of."""
     today = equity.midnight_before(clock.now())

@@ -19,6 +19,7 @@ from accounts.models import Account, Balance, Holding
 from accounts.valuation import EXACT_ENOUGH, Valuation, load_pairs, rounded
 from marketdata import units
 from marketdata.models import Asset
+from marketdata.snapshots import one_moment
 from marketdata.units import plain
 
 AVERAGE_DECIMALS = 12
@@ -167,6 +168,7 @@ def holding_rows(account_id: int) -> list[dict]:
     return [line.row() for line in Book(account_id).lines()]
 
 
+@one_moment()
 def summary(*, account_id: int, quote: Asset) -> dict:
     """Cash, holdings, totals and profit in `quote`; what has no price there is listed, and in no total."""
     account = Account.objects.get(pk=account_id)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 
 from accounts import conversion, entry_terms, margin, positions
 from accounts.ledger import AssetScale, Holder, Purse, Sheet
@@ -23,6 +23,7 @@ from marketdata import clock, markets, marks, units
 from marketdata.contracts import RATE_DECIMALS, RATE_ONE
 from marketdata.markets import MarketSpec
 from marketdata.models import Asset, Contract
+from marketdata.snapshots import one_moment
 
 LEVEL_DECIMALS = 4
 
@@ -63,9 +64,7 @@ class MarginAccount:
 @contextmanager
 def snapshot() -> Iterator[None]:
     """All reads inside see one moment, and the newest marks as of it."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        if not connection.savepoint_ids:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with one_moment(), connection.cursor() as cursor:
         marks.refresh(cursor)
         yield
 

@@ -7,6 +7,7 @@ from accounts.api import holdings
 from exchange import deferred
 from marketdata.api.shapes import AmountField
 from marketdata.models import Asset
+from marketdata.snapshots import one_moment
 from marketdata.units import plain
 
 
@@ -20,6 +21,7 @@ class SettledHoldingShape(holdings.HoldingShape):
 NOTHING = {"to_receive": 0, "to_deliver": 0}
 
 
+@one_moment()
 def rows(account_id: int) -> list[dict]:
     """The lines of what the account has, then those of what it has only bought."""
     pending = deferred.unsettled(account_id)
