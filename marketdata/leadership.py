@@ -23,11 +23,20 @@ class Lost(Exception):
     """The session broke, and the lock with it."""
 
 
+class Taken(Exception):
+    """Another session has the lock."""
+
+
 @contextmanager
-def alone(number: int, session: BaseDatabaseWrapper = connection) -> Iterator[None]:
-    """Hold the advisory lock meanwhile; who comes later waits for its end. For a short work, without a thread."""
+def alone(number: int, session: BaseDatabaseWrapper = connection, *, waits: bool = True) -> Iterator[None]:
+    """Hold the advisory lock meanwhile. Who comes later waits for its end, or gets Taken. For work without a thread."""
     with session.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [number])
+        if waits:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [number])
+        else:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [number])
+            if not cursor.fetchone()[0]:
+                raise Taken
     try:
         yield
     finally:

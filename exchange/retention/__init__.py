@@ -19,6 +19,8 @@ not shrink (`VACUUM FULL` does that, with the market closed). One runs at a time
 """
 
 from exchange.retention.parts import PARTS, Part
-from exchange.retention.running import Busy, only_one
 
-__all__ = ["PARTS", "Busy", "Part", "only_one"]
+__all__ = ["LOCK", "PARTS", "Part"]
+
+#: An advisory lock: the venue's one right to prune.
+LOCK = 0x7072756E65

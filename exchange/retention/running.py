@@ -1,33 +1,14 @@
-"""How rows go: in small batches with rests between them, by one process at a time."""
+"""How rows go: in small batches with rests between them."""
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import connection, transaction
 
 BATCH_ROWS = 5_000
 #: A batch that has to wait for a lock gives up: whoever trades comes first.
 SESSION = "SET LOCAL lock_timeout = '2s'"
-LOCK = 0x7072756E65
-
-
-class Busy(Exception):
-    """Another process is pruning this database."""
-
-
-@contextmanager
-def only_one() -> Iterator[None]:
-    """Hold the venue's one right to prune; Busy when somebody else has it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-        if not cursor.fetchone()[0]:
-            raise Busy
-    try:
-        yield
-    finally:
-        with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # who is cut off has no lock left
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def test_one_at_a_time(venue):
     other = connections.create_connection("default")
     try:
         with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", [retention.running.LOCK])
+            cursor.execute("SELECT pg_advisory_lock(%s)", [retention.LOCK])
         with pytest.raises(CommandError, match="another process"):
             call_command("prune", "--yes")
     finally:

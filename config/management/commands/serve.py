@@ -24,6 +24,7 @@ from psycopg2.errors import InsufficientPrivilege
 
 from config import checks, embedded, serving, worker_pool
 from config.management.commands.migrate import STARTING_LOCK
+from marketdata.leadership import alone
 
 
 class Command(BaseCommand):
@@ -92,18 +93,16 @@ class Command(BaseCommand):
 
     def _prepare_database(self, seeds: bool) -> str:
         """Migrate and seed; returns which demo logins there are."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", [STARTING_LOCK])
-        try:
+        with alone(STARTING_LOCK):
             _check_encoding()
             self._say("migrating")
             _migrate()
             if seeds and self._is_empty():
                 call_command("seed_demo", stdout=self.stdout)
             _check_portfolio_quote()
-            return _demo_logins()
-        finally:
-            connections.close_all()  # ends the session, and its lock with it
+            logins = _demo_logins()
+        connections.close_all()  # nothing here asks the database while the servers run
+        return logins
 
     @staticmethod
     def _is_empty() -> bool:

@@ -4,12 +4,12 @@ Safe while the venue trades; interrupted, it goes on the next time. See exchange
 Exit code 0: shown, or done. 1: a journal that cannot be proved, or somebody else is pruning. 2: used wrongly.
 """
 
-
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
 from exchange import retention
 from exchange.retention.journal import NotProved
+from marketdata.leadership import Taken, alone
 from marketdata.refusals import UnreadableMarket
 
 MEGABYTE = 1_000_000
@@ -35,10 +35,10 @@ class Command(BaseCommand):
             self.stdout.write("\nNothing was deleted; --yes does it.")
             return
         try:
-            with retention.only_one():
+            with alone(retention.LOCK, waits=False):
                 for part in chosen:
                     self._show(part, self._prune(part))
-        except retention.Busy:
+        except Taken:
             raise CommandError("another process is pruning this database.") from None
         except (NotProved, UnreadableMarket) as error:
             raise CommandError(str(error)) from None
@@ -70,5 +70,3 @@ class Command(BaseCommand):
         if self.stderr.isatty():
             self.stderr.write(f"\r\033[K{text}", ending="")
             self.stderr.flush()
-
-
