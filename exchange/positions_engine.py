@@ -26,7 +26,6 @@ from exchange.risk import Monitor
 from exchange.risk_index import Key
 from exchange.risk_models import Liquidation
 from exchange.risk_reading import Purse
-from exchange.sequencer import sequencer
 from marketdata import hub
 from marketdata.leadership import Leadership, Lost
 from marketdata.models import Contract
@@ -231,16 +230,3 @@ def stop_threads() -> None:
     """End the threads of liquidations and financing; the next work starts new ones."""
     liquidation.stop_threads()
     financing.stop_threads()
-
-
-async def foreground(service: Callable[[Say], Awaitable], seconds: float | None, say: Say) -> None:
-    """Run one of the two by itself, as a command does, for so long or until cancelled."""
-    await hub.start()
-    try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await service(say)
-    finally:
-        await hub.stop()
-        await asyncio.to_thread(sequencer.stop)
-        await asyncio.to_thread(stop_threads)
