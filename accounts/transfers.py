@@ -1,4 +1,4 @@
-"""Money in, out and across: deposits, withdrawals at once, operators' adjustments and transfers.
+"""Money in and across: deposits, operators' adjustments and transfers. Its way out is accounts.withdrawals.
 
 Each is one journal, in one transaction, with its events. What is taken from an account leaves what its open positions
 have lost or lack (accounts.spending), unless an operator says that it need not: `spares_losses=False`.
@@ -22,8 +22,6 @@ from marketdata.refusals import Malformed, NotFound, Refusal
 
 #: One movement's largest amount, in whole assets.
 MAX_AMOUNT = 10**15
-
-
 #: What tells a faucet's deposit from one by an operator's command.
 FAUCET_REASON = "faucet"
 
@@ -72,11 +70,6 @@ def _unknown(symbol: str) -> NotFound:
 def deposit(*, account: Account, asset: Asset, amount: Decimal, reason: str = "") -> Moved:
     """Money from the outside world to the account."""
     return _move(Journal.Kind.DEPOSIT, account, asset, amount, 1, reason, None)
-
-
-def withdraw(*, account: Account, asset: Asset, amount: Decimal, reason: str = "") -> Moved:
-    """Money from the account to the outside world; InsufficientFunds when less is available."""
-    return _move(Journal.Kind.WITHDRAWAL, account, asset, amount, -1, reason, None)
 
 
 def adjust(

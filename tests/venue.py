@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import pytest
 
-from accounts import authentication, ledger, transfers
+from accounts import authentication, ledger, transfers, withdrawals
 from accounts.models import Account, Balance
 from accounts.users import main_account, register
 from exchange import barrier, lists, orders, reading, validation
@@ -142,6 +142,12 @@ class Venue:
         market = Market.objects.get(symbol=symbol)
         balance = Balance.objects.filter(account=ledger.fee_account(market.id), asset=market.quote).first()
         return plain(balance.available) if balance else "0"
+
+
+def withdraw(*, account: Account, asset: Asset, amount: Decimal) -> None:
+    """Asked for by the owner, and paid out by an operator."""
+    asked = withdrawals.request(account=account, asset=asset, amount=amount)
+    withdrawals.approve(withdrawal_id=asked.pk, actor=None, reason="")
 
 
 def forget_everything() -> None:

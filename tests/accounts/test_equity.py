@@ -13,6 +13,7 @@ from accounts import equity, portfolio, transfers, valuation
 from accounts.models import Account, EquitySnapshot
 from marketdata import clock
 from tests.patience import soon
+from tests.venue import withdraw
 
 V1 = "/api/v1/"
 NOON = datetime(2030, 5, 15, 12, tzinfo=UTC)
@@ -35,7 +36,7 @@ def last(account) -> tuple[str, str]:
 
 
 def move(venue, amount: int) -> None:
-    move_ = transfers.deposit if amount > 0 else transfers.withdraw
+    move_ = transfers.deposit if amount > 0 else withdraw
     move_(account=venue.accounts["ann"], asset=venue.assets["USD"], amount=Decimal(abs(amount)))
 
 

@@ -10,13 +10,14 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts import holdings, holdings_proof, transfers
+from accounts import holdings, holdings_proof
 from accounts.holdings import OwnFill, Pool
 from accounts.models import Entry, Holding, Realization
 from exchange.models import Fill
 from marketdata.models import Asset
 from tests.accounts.plain import Bookkeeper
 from tests.audit import sessions
+from tests.venue import withdraw
 
 #: (fills as (is_buy, quantity, notional, fee), owned before them, pool after them, (quantity, proceeds, cost) of sales)
 RULES = [
@@ -99,7 +100,7 @@ def test_a_venue_equals_the_plain_bookkeeper(venue, seed):
             balance = venue.accounts[name].balances.get(asset__symbol="AAPL")
             amount = Decimal(int(balance.available * random.randint(0, 10) / 10))
             if amount:
-                transfers.withdraw(account=venue.accounts[name], asset=venue.assets["AAPL"], amount=amount)
+                withdraw(account=venue.accounts[name], asset=venue.assets["AAPL"], amount=amount)
     assert Realization.objects.exists()
     for name in sessions.NAMES:
         check(venue.accounts[name])

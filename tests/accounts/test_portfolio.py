@@ -12,6 +12,7 @@ from exchange.api.portfolio import TradingMetricsShape
 from marketdata.models import Asset
 from tests.api.conftest import token_of
 from tests.audit import sessions
+from tests.venue import withdraw
 
 V1 = "/api/v1/"
 SUMMARY, METRICS, HOLDINGS = V1 + "portfolio/summary/", V1 + "portfolio/metrics/", V1 + "holdings/"
@@ -69,7 +70,7 @@ def test_what_was_withdrawn_is_no_cost_any_more(api):
     venue = api.venue
     venue.trader("cyd", USD=10_000)
     trade(venue, "cyd", "ann", 10, 100)
-    transfers.withdraw(account=venue.accounts["cyd"], asset=venue.assets["AAPL"], amount=Decimal(6))
+    withdraw(account=venue.accounts["cyd"], asset=venue.assets["AAPL"], amount=Decimal(6))
     line = portfolio.holding_rows(venue.accounts["cyd"].pk)[0]
     assert (line["quantity"], line["cost_basis"], line["avg_price"]) == ("4", "400.4", "100.1")
 

@@ -9,6 +9,7 @@ from django.db import DatabaseError, connection, transaction
 from accounts import ledger, transfers
 from accounts.models import Balance, Entry, Journal
 from marketdata.refusals import Refusal
+from tests.venue import withdraw
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,13 +70,13 @@ class TestTransfers:
     @pytest.mark.parametrize("amount", ["100.01", "1000000000"])
     def test_nobody_withdraws_more_than_is_available(self, venue, ann, amount):
         with pytest.raises(ledger.InsufficientFunds):
-            transfers.withdraw(account=ann, asset=venue.assets["USD"], amount=Decimal(amount))
+            withdraw(account=ann, asset=venue.assets["USD"], amount=Decimal(amount))
         assert venue.funds("ann", "USD") == "100+0"
 
     def test_reserved_money_cannot_be_withdrawn(self, venue, ann):
         venue.order("ann BUY 1 AAPL @ 99")
         with pytest.raises(ledger.InsufficientFunds):
-            transfers.withdraw(account=ann, asset=venue.assets["USD"], amount=Decimal(1))
+            withdraw(account=ann, asset=venue.assets["USD"], amount=Decimal(1))
 
     @pytest.mark.parametrize("amount", ["0", "-1", "1e30", "0.000000001"])
     def test_bad_amounts(self, venue, ann, amount):
@@ -101,9 +102,9 @@ class TestTransfers:
             transfers.faucet(account=ann, asset=usd, amount=Decimal(1))
 
     def test_withdrawals_at_the_same_time_take_it_once(self, venue, ann):
-        def withdraw(_):
+        def try_to(_):
             try:
-                transfers.withdraw(account=ann, asset=venue.assets["USD"], amount=Decimal(100))
+                withdraw(account=ann, asset=venue.assets["USD"], amount=Decimal(100))
                 return 1
             except ledger.InsufficientFunds:
                 return 0
@@ -111,7 +112,7 @@ class TestTransfers:
                 connection.close()
 
         with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(withdraw, range(24))) == 1
+            assert sum(pool.map(try_to, range(24))) == 1
         assert venue.funds("ann", "USD") == "0+0"
         assert sum_of_entries() == 0
 

@@ -27,6 +27,7 @@ from tests.model.auditor import CANCELLED, Auditor, Expected, Request
 from tests.model.phases import Collect, Uncross
 from tests.model.world import World
 from tests.patience import PATIENCE_SECONDS
+from tests.venue import withdraw
 
 SIDES = {BUY: "BUY", SELL: "SELL"}
 AVERAGE_STEPS = 10**12
@@ -48,7 +49,7 @@ class Lockstep:
         self.auditor.deposit(account, asset, amount)
 
     def withdraw(self, account: int, asset: str, amount: Fraction) -> None:
-        code = self._transfer(transfers.withdraw, account, asset, amount)
+        code = self._transfer(withdraw, account, asset, amount)
         expected = self.auditor.withdraw(account, asset, amount)
         assert code == expected, f"withdrawing {amount} {asset} of {account}: {code}, expected {expected}"
 

@@ -16,6 +16,7 @@ from exchange.commands import Amend, Cancel, CancelAll
 from marketdata import markets
 from marketdata.models import Asset, Market
 from tests.races.stage import ORDER, first_one
+from tests.venue import withdraw
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,7 @@ class Scene:
         if verb == "amend":
             return Amend(account.id, standing[name]["id"], Decimal(rest[2]), Decimal(rest[0]))
         if verb in ("deposit", "withdraw"):
-            move = getattr(transfers, verb)
+            move = transfers.deposit if verb == "deposit" else withdraw
             return lambda: move(account=account, asset=self.venue.assets["USD"], amount=Decimal(rest[0]))
         terms, _, client_order_id = self.named(sentence).partition(" #")
         return self.venue.command(terms, client_order_id=client_order_id or None)

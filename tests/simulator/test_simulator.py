@@ -10,7 +10,6 @@ from django.db import connection
 from django.db.models import F, Max, Sum
 
 from accounts.models import Account, Balance, Entry, User
-from accounts.transfers import withdraw
 from accounts.users import register
 from exchange import barrier, demo, kill_switch, orders
 from exchange.engine.book import BUY, SELL
@@ -23,7 +22,7 @@ from marketdata.models import Market
 from marketdata.refusals import Unavailable
 from tests.patience import soon
 from tests.simulator.places import SYMBOLS, demo_venue, seed_anew, simulate
-from tests.venue import forget_everything
+from tests.venue import forget_everything, withdraw
 
 __all__ = ["demo_venue"]
 
@@ -158,7 +157,7 @@ def test_running_low_it_is_topped_up_through_the_ledger(demo_venue):
     given = Entry.objects.filter(account=maker, journal__reason=population.REASON)
     before = given.count()
     balance = maker.balances.get(asset__symbol="USD")
-    withdraw(account=maker, asset=balance.asset, amount=balance.available, reason="spent")
+    withdraw(account=maker, asset=balance.asset, amount=balance.available)
     simulate(1)
     assert given.count() == before + 1
     assert maker.balances.get(asset__symbol="USD").total > balance.total * 9 / 10
