@@ -137,4 +137,3 @@ class WaitingRoom:
             (o.id, o.stop or 0, o.waits_for or 0, o.quantity, o.shared, self.due.get(o.id, ("", "")))
             for o in self.orders.values()
         )
-

@@ -1,6 +1,6 @@
 """What a margin order would do to its account, what it needs for that, and what there is for it. Nothing changes here.
 
-The matcher weighs by it under its locks (exchange.margin), `margin/check` without (exchange.positions): so they agree.
+The matcher weighs by it under its locks (exchange.margin), `margin/check` without (exchange.preview): so they agree.
 
 What of an order trades at once is weighed exactly, in the very steps in which it will be settled: the fills are netted
 in thought, closing frees margin, opening needs initial margin at its own price. What rests needs initial margin, the

@@ -7,7 +7,7 @@ from rest_framework.views import APIView
 
 from accounts.authentication import READ, TRADING
 from accounts.models import Position
-from exchange import margin_reading, positions
+from exchange import margin_reading, positions, preview
 from exchange.api import margin_shapes as shapes
 from marketdata import clock, markets
 from marketdata.api.acceptor import read_query, validated
@@ -47,7 +47,7 @@ class MarginCheckView(APIView):
     def post(self, request):
         wanted = validated(shapes.CheckRequest, request.data)
         wanted = {"price": None, **wanted, "reduce_only": bool(wanted.get("reduce_only"))}
-        weighed = positions.check(account_id=request.auth.account_id, **wanted)
+        weighed = preview.check(account_id=request.auth.account_id, **wanted)
         return Response(weighed)
 
 

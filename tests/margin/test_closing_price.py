@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from accounts import withdrawals
-from exchange import positions, weighing
+from exchange import preview, weighing
 from exchange.commands import InsufficientMargin
 from tests.margin.test_settlement import trade
 
@@ -31,7 +31,7 @@ def test_how_far_from_the_mark_one_may_close(fx, price, passes, is_met, reduce_o
         fx.trader("rich", USD=10_000_000)
         fx.order(f"rich BUY 4 EURUSD @ {price}")
     terms = {"reduce_only": True} if reduce_only else {}
-    weighed = positions.check(
+    weighed = preview.check(
         account_id=fx.accounts["ann"].id, symbol="EURUSD", side="SELL", quantity=Decimal(4), price=Decimal(price),
         reduce_only=reduce_only,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import clockwork, orders, positions
+from exchange import clockwork, orders, positions, preview
 from exchange.audit import replay
 from exchange.mark_price import Mark
 from exchange.sequencer import sequencer
@@ -278,7 +278,7 @@ class TestTheMinimum:
 
     def test_who_asks_before_is_told_so(self, small):
         weighed = {
-            quantity: positions.check(
+            quantity: preview.check(
                 account_id=small.accounts["ann"].id, symbol="EURUSD", side="SELL", quantity=Decimal(quantity),
                 price=Decimal("1.09390"), reduce_only=True,
             )["code"]

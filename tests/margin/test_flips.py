@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import orders, positions
+from exchange import orders, preview
 from exchange.audit import replay
 from exchange.sequencer import sequencer
 from marketdata.markets import by_symbol
@@ -44,7 +44,7 @@ LOTS = [("6", "9440", "16560+9440"), ("13", "25960", "40+25960"), ("13.02", None
 
 @pytest.mark.parametrize(("quantity", "reserved", "funds"), LOTS)
 def test_what_is_weighed_is_what_passes(fx, quantity, reserved, funds):
-    weighed = positions.check(
+    weighed = preview.check(
         account_id=fx.accounts["ann"].id, symbol="EURUSD", side="SELL", quantity=Decimal(quantity),
         price=Decimal("1.18"), reduce_only=False,
     )  # fmt: skip

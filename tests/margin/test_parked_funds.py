@@ -6,7 +6,7 @@ import pytest
 
 from accounts import house, withdrawals
 from accounts.models import Shortfall
-from exchange import clockwork, following, positions, store
+from exchange import clockwork, following, preview, store
 from exchange.audit import replay
 from exchange.batch import Batch
 from marketdata import clock
@@ -59,7 +59,7 @@ def test_closing_by_hand_asks_for_the_funds_of_orders_first(fx, park, terms):
     parked = park()
     fx.mark("EURUSD", "1.05000")
     fx.order("rich BUY 1 EURUSD @ 1.05000")
-    weighed = positions.check(
+    weighed = preview.check(
         account_id=fx.accounts["ann"].id, symbol="EURUSD", side="SELL", quantity=Decimal(1), price=Decimal("1.05"),
         reduce_only="reduce_only" in terms,
     )  # fmt: skip

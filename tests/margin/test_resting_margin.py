@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import orders, positions
+from exchange import orders, positions, preview
 from exchange.audit import replay
 from exchange.commands import InsufficientMargin
 from exchange.sequencer import sequencer
@@ -82,9 +82,9 @@ def test_an_amended_order_does_not_stand_beside_itself(ann):
 def test_what_is_weighed_is_what_is_asked_for(ann):
     ann.order("ann BUY 1 EURUSD @ 1.1")
     check = {"account_id": ann.accounts["ann"].id, "symbol": "EURUSD", "side": "BUY", "reduce_only": False}
-    weighed = positions.check(quantity=Decimal(2), price=Decimal("1.1"), **check)
+    weighed = preview.check(quantity=Decimal(2), price=Decimal("1.1"), **check)
     assert weighed["would_pass"] is False
-    weighed = positions.check(quantity=Decimal(1), price=Decimal("1.1"), **check)
+    weighed = preview.check(quantity=Decimal(1), price=Decimal("1.1"), **check)
     assert (weighed["would_pass"], weighed["required"]) == (True, "11000")
 
 
@@ -171,7 +171,7 @@ class TestOpenLoss:
     )
     def test_what_rests_has_it_set_aside(self, venue, sentence, reserved):
         symbol, side, price = (sentence.split()[index] for index in (3, 1, 5))
-        weighed = positions.check(
+        weighed = preview.check(
             account_id=venue.accounts["ann"].id, symbol=symbol, side=side, quantity=Decimal(sentence.split()[2]),
             price=Decimal(price), reduce_only=False,
         )  # fmt: skip

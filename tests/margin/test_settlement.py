@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from accounts.models import Balance, FeeRate, FeeTier, Shortfall
-from exchange import fee_tiers, positions
+from exchange import fee_tiers, preview
 from marketdata import clock
 
 
@@ -140,7 +140,7 @@ def test_who_asks_before_is_told_by_the_fees_of_their_tier(venue, has_tier, is_m
     if is_met:
         venue.trader("cat", USD=100_000)
         venue.order("cat SELL 5 EURUSD @ 1.10000")
-    weighed = positions.check(
+    weighed = preview.check(
         account_id=ann.id, symbol="EURUSD", side="BUY", quantity=Decimal("4.5"), price=Decimal("1.1"), reduce_only=False
     )
     assert weighed["code"] == (None if has_tier else "insufficient_margin")

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from accounts import withdrawals
-from exchange import margin_reading, orders, positions
+from exchange import margin_reading, orders, preview
 from marketdata.refusals import Refusal
 
 
@@ -137,7 +137,7 @@ def spendable(venue) -> list[str]:
     with margin_reading.snapshot():
         shown = margin_reading.account_row(margin_reading.read(account))["spendable"]
     terms = {"symbol": "EURUSD", "side": "BUY", "quantity": Decimal("0.01"), "price": Decimal("1.05")}
-    return [shown, positions.check(account_id=account, reduce_only=False, **terms)["spendable"]]
+    return [shown, preview.check(account_id=account, reduce_only=False, **terms)["spendable"]]
 
 
 @pytest.mark.parametrize("paid_in", [0, 1, 500])
