@@ -137,12 +137,6 @@ class Gate:
         return Believed(bid, ask, _middle(bid, ask), tick.at, tick.received_at)
 
 
-def believable(bid: Decimal, ask: Decimal) -> str | None:
-    """The reason why no market could have these prices; None when one could."""
-    sides = _ordered(bid, ask) if (reason := _wrong(bid) or _wrong(ask)) is None else reason
-    return sides if isinstance(sides, str) else None
-
-
 def _sides(tick: Tick) -> tuple[Decimal, Decimal] | str:
     """Bid and ask, both the last price where they are not known, to eighteen decimals; or what is wrong with them."""
     for price in (tick.bid, tick.ask, tick.last):
@@ -154,10 +148,6 @@ def _sides(tick: Tick) -> tuple[Decimal, Decimal] | str:
         bid = ask = tick.last
     else:
         return "no_price"
-    return _ordered(bid, ask)
-
-
-def _ordered(bid: Decimal, ask: Decimal) -> tuple[Decimal, Decimal] | str:
     if bid > ask:
         return "crossed"
     return bid.quantize(STEP, context=WIDE), ask.quantize(STEP, context=WIDE)

@@ -24,8 +24,6 @@ from marketdata.gate import FUTURE
 from marketdata.refusals import Refusal
 
 CACHE_SECONDS = 0.2
-#: Set by hand, by a test or a demonstration: as good as for ever.
-SET_SECONDS = 3600.0
 
 READ = "SELECT market_id, price, bid, ask, marked_at, stale_at FROM marketdata_mark"
 WHEN_NEWER = """
@@ -137,20 +135,6 @@ def write(marks: Iterable[Mark]) -> None:
     with connection.cursor() as cursor:
         bulk.execute(cursor, [(sql, [*values, clock.now() + FUTURE])])
     forget()
-
-
-def set_mark(
-    *,
-    market_id: int,
-    price: Decimal,
-    bid: Decimal | None = None,
-    ask: Decimal | None = None,
-    max_age_seconds: float = SET_SECONDS,
-) -> Mark:
-    """A mark by hand, from now on."""
-    mark = mark_of(market_id, Print(bid or price, ask or price, price, clock.now()), max_age_seconds)
-    write([mark])
-    return mark
 
 
 # Reading

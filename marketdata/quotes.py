@@ -8,7 +8,7 @@ through `marketdata.threads.in_thread`.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from django.conf import settings
@@ -18,7 +18,6 @@ from marketdata import bulk, clock, gate
 from marketdata.models import Quote
 
 DEFAULT_STALE_SECONDS = 30.0
-MANUAL = "MANUAL"
 
 WHEN_NEWER = """
 ON CONFLICT (market_id) DO UPDATE SET bid = EXCLUDED.bid, ask = EXCLUDED.ask, mid = EXCLUDED.mid,
@@ -60,25 +59,6 @@ def latest(market_ids: Iterable[int] | None = None) -> dict[int, MarketQuote]:
 def is_stale(row: Quote, now: datetime) -> bool:
     """Whether nothing is decided by it: it is too old, or was noted by a clock that has been put back since."""
     return row.is_stale or row.stale_at <= now or row.quoted_at > now + gate.FUTURE
-
-
-def record(
-    *,
-    market_id: int,
-    bid: Decimal,
-    ask: Decimal,
-    quoted_at: datetime | None = None,
-    stale_after_seconds: float | None = None,
-) -> bool:
-    """Set one market's quote. False when a newer one stands there. ValueError for prices that no market could have."""
-    reason = gate.believable(bid, ask)
-    if reason:
-        raise ValueError(f"not a quote: {reason}")
-    now = clock.now()
-    quoted_at = quoted_at or now
-    believed = gate.Believed(bid, ask, (bid + ask) / 2, quoted_at, now)
-    seconds = stale_seconds() if stale_after_seconds is None else stale_after_seconds
-    return write([(market_id, MANUAL, believed, quoted_at + timedelta(seconds=seconds))]) == 1
 
 
 def write(rows: list[tuple[int, str, gate.Believed, datetime]]) -> int:

@@ -8,6 +8,7 @@
 The sequencer has its own thread and connection, so these tests commit: the database is emptied after each.
 """
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -18,7 +19,8 @@ from accounts.users import main_account, register
 from exchange import barrier, lists, orders, reading, validation
 from exchange.barrier import view
 from exchange.sequencer import sequencer
-from marketdata import clock, markets, threads, throttling
+from marketdata import clock, markets, quotes, threads, throttling
+from marketdata.gate import Believed
 from marketdata.markets import by_symbol
 from marketdata.models import Asset, Market
 from marketdata.refusals import Refusal
@@ -148,6 +150,17 @@ def withdraw(*, account: Account, asset: Asset, amount: Decimal) -> None:
     """Asked for by the owner, and paid out by an operator."""
     asked = withdrawals.request(account=account, asset=asset, amount=amount)
     withdrawals.approve(withdrawal_id=asked.pk, actor=None, reason="")
+
+
+def quoted(
+    *, market_id: int, bid: Decimal, ask: Decimal, quoted_at: datetime | None = None,
+    stale_after_seconds: float | None = None,
+) -> bool:  # fmt: skip
+    """A provider's price that the gate has let through. False when a newer one stands there."""
+    now = clock.now()
+    price = Believed(bid, ask, (bid + ask) / 2, quoted_at or now, now)
+    seconds = quotes.stale_seconds() if stale_after_seconds is None else stale_after_seconds
+    return quotes.write([(market_id, "SYNTHETIC", price, price.quoted_at + timedelta(seconds=seconds))]) == 1
 
 
 def forget_everything() -> None:

@@ -8,7 +8,7 @@ from accounts.models import Balance, Position
 from exchange import audit
 from exchange.commands import Refresh
 from exchange.sequencer import sequencer
-from marketdata import markets, marks
+from marketdata import clock, markets, marks
 from marketdata.models import Asset, Contract, Market
 from marketdata.units import plain
 from tests.patience import PATIENCE_SECONDS
@@ -54,9 +54,12 @@ class MarginVenue:
         contract.save()
         markets.forget()
 
-    def mark(self, symbol: str, price: str, bid: str | None = None, ask: str | None = None, **terms) -> None:
-        sides = {"bid": bid and Decimal(bid), "ask": ask and Decimal(ask)}
-        marks.set_mark(market_id=markets.by_symbol(symbol).id, price=Decimal(price), **sides, **terms)
+    def mark(
+        self, symbol: str, price: str, bid: str | None = None, ask: str | None = None, max_age_seconds: float = 3600
+    ) -> None:
+        """A mark of now, with a spread if it has one."""
+        observed = marks.Print(Decimal(bid or price), Decimal(ask or price), Decimal(price), clock.now())
+        marks.write([marks.mark_of(markets.by_symbol(symbol).id, observed, max_age_seconds)])
 
     def follow(self, symbol: str) -> None:
         """Wait for what follows from the commands so far: a batch that had to lock more leaves it to the next."""

@@ -100,8 +100,8 @@ class TestStored:
         marks.write([mark_of(market.id, observed("101"), 5)])
         assert marks.fresh(market.id, "EURUSD").price == 101
 
-    def test_a_mark_by_hand_keeps_its_spread(self, market):
-        marks.set_mark(market_id=market.id, price=Decimal("1.1"), bid=Decimal("1.09"), ask=Decimal("1.12"))
+    def test_a_mark_keeps_its_spread(self, market):
+        marks.write([mark_of(market.id, Print(Decimal("1.09"), Decimal("1.12"), Decimal("1.1"), clock.now()), 5)])
         found = marks.mark(market.id)
         assert (found.bid, found.price, found.ask, found.is_stale) == (
             Decimal("1.09"), Decimal("1.1"), Decimal("1.12"), False,

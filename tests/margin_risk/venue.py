@@ -9,11 +9,11 @@ from exchange import mark_triggers, positions_engine
 from exchange.house_quotes import House, house_account
 from exchange.mark_keeper import MarkKeeper
 from exchange.models import Liquidation
-from marketdata import quotes
 from marketdata.leadership import Leadership
 from marketdata.markets import by_symbol
 from marketdata.models import PriceSource
 from tests.margin.conftest import MarginVenue
+from tests.venue import quoted
 
 
 class RiskVenue(MarginVenue):
@@ -68,7 +68,7 @@ class RiskVenue(MarginVenue):
         found = by_symbol(symbol)
         source = {"provider": PriceSource.Provider.SYNTHETIC, "provider_symbol": symbol}
         PriceSource.objects.get_or_create(market_id=found.id, defaults=source)
-        quotes.record(market_id=found.id, bid=Decimal(bid), ask=Decimal(ask))
+        quoted(market_id=found.id, bid=Decimal(bid), ask=Decimal(ask))
 
     def tick(self) -> None:
         """One round of the margin updater."""

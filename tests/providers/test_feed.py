@@ -20,6 +20,7 @@ from marketdata.providers.protocol import KeyMissing
 from marketdata.threads import in_thread
 from tests.patience import until
 from tests.providers.fakes import FakeAllTick
+from tests.venue import quoted
 
 
 class HurriedClock(Clock):
@@ -212,42 +213,32 @@ def test_the_command_follows_for_a_while_and_reports(venue, capsys):
 def test_quotes_never_go_back_in_time(venue):
     market = Market.objects.get(symbol="AAPL")
     now = venue_clock.now()
-    assert quotes.record(market_id=market.id, bid=Decimal(99), ask=Decimal(101), quoted_at=now)
-    assert not quotes.record(
-        market_id=market.id, bid=Decimal(50), ask=Decimal(51), quoted_at=now - timedelta(seconds=1)
-    )
+    assert quoted(market_id=market.id, bid=Decimal(99), ask=Decimal(101), quoted_at=now)
+    assert not quoted(market_id=market.id, bid=Decimal(50), ask=Decimal(51), quoted_at=now - timedelta(seconds=1))
     quote = quotes.latest([market.id])[market.id]
-    assert (quote.bid, quote.ask, quote.mid, quote.provider) == (99, 101, 100, "MANUAL")
-    assert quotes.record(market_id=market.id, bid=Decimal(50), ask=Decimal(51), quoted_at=now)
+    assert (quote.bid, quote.ask, quote.mid, quote.provider) == (99, 101, 100, "SYNTHETIC")
+    assert quoted(market_id=market.id, bid=Decimal(50), ask=Decimal(51), quoted_at=now)
     assert quotes.latest([market.id])[market.id].mid == Decimal("50.5")
 
 
 def test_a_quote_of_a_clock_that_was_put_back_is_stale_and_gives_way(venue):
     market = Market.objects.get(symbol="AAPL")
     later = venue_clock.now() + timedelta(hours=1)
-    quotes.record(market_id=market.id, bid=Decimal(99), ask=Decimal(101), quoted_at=later)
+    quoted(market_id=market.id, bid=Decimal(99), ask=Decimal(101), quoted_at=later)
     assert quotes.latest()[market.id].is_stale and quotes.count_stale() == 1
-    assert quotes.record(market_id=market.id, bid=Decimal(98), ask=Decimal(102))
+    assert quoted(market_id=market.id, bid=Decimal(98), ask=Decimal(102))
     assert not quotes.latest()[market.id].is_stale and not quotes.count_stale()
 
 
 def test_a_reader_sees_staleness_before_anybody_notes_it(venue):
     market = Market.objects.get(symbol="AAPL")
     old = venue_clock.now() - timedelta(minutes=1)
-    quotes.record(market_id=market.id, bid=Decimal(99), ask=Decimal(101), stale_after_seconds=60.2)
+    quoted(market_id=market.id, bid=Decimal(99), ask=Decimal(101), stale_after_seconds=60.2)
     assert not quotes.latest()[market.id].is_stale
-    quotes.record(market_id=market.id, bid=Decimal(99), ask=Decimal(101), stale_after_seconds=-1)
+    quoted(market_id=market.id, bid=Decimal(99), ask=Decimal(101), stale_after_seconds=-1)
     assert quotes.latest()[market.id].is_stale
     assert quotes.latest([]) == {}
     other = Market.objects.get(symbol="BTC_USDT")
-    quotes.record(market_id=other.id, bid=Decimal(1), ask=Decimal(1), quoted_at=old, stale_after_seconds=59)
+    quoted(market_id=other.id, bid=Decimal(1), ask=Decimal(1), quoted_at=old, stale_after_seconds=59)
     assert quotes.latest()[other.id].is_stale
     assert quotes.mark_stale() == []
-
-
-@pytest.mark.parametrize(("bid", "ask"), [("0", "1"), ("-1", "1"), ("2", "1"), ("NaN", "1"), ("1", "Infinity")])
-def test_what_no_market_could_have_is_not_recorded(venue, bid, ask):
-    market = Market.objects.get(symbol="AAPL")
-    with pytest.raises(ValueError, match="not a quote"):
-        quotes.record(market_id=market.id, bid=Decimal(bid), ask=Decimal(ask))
-    assert quotes.latest() == {}

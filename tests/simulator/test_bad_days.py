@@ -18,11 +18,12 @@ from exchange.simulator import Simulator, conductor, leader, timekeeping
 from exchange.simulator.scenario import parse
 from exchange.simulator.tape import tape_hash
 from exchange.simulator.timekeeping import SimulatedClock, VenueInUse, refuse_live_venue, start_for
-from marketdata import clock, feed, markets, quotes
+from marketdata import clock, feed, markets
 from marketdata.leadership import Leadership
 from marketdata.models import Candle, Market, PriceSource
 from tests.patience import soon, wait_until
 from tests.simulator.places import demo_venue, seed_anew, simulate
+from tests.venue import quoted
 
 __all__ = ["demo_venue"]
 
@@ -226,7 +227,7 @@ def test_related_markets_agree(demo_venue):
 def test_a_providers_price_is_followed_while_it_is_fresh(demo_venue):
     market = Market.objects.get(symbol="AAPL")
     PriceSource.objects.create(market=market, provider_symbol="AAPL@190")
-    quotes.record(market_id=market.id, bid=Decimal("190.00"), ask=Decimal("190.10"), stale_after_seconds=3600)
+    quoted(market_id=market.id, bid=Decimal("190.00"), ask=Decimal("190.10"), stale_after_seconds=3600)
     simulate(40, markets=["AAPL"])
     assert float(Market.objects.get(symbol="AAPL").last_price) == pytest.approx(190.05, rel=0.003)
 
