@@ -85,25 +85,17 @@ class TwelveData:
         known = [symbol for symbol in symbols if symbol not in self._unknown]
         for first in range(0, len(known), size):
             batch = known[first : first + size]
-            for symbol, body in (await self._batch("/quote", batch)).items():
+            for symbol, body in (await self._batch(batch)).items():
                 try:
                     ticks.append(self._quote(symbol, body))
                 except Garbled:
                     self.counters["garbled"] += 1
         return ticks
 
-    async def prices(self, symbols: Sequence[str]) -> list[Tick]:
-        """By /price: nothing but the newest price, its time being now."""
-        now = self._clock.now
-        bodies = await self._batch("/price", symbols)
-        return [
-            Tick(symbol, None, None, required(body.get("price")), now(), now()) for symbol, body in bodies.items()
-        ]
-
-    async def _batch(self, path: str, symbols: Sequence[str]) -> dict[str, dict]:
+    async def _batch(self, symbols: Sequence[str]) -> dict[str, dict]:
         """The answer of each symbol that has one."""
         try:
-            body = await self._get(path, {"symbol": ",".join(symbols)}, credits=len(symbols))
+            body = await self._get("/quote", {"symbol": ",".join(symbols)}, credits=len(symbols))
         except Rejected:
             if len(symbols) != 1:
                 raise

@@ -213,7 +213,6 @@ class FakeTwelveData(FakeServer):
     def add_routes(self, router) -> None:
         router.add_get("/time_series", self.time_series)
         router.add_get("/quote", self.quote)
-        router.add_get("/price", self.price)
         router.add_get("/v1/quotes/price", self.socket)
 
     def _refusal(self, request: web.Request, credits: int) -> web.Response | None:
@@ -241,9 +240,6 @@ class FakeTwelveData(FakeServer):
         minute = self.clock.now().replace(second=0, microsecond=0)
         headers = {"api-credits-left": str(max(0, self.per_minute - self.used[minute]))}
         return web.json_response(bodies if len(symbols) > 1 else bodies[symbols[0]], headers=headers)
-
-    async def price(self, request: web.Request) -> web.Response:
-        return self._answer(request, lambda symbol: {"price": self.prices[symbol]})
 
     async def quote(self, request: web.Request) -> web.Response:
         now = int(self.clock.now().timestamp())

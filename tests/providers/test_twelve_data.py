@@ -61,10 +61,6 @@ async def test_a_single_symbol_is_answered_without_a_batch(provider):
     assert (tick.symbol, tick.last, tick.bid) == ("AAPL", Decimal("187.5"), None)
 
 
-async def test_prices_only(provider):
-    assert [str(tick.last) for tick in await provider.prices(["AAPL", "EUR/USD"])] == ["187.5000", "1.08431"]
-
-
 async def test_an_unknown_symbol_is_left_out_and_not_asked_again(server, provider):
     assert [tick.symbol for tick in await provider.quotes(["AAPL", "WHAT"])] == ["AAPL"]
     await provider.quotes(["AAPL", "WHAT"])
