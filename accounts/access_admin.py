@@ -57,7 +57,6 @@ class ApiKeyAdmin(operators.HistoryAdmin):
         return operators.ask(
             self,
             request,
-            form=operators.ReasonForm(request.POST or None),
             title=f"Revoke {row}",
             text="Its secret is erased and its sockets are closed. It cannot be undone.",
             button="Revoke",
@@ -101,7 +100,6 @@ def ask_removal(admin_: ModelAdmin, request: HttpRequest, user: User) -> HttpRes
     return operators.ask(
         admin_,
         request,
-        form=operators.ReasonForm(request.POST or None),
         title=f"Remove the second factor of {user}",
         text="For somebody who lost the authenticator. From then on the password alone opens the account.",
         button="Remove",

@@ -122,7 +122,6 @@ class OrderAdmin(operators.HistoryAdmin):
         return operators.ask(
             self,
             request,
-            form=operators.ReasonForm(request.POST or None),
             title=f"Cancel order {order.id}",
             text=f"{order} in {order.market}: what it has reserved goes back to its owner, who is told.",
             button="Cancel the order",

@@ -67,7 +67,6 @@ class TradingEntryAdmin(CompetitionEntryAdmin):
         return operators.ask(
             self,
             request,
-            form=operators.ReasonForm(request.POST or None),
             title=f"{verb} {entry}",
             text=text,
             button=verb,

@@ -74,7 +74,6 @@ class SettlementAdmin(operators.HistoryAdmin):
         return operators.ask(
             self,
             request,
-            form=operators.ReasonForm(request.POST or None),
             title=f"Settle trade {row.pk}",
             text=f"Delivers and pays now, whatever its day. {row.error}",
             button="Settle",
@@ -132,7 +131,6 @@ class TradingAccountAdmin(AccountAdmin):
         return operators.ask(
             self,
             request,
-            form=operators.ReasonForm(request.POST or None),
             title=title,
             text=text,
             button=title,

@@ -203,7 +203,6 @@ class MarketAdmin(operators.OperatorAdmin):
         return operators.ask(
             self,
             request,
-            form=operators.ReasonForm(request.POST or None),
             title=title,
             text=text,
             button=title,
@@ -222,7 +221,6 @@ class MarketAdmin(operators.OperatorAdmin):
         return operators.ask(
             self,
             request,
-            form=operators.ReasonForm(request.POST or None),
             title=f"{verb}: {market.symbol}",
             text=f"It is {market.get_status_display()} now. {text}",
             button=verb,

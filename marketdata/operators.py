@@ -251,19 +251,21 @@ def ask(
     admin: ModelAdmin,
     request: HttpRequest,
     *,
-    form: forms.Form,
     title: str,
     text: str,
     button: str,
     act: Callable[[dict], str],
     back: str,
     danger: bool = False,
+    form: forms.Form | None = None,
     hidden: Iterable[tuple[str, str]] = (),
 ) -> HttpResponse:
-    """An intermediate page: show the form, and once it is sent and valid, `act` on its data and go `back`.
+    """An intermediate page: show the form (one that asks for a reason, unless another is given), and once it is sent
+    and valid, `act` on its data and go `back`.
 
     `act` returns what to tell the operator. What it refuses stands on the form, with nothing done.
     """
+    form = form or ReasonForm(request.POST or None)
     if form.is_bound and form.is_valid():
         try:
             messages.success(request, act(form.cleaned_data))
