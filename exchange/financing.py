@@ -41,8 +41,8 @@ TABLES = (Position, ArchivedPosition)
 #: Accounts charged in one transaction.
 CHUNK = 100
 
-#: What each account held just before a moment: what it has now, less all that was filled since, which is everything
-#: from the first fill on that says so: within a market ids tell the order, moments do not if a clock was put right.
+#: What each account held just before a moment: what it has now, less all that was filled since. That is every fill from
+#: the first one of that moment or later on: within a market ids tell the order, moments do not where a clock was moved.
 HELD = """
 SELECT account_id, sum(quantity) FROM (
     SELECT p.account_id, p.quantity FROM accounts_position p WHERE p.market_id = %(market)s AND p.closed_at IS NULL

@@ -135,9 +135,10 @@ class Order(models.Model):
         ]
         indexes = [
             models.Index(fields=["account", "id"], name="order_of_account"),
-            # What an account has open, however many orders it has had and others have open. In other words than the
-            # market's index below, so that asked for in these (store.MARKETS_OF) that one is out of the question: the
-            # planner takes an account that has placed most orders for one that has most of the open ones.
+            # Finds what an account has open, however many orders it has had, and however many others have open. Its
+            # condition is put in other words than that of the market's index below, so that a query in these words
+            # (store.MARKETS_OF) cannot use the other. The planner would: an account that has placed most of all
+            # orders has most of the open ones, too, it thinks.
             models.Index(
                 fields=["account", "id"],
                 include=["market", "status"],

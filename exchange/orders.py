@@ -190,7 +190,8 @@ def _placed_list(outcome) -> PlacedList:
     first = outcome[0]
     if first["status"] == Order.Status.OPEN:
         return PlacedList(outcome)
-    # What became of the others once the first had traded or ended came after the answer, in the same transaction.
+    # The answer was made before what follows from it: a first order that has traded or ended has changed the others
+    # since, in the same transaction.
     try:
         return PlacedList(stored_list(first["id"]))
     except (OperationalError, InterfaceError):  # it is placed all the same, and must not be tried again

@@ -9,7 +9,7 @@ from exchange.live import LiveOrder
 
 
 def pay(batch, live: LiveBook, match: Match) -> None:
-    """One trade's money, of the record that `Records.trade` makes next."""
+    """Move the money of one trade. Call it right before `Records.trade`, whose number for it is the reference."""
     buy, sell, buyer_fee, seller_fee = deferred.sides(match)
     terms = {
         "reference": len(batch.records.trades),

@@ -45,7 +45,7 @@ RETRY_SECONDS = 2.0
 #: Liquidations under way side by side.
 SIDE_BY_SIDE = 64
 
-#: In the text of events that tell of a position; whoever is dirty by mistake costs a look, no more.
+#: Stands in the text of events that tell of a position. An account looked at by mistake costs that look, no more.
 POSITION_EVENT = '"type":"position"'
 
 Say = Callable[[str], None] | None

@@ -49,8 +49,8 @@ def markets(cursor, commands: Sequence[Command], where: Mapping[int, Found], sca
 def gathered(
     cursor, scattered: Iterable[int], books: Collection[int], unreadable: Collection[int]
 ) -> tuple[frozenset[int], frozenset[int]]:
-    """Those of the accounts, locked by now, who have orders in these locked markets alone, be their books at hand or
-    their figures unreadable. And who has some in such ones, where they stay.
+    """Of the accounts, which are locked by now: those that have orders in locked markets only, whose books are at hand
+    or whose figures are unreadable. And of those again: who has orders in unreadable ones, where they stay.
     """
     found, unread = set(), set()
     for account in scattered:

@@ -11,7 +11,7 @@ AT_ONCE = frozenset({"IOC", "FOK"})
 
 
 class Reducing(dict[int, dict[int, LiveOrder]]):
-    """Empty for accounts without any, and in most markets altogether."""
+    """Knows only accounts that have such orders: in most markets it is empty."""
 
     def note(self, order: LiveOrder) -> None:
         """An order that rests now."""

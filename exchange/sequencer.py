@@ -219,8 +219,8 @@ class Sequencer:
         self._answer([(one, refusal) for one in waiting])
 
     def _kick(self) -> None:
-        """What a batch has left is done first of all, even if nobody asks for anything; by a Refresh that comes next in
-        any case, if there is one, or they would become more with each batch that comes again.
+        """Have what a batch has left done first of all, even if nobody asks for anything: by a Refresh at the head of
+        the queue. One that is there already will do; else each batch that comes again would add to them.
         """
         first = takewhile(lambda one: type(one.command) is Refresh, self._queue)
         left = self._unfinished - {one.command.market_id for one in first}
