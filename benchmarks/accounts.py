@@ -8,14 +8,13 @@ the newest page of the statement, and one from the middle of the history, of one
 """
 
 import argparse
-import os
 import statistics
 import sys
 from decimal import Decimal
 
 from benchmarks.candles import milliseconds
+from benchmarks.in_process import private_tables
 from benchmarks.report import table
-from benchmarks.server import PrivateDatabase
 
 PRICE = 100
 JOURNALS = """
@@ -44,10 +43,6 @@ SELECT %(account)s, id, %(quote)s, 5, 400, 1, 3 FROM unnest(%(assets)s::bigint[]
 
 def prepare(entries: int, holdings: int) -> tuple[dict[str, str], int]:
     """Fill the empty database; both accounts' tokens, and the id in the middle of the rich one's history."""
-    import django
-
-    django.setup()
-    from django.core.management import call_command
     from django.db import connection
     from rest_framework_simplejwt.tokens import AccessToken
 
@@ -55,7 +50,6 @@ def prepare(entries: int, holdings: int) -> tuple[dict[str, str], int]:
     from accounts.models import Entry
     from marketdata.models import Asset, Market
 
-    call_command("migrate", verbosity=0)
     quote = Asset.objects.create(symbol="USD", name="US dollar", kind=Asset.Kind.FIAT, decimals=8)
     assets = [Asset.objects.create(symbol=f"A{n}", name=f"Asset {n}", decimals=8) for n in range(holdings)]
     for asset in assets:
@@ -121,23 +115,10 @@ def main() -> int:
     parser.add_argument("--holdings", type=int, default=50)
     parser.add_argument("--requests", type=int, default=200)
     options = parser.parse_args()
-    database = PrivateDatabase()
-    database.start()
-    try:
-        os.environ |= {
-            "DATABASE_URL": database.url,
-            "DATA_DIR": str(database.data_dir),
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "RATE_LIMITS": "off",
-        }
+    with private_tables(RATE_LIMITS="off"):
         tokens, middle = prepare(options.entries, options.holdings)
         heads = ["page", "empty p50 ms", f"{options.holdings} holdings, {options.entries:,} entries", "ratio"]
         print(table(heads, measure(tokens, middle, options.requests)))
-        from django.db import connection
-
-        connection.close()
-    finally:
-        database.stop()
     return 0
 
 

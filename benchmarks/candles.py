@@ -8,7 +8,6 @@ timed on 100 trades of one batch in one market, which is what settlement adds: f
 """
 
 import argparse
-import os
 import random
 import statistics
 import sys
@@ -16,8 +15,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from benchmarks.in_process import private_tables
 from benchmarks.report import table
-from benchmarks.server import PrivateDatabase
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
 SMALL_CANDLES = 1_500
@@ -41,16 +40,11 @@ def milliseconds(work: Callable[[], object], count: int) -> list[float]:
 
 
 def prepare(count: int) -> tuple[int, int]:
-    """An empty database gets its tables and two markets; returns the ids of the big one and the small one."""
-    import django
-
-    django.setup()
-    from django.core.management import call_command
+    """The empty database gets two markets; returns the ids of the big one and the small one."""
     from django.db import connection
 
     from marketdata.models import Asset, Market
 
-    call_command("migrate", verbosity=0)
     base, quote = (Asset.objects.create(symbol=symbol, name=symbol) for symbol in ("BASE", "QUOTE"))
     ids = [Market.objects.create(symbol=symbol, base=base, quote=quote).id for symbol in ("BIG", "SMALL")]
     with connection.cursor() as cursor:
@@ -103,24 +97,12 @@ def main() -> int:
     parser.add_argument("--candles", type=int, default=1_000_000)
     parser.add_argument("--pages", type=int, default=300)
     options = parser.parse_args()
-    database = PrivateDatabase()
-    database.start()
-    try:
-        os.environ |= {
-            "DATABASE_URL": database.url,
-            "DATA_DIR": str(database.data_dir),
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-        }
+    with private_tables():
         big, small = prepare(options.candles)
         rows = measure_pages(big, small, options.candles, options.pages)
         heads = ["page", f"{SMALL_CANDLES:,} p50 ms", f"{options.candles:,} p50 ms", "p99 ms"]
         print(table(heads, rows))
         print(f"\nfolding a batch of 100 trades: {measure_fold():.0f} µs")
-        from django.db import connection
-
-        connection.close()
-    finally:
-        database.stop()
     return 0
 
 

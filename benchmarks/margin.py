@@ -13,16 +13,13 @@ monitor over all positions, the account read again, call and liquidation kept an
 
 import argparse
 import gc
-import os
 import sys
 import time
 from decimal import Decimal
 from random import Random
 
-import django
-
+from benchmarks.in_process import private_tables
 from benchmarks.report import table
-from benchmarks.server import PrivateDatabase
 
 MARKETS = 10
 ROUNDS = 5
@@ -62,21 +59,8 @@ def _round(index, touched, value, scale: int, step: int) -> float:
 
 def reacting(accounts: int, samples: int) -> list[tuple]:
     """Rows of the table: from a mark to the liquidation's first order."""
-    database = PrivateDatabase().start()
-    try:
-        os.environ.update(
-            DATABASE_URL=database.url, DATA_DIR=str(database.data_dir), DJANGO_SETTINGS_MODULE="config.settings"
-        )
-        django.setup()
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0, interactive=False)
+    with private_tables():
         return _measure(accounts, samples)
-    finally:
-        try:
-            _close()  # not if it ends before Django is set up
-        finally:
-            database.stop()
 
 
 def _measure(accounts: int, samples: int) -> list[tuple]:
@@ -158,15 +142,6 @@ def _percentiles(seconds: list[float]) -> tuple[str, str]:
     ordered = sorted(seconds)
     middle, late = (ordered[min(len(ordered) - 1, int(len(ordered) * part))] for part in (0.5, 0.99))
     return f"{middle * 1000:.1f} / {late * 1000:.1f} ms", f"{len(ordered)} samples"
-
-
-def _close() -> None:
-    from django.db import connections
-
-    from tests.venue import forget_everything
-
-    forget_everything()
-    connections.close_all()
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from exchange.live import LiveOrder
 
 
 def pay(batch, live: LiveBook, match: Match) -> None:
-    """Move the money of one trade. Call it right before `Records.trade`, whose number for it is the reference."""
+    """Move one trade's money, before `Records.trade` notes it: its place there is the reference until it has an id."""
     buy, sell, buyer_fee, seller_fee = deferred.sides(match)
     terms = {
         "reference": len(batch.records.trades),

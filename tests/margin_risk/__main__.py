@@ -6,13 +6,10 @@ Prints what came of it and what the auditor says; exit 1 when a cent, a position
 """
 
 import argparse
-import os
 import sys
 import time
 
-import django
-
-from benchmarks.server import PrivateDatabase
+from benchmarks.in_process import CARELESS, private_tables
 
 
 def play(traders: int, seed: int) -> bool:
@@ -47,30 +44,8 @@ def main() -> int:
     parser.add_argument("--traders", type=int, default=1_100)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    database = PrivateDatabase({"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}).start()
-    try:
-        os.environ.update(
-            DATABASE_URL=database.url, DATA_DIR=str(database.data_dir), DJANGO_SETTINGS_MODULE="config.settings"
-        )
-        django.setup()
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0, interactive=False)
+    with private_tables(CARELESS):
         return 0 if play(options.traders, options.seed) else 1
-    finally:
-        try:
-            _close()  # not if it ends before Django is set up
-        finally:
-            database.stop()
-
-
-def _close() -> None:
-    from django.db import connections
-
-    from tests.venue import forget_everything
-
-    forget_everything()
-    connections.close_all()
 
 
 if __name__ == "__main__":

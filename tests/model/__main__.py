@@ -7,15 +7,12 @@ Prints what was drawn and how it was answered; exit 1 at the first difference, w
 """
 
 import argparse
-import os
 import sys
 import time
 from collections import Counter
 
-import django
-
+from benchmarks.in_process import CARELESS, private_tables
 from benchmarks.report import table
-from benchmarks.server import PrivateDatabase
 
 #: Fresh worlds keep the comparison of everything cheap.
 OPERATIONS_PER_WORLD = 4_000
@@ -113,34 +110,12 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    database = PrivateDatabase({"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}).start()
-    try:
-        os.environ.update(
-            DATABASE_URL=database.url, DATA_DIR=str(database.data_dir), DJANGO_SETTINGS_MODULE="config.settings"
-        )
-        django.setup()
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0, interactive=False)
+    with private_tables(CARELESS):
         if options.examples:
             state_machine(options.examples, options.steps, options.seed)
         else:
             random_operations(options.operations, options.seed)
         return 0 if audited() else 1
-    finally:
-        try:
-            _close()  # not if it ends before Django is set up
-        finally:
-            database.stop()
-
-
-def _close() -> None:
-    from django.db import connections
-
-    from tests.venue import forget_everything
-
-    forget_everything()
-    connections.close_all()
 
 
 if __name__ == "__main__":
