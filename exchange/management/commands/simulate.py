@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
 
 from exchange import barrier
 from exchange.models import Trade
@@ -98,7 +97,7 @@ class Command(BaseCommand):
             if not await leadership.take():
                 raise CommandError("Another process simulates on this database; start its server with SIMULATOR=off.")
             if simulated is not None:
-                await asyncio.to_thread(_disconnecting, refuse_live_venue)
+                await leadership.do(refuse_live_venue)
             await self._watch(simulator, simulator.run() if steps is None else simulator.step(steps))
         finally:
             await simulator.close()
@@ -152,11 +151,3 @@ def _symbols(names: list[str]) -> list[str]:
 def _line(tally: Tally, rate: float) -> str:
     prices = " ".join(f"{symbol} {price}" for symbol, price in sorted(tally.prices.items()))
     return f"{tally.steps} steps, {rate:.1f} commands/s, {tally.refusals.total()} refused | {prices}"
-
-
-def _disconnecting(function: Callable) -> None:
-    """For a thread that ends: leave no connection open behind."""
-    try:
-        function()
-    finally:
-        connection.close()
