@@ -1,4 +1,4 @@
-"""Money in and across: deposits, operators' adjustments and transfers. Its way out is accounts.withdrawals.
+"""Money in and across: deposits, operators' adjustments and transfers. The way out is accounts.withdrawals.
 
 Each is one journal, in one transaction, with its events. What is taken from an account leaves what its open positions
 have lost or lack (accounts.spending), unless an operator says that it need not: `spares_losses=False`.

@@ -1,6 +1,7 @@
 """The house keeps its shape: imports go downward, files and functions stay readable, every module says what it is."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,15 @@ def test_files_and_functions_fit(path):
 def test_every_module_says_what_it_is(path):
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree) or not tree.body or path.name == "apps.py"
+
+
+@pytest.mark.parametrize("room", [*FLOORS, "exchange/streams"])
+def test_the_map_of_a_room_names_each_of_its_files_once(room):
+    text = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text()))
+    named = sorted(name for line in text.split("\n\n")[-1].splitlines() for name in line.split(": ")[1].split())
+    there = {path.stem for path in (ROOT / room).iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    plain = {name for name in there if not re.search("^__|apps$|migrations$|models$|admin$", name)}
+    assert named == sorted(plain)
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if "engine" in path.parts], ids=str)
