@@ -1,5 +1,4 @@
-"""A market's feed: its committed book and tape, told to every local socket at most every TICK_SECONDS, rendered
-once.
+"""A market's feed: its committed book and tape, told to local sockets at most every TICK_SECONDS, rendered once.
 
 The feed keeps a book of its own (`shown`), which it moves only by committed deltas in sequence. Between two
 ticks it collects which levels changed; at a tick members get one update from the sequence told last to the one
@@ -84,12 +83,12 @@ class MarketFeed:
         """Snapshot, then updates (or snapshots of `member.depth`). The first is not older than this call.
         Unavailable when none can be had.
         """
-        self._joining[member] = await self._reach()
+        self._joining[member] = await self.reach()
         self._schedule()
 
     async def join_tape(self, member: Member) -> None:
         """The last trades, then each as it happens."""
-        self._joining_tapes[member] = await self._reach()
+        self._joining_tapes[member] = await self.reach()
         self._schedule()
 
     def rejoin(self, member: Member) -> None:
@@ -115,8 +114,8 @@ class MarketFeed:
         members = self.followers or self.tapes or any(self.watchers.values())
         return not (members or self.behind or self._joining or self._joining_tapes or self._arriving)
 
-    async def _reach(self) -> int:
-        """How far the database is now; the feed will be there soon."""
+    async def reach(self) -> int:
+        """How far the database is now; the feed will be there soon. Unavailable when that cannot be known."""
         self._arriving += 1
         try:
             sequence = (await _view(self.spec)).sequence
@@ -152,12 +151,13 @@ class MarketFeed:
         return True
 
     def _add_trades(self, trades: list[dict]) -> None:
-        last = self._last_trade()
+        last = self.last_trade()
         fresh = [trade for trade in trades if trade["trade_id"] > last]
         self._recent.extend(fresh)
         self._new_trades.extend(fresh)
 
-    def _last_trade(self) -> int:
+    def last_trade(self) -> int:
+        """The id of the last trade, 0 if there was none."""
         return self._recent[-1]["trade_id"] if self._recent else 0
 
     # Catching up
@@ -194,7 +194,7 @@ class MarketFeed:
         if self.shown.sequence < 0:
             trades = await in_thread(queries.last_trades, self.spec.id, sequence)
         else:
-            trades = await in_thread(queries.trades_between, self.spec.id, self._last_trade(), sequence)
+            trades = await in_thread(queries.trades_between, self.spec.id, self.last_trade(), sequence)
         if sequence <= self.shown.sequence:
             return
         self._adopt(sequence, levels, session)
@@ -357,7 +357,7 @@ class MarketFeed:
         trades = [trade for trade in self._recent if trade["trade_id"] > member.told_trade]
         if (trades or not member.told_trade) and not member.outbox.offer(self._tape(trades)):
             return self._wait_for_tape(member)
-        member.told_trade = self._last_trade()
+        member.told_trade = self.last_trade()
         self.tapes.add(member)
 
 
@@ -372,19 +372,18 @@ async def _view(spec: MarketSpec) -> BookView:
 class Feeds:
     """The feeds of this process, by market id; one exists while somebody listens."""
 
-    def __init__(self):
+    def __init__(self, kind: type[MarketFeed]):
+        self._kind = kind
         self.by_market: dict[int, MarketFeed] = {}
 
     def feed(self, spec: MarketSpec) -> MarketFeed:
-        found = self.by_market.get(spec.id)
-        if found is None:
-            found = self.by_market[spec.id] = MarketFeed(spec)
-        return found
+        if spec.id not in self.by_market:
+            self.by_market[spec.id] = self._kind(spec)
+        return self.by_market[spec.id]
 
     def receive(self, delta: Delta) -> None:
-        found = self.by_market.get(delta.market_id)
-        if found is not None:
-            found.receive(delta)
+        if delta.market_id in self.by_market:
+            self.by_market[delta.market_id].receive(delta)
 
     async def check(self) -> None:
         """Compare every feed with the database; let go of those that nobody listens to."""
@@ -397,4 +396,4 @@ class Feeds:
                     await self.by_market[market_id].check(sequence, version)
 
 
-feeds = Feeds()
+feeds = Feeds(MarketFeed)

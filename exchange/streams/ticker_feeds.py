@@ -90,19 +90,11 @@ class TickerFeed(MarketFeed):
     def is_empty(self) -> bool:
         return super().is_empty() and not self.listeners
 
-    async def reach(self) -> int:
-        """How far the database is; the feed will be there soon. Unavailable when that cannot be known."""
-        return await self._reach()
-
     def admit(self, subscription: Subscription, sequence: int) -> None:
         """Tell it where the market stands once that sequence is reached, then what changes."""
         self._remove_from_book(subscription)
         self._joining[subscription] = max(sequence, self.shown.sequence)
         self._schedule()
-
-    def last_trade(self) -> int:
-        """The id of the last trade, 0 if there was none."""
-        return self._last_trade()
 
     def ticker(self) -> dict:
         """The ticker as a read would have it now; only once the feed was reached.
@@ -186,7 +178,7 @@ class TickerFeed(MarketFeed):
             messages.append(self._tape(missed))
         self.followers.add(member)
         if _offer(member, messages):
-            member.told_trade = self._last_trade()
+            member.told_trade = self.last_trade()
             member.socket.admitted(member)
         else:
             member.socket.fall_behind()
@@ -208,14 +200,8 @@ class TickerFeeds(Feeds):
     """The ticker feeds of this process."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(TickerFeed)
         self._minute = 0
-
-    def feed(self, spec: MarketSpec) -> TickerFeed:
-        found = self.by_market.get(spec.id)
-        if found is None:
-            found = self.by_market[spec.id] = TickerFeed(spec)
-        return found
 
     async def reach(self, found: Sequence[TickerFeed]) -> dict[TickerFeed, int]:
         """How far the database is in each of these; the figures of all that are new come with one query.
