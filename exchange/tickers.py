@@ -46,11 +46,15 @@ class State:
     held: dict[int, Delta] = field(default_factory=dict)
     shown: tuple[tuple, dict] | None = None
 
-    def counts_in(self, spec: MarketSpec) -> bool:
-        """Whether its ticks, lots and money are that spec's: an operator may edit them until the first order."""
+    def is_of(self, spec: MarketSpec) -> bool:
+        """Whether its ticks, lots and money are that spec's, which an operator may edit until the first order, and its
+        24 hours those of the clock, which may have been put back.
+        """
         own = self.spec
-        return own is spec or (
-            (own.tick_size, own.lot_size, own.notional_units) == (spec.tick_size, spec.lot_size, spec.notional_units)
+        return self.window.reaches(tickers.minute_of(clock.now())) and (
+            own is spec
+            or (own.tick_size, own.lot_size, own.notional_units)
+            == (spec.tick_size, spec.lot_size, spec.notional_units)
         )
 
     def take(self, delta: Delta) -> None:
@@ -165,11 +169,11 @@ class Board:
     # Catching up
 
     def behind(self, specs: Sequence[MarketSpec], sequences: dict[int, int]) -> list[MarketSpec]:
-        """Those whose state is missing, older than that sequence, or counts in what was edited since."""
+        """Those whose state is missing, older than that sequence, or not of this spec and these 24 hours any more."""
         late = []
         for spec in specs:
             state = self.states.get(spec.id)
-            if state is None or state.sequence < sequences.get(spec.id, 0) or not state.counts_in(spec):
+            if state is None or state.sequence < sequences.get(spec.id, 0) or not state.is_of(spec):
                 late.append(spec)
         return late
 
@@ -189,14 +193,14 @@ class Board:
 
     def _is_far(self, spec: MarketSpec, sequence: int) -> bool:
         state = self.states.get(spec.id)
-        return state is None or sequence - state.sequence > RELOAD_SEQUENCES or not state.counts_in(spec)
+        return state is None or sequence - state.sequence > RELOAD_SEQUENCES or not state.is_of(spec)
 
     def _load(self, specs: Sequence[MarketSpec]) -> None:
         fresh = load(specs)
         with self._lock:
             for state in fresh:
                 known = self.states.get(state.spec.id)
-                if known is None or known.sequence < state.sequence or not known.counts_in(state.spec):
+                if known is None or known.sequence < state.sequence or not known.is_of(state.spec):
                     state.held = known.held if known else {}
                     state.go_on()
                     self.states[state.spec.id] = state
@@ -232,7 +236,8 @@ WHERE m.id = ANY(%s)
 
 def load(specs: Sequence[MarketSpec]) -> list[State]:
     """The states of these markets as the database has them at one moment."""
-    since = clock.now() - timedelta(minutes=tickers.WINDOW_MINUTES + 1)
+    now = clock.now()
+    since, first = now - timedelta(minutes=tickers.WINDOW_MINUTES + 1), tickers.minute_of(now) - tickers.WINDOW_MINUTES
     by_id = {spec.id: spec for spec in specs}
     states: dict[int, State] = {}
     with connection.cursor() as cursor:
@@ -241,7 +246,7 @@ def load(specs: Sequence[MarketSpec]) -> list[State]:
             spec, state = by_id[market_id], states.get(market_id)
             if state is None:
                 ticks = None if last is None else spec.ticks(last)
-                state = State(spec, sequence, trade_id or 0, ticks, updated_at, tickers.Window())
+                state = State(spec, sequence, trade_id or 0, ticks, updated_at, tickers.Window(first))
                 states[market_id] = state
             if second is not None:
                 state.window.add(Folded(market_id, MINUTE, second, *map(int, figures)))

@@ -26,8 +26,11 @@ def minute_of(moment: datetime) -> int:
 
 @dataclass(slots=True)
 class Window:
-    """The minutes of one market that may still count. What lies before the forming one is summed once a minute."""
+    """The minutes of one market that may still count, none before `first`. What lies before the forming one is summed
+    once a minute.
+    """
 
+    first: int = 0
     minutes: dict[int, Folded] = field(default_factory=dict)
     _past: Folded | None = None
     _past_of: int | None = None
@@ -43,6 +46,10 @@ class Window:
         if minute != self._past_of:
             self._past_of = None
 
+    def reaches(self, now: int) -> bool:
+        """Whether it has all that counts at the minute `now`: not if the clock was put back since minutes left it."""
+        return self.first <= now - WINDOW_MINUTES
+
     def total(self, now: int) -> Folded | None:
         """One candle over the window that ends with the minute `now`; None when nothing was traded in it."""
         if self._past_of != now:
@@ -55,7 +62,8 @@ class Window:
         return total
 
     def _sum_past(self, now: int) -> None:
-        self.minutes = {minute: row for minute, row in self.minutes.items() if minute >= now - WINDOW_MINUTES}
+        self.first = max(self.first, now - WINDOW_MINUTES)
+        self.minutes = {minute: row for minute, row in self.minutes.items() if minute >= self.first}
         self._past, self._past_of = None, now
         for minute, row in self.minutes.items():
             if minute == now:

@@ -61,6 +61,12 @@ def test_minutes_leave_the_window_after_a_day(venue, monkeypatch):
     assert figures(read(), names) == "104 104 104 104 0 0 0 0"
     board.forget()
     assert figures(read(), names) == "104 104 104 104 0 0 0 0"
+    hands.move(hours=-1)  # it was an hour fast
+    assert figures(read(), names) == "100 104 100 104 7 2 4 4"
+    hands.move(hours=1)
+    assert figures(read(), names) == "104 104 104 104 0 0 0 0"
+    hands.move(hours=-1)
+    assert figures(read(), names) == "100 104 100 104 7 2 4 4"
 
 
 def test_best_prices_and_the_exact_middle(venue):
