@@ -166,12 +166,13 @@ def drawdown(account_id: int, quote: Asset) -> tuple[Decimal, Decimal | None]:
 
 def profit_today(account: Account, equity: Decimal, valuation: Valuation) -> Decimal | None:
     """What the account has gained since midnight UTC, not counting what was paid in or out: equity now, less what it
-    was, less what came since at present prices. None when nobody knows what it was.
+    was, less what came since at present prices. Who had not been given anything by then had nothing. None when nobody
+    knows what it was.
     """
     midnight = midnight_before(clock.now())
     stored_in = valuation.quote if valuation.quote.symbol == settings.PORTFOLIO_QUOTE else quote_asset(None)
     snapshot = _nearest(account.pk, stored_in, midnight)
-    if snapshot is None and account.created_at < midnight:
+    if snapshot is None and Movement.objects.filter(account=account, journal__created_at__lt=midnight).exists():
         return None
     before = valuation.value(stored_in.pk, snapshot.equity) if snapshot else Decimal(0)
     if before is None:

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts import equity, portfolio, transfers, valuation
-from accounts.models import Account, EquitySnapshot
+from accounts.models import EquitySnapshot
 from marketdata import clock
 from tests.patience import soon
 from tests.venue import withdraw
@@ -175,7 +175,7 @@ def put(account, moment: datetime, worth: int, paid_in: int = 1000, movement: in
     )  # fmt: skip
 
 
-#: (hours from midnight and equity of the snapshots, days since the account was opened, the day's profit)
+#: (hours from midnight and equity of the snapshots, days since the first deposit, the day's profit)
 TODAYS = [
     ([], 0, "0"),
     ([], 3, None),
@@ -189,19 +189,19 @@ TODAYS = [
 
 
 @pytest.mark.parametrize(("snapshots", "days", "profit"), TODAYS)
-def test_the_days_profit(venue, ann, at, snapshots, days, profit):
-    midnight = equity.midnight_before(NOON)
+def test_the_days_profit(venue, at, snapshots, days, profit):
+    cyd, midnight = venue.trader("cyd"), equity.midnight_before(NOON)
+    at(NOON - timedelta(days=days))
+    venue.trader("cyd", USD=1000)
     for hours, worth in snapshots:
-        put(ann, midnight + timedelta(hours=hours), worth)
-    Account.objects.filter(pk=ann.pk).update(created_at=NOON - timedelta(days=days))
+        put(cyd, midnight + timedelta(hours=hours), worth)
     at(NOON)
-    found = portfolio.summary(account_id=ann.pk, quote=venue.assets["USD"])
+    found = portfolio.summary(account_id=cyd.pk, quote=venue.assets["USD"])
     assert found["todays_pnl"] == profit
 
 
 def test_the_days_profit_does_not_count_what_was_paid_in_since(venue, ann, at):
     put(ann, equity.midnight_before(NOON), 900)
-    Account.objects.filter(pk=ann.pk).update(created_at=NOON - timedelta(days=9))
     move(venue, 500)
     move(venue, -100)
     at(NOON)
