@@ -75,7 +75,9 @@ def pause(batch, live: LiveBook, order: LiveOrder | None = None) -> None:
     """
     rules, session = live.spec.rules, live.session
     until = clock.text(batch.records.moment + timedelta(seconds=rules.auction_seconds))
-    today = batch.records.moment.date().isoformat()
+    calendar = rules.calendar
+    # Of a calendar's day, as UTC's begins in the middle of some sessions.
+    today = (calendar.day_of(batch.records.moment) if calendar else batch.records.moment.date()).isoformat()
     count = 1 + (session.interruptions if session.interrupted_on == today else 0)
     jumped = tuple(one for one in session.jumped if one in live.waiting.orders)
     if order is not None:

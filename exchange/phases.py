@@ -13,8 +13,9 @@ __all__ = ["AUCTION", "CLOSED", "CLOSING", "COLLECTING", "CONTINUOUS", "PRE_OPEN
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """since: the schedule was followed up to then; until: when an AUCTION ends; interruptions: of the UTC day
-    `interrupted_on`; jumped: triggered orders that began an auction instead of trading: they have waited for one.
+    """since: the schedule was followed up to then; until: when an AUCTION ends; interruptions: of the day
+    `interrupted_on`, the calendar's, else in UTC; jumped: triggered orders that began an auction instead of trading:
+    they have waited for one.
     """
 
     phase: str = CONTINUOUS

@@ -112,9 +112,13 @@ class Calendar:
         last = [(CLOSING, closing)] if closing else []
         return _lasting([*first, (CONTINUOUS, opens), *last, (CLOSED, closes)])
 
+    def day_of(self, moment: datetime) -> date:
+        """The local day that the moment belongs to."""
+        return moment.astimezone(ZoneInfo(self.time_zone)).date()
+
     def _days(self, moment: datetime, step: int = 1) -> Iterator[Session]:
         """The sessions of the days from the moment's on, or backwards from it."""
-        today = moment.astimezone(ZoneInfo(self.time_zone)).date()
+        today = self.day_of(moment)
         for number in range(HORIZON_DAYS):
             if session := self.session(today + timedelta(days=step * number)):
                 yield session

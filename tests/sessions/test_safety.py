@@ -1,5 +1,6 @@
 """The safety nets: halts by rule, typing errors, floods, and the kill switch."""
 
+from datetime import time
 from decimal import Decimal
 
 import pytest
@@ -299,18 +300,30 @@ class TestInterruptions:
         falling.at("2026-11-23 13:00")
         assert Market.objects.get(symbol="AAPL").session["interruptions"] == 2
 
-    def test_one_too_many_halts_the_market(self, jumpy):
+    @pytest.mark.parametrize(
+        ("closes", "moments"),
+        [
+            (None, ["2026-11-23 12:00", "2026-11-23 12:02", "2026-11-23 13:00", "2026-11-23 13:01"]),
+            (time(20), ["2026-11-23 23:59", "2026-11-24 00:01", "2026-11-24 00:30", "2026-11-24 00:31"]),
+        ],
+        ids=["the day in UTC", "a session over midnight UTC"],
+    )
+    def test_one_too_many_halts_the_market(self, jumpy, closes, moments):
+        if closes:
+            jumpy.sessions(closes=closes, closing=None)
+        first, second, third, fourth = moments
+        jumpy.at(first)
         jumpy.venue.change("AAPL", max_interruptions=2)
         jumpy.venue.order("ann BUY 25 AAPL @ 103")
-        jumpy.at("2026-11-23 12:02")
+        jumpy.at(second)
         jumpy.venue.order("bob SELL 5 AAPL @ 107")
         assert jumpy.refused("cid BUY 20 AAPL @ 107") == "market_halted"
         market = Market.objects.get(symbol="AAPL")
         assert (market.status, market.status_reason) == ("HALTED", "by rule: 2 volatility interruptions in a day")
-        jumpy.at("2026-11-23 13:00")
+        jumpy.at(third)
         assert jumpy.phase() == "AUCTION"
         market.status = "OPEN"
         market.save(update_fields=["status"])
         assert market.status_reason == ""
-        jumpy.at("2026-11-23 13:01")
+        jumpy.at(fourth)
         assert jumpy.phase() == "CONTINUOUS"
