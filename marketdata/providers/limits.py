@@ -48,6 +48,8 @@ class SlidingWindows:
     def wait_seconds(self) -> float:
         """How long until the next request may be made."""
         now = self._clock.now()
+        if self._made and self._made[-1] > now:  # the clock was put back: how long ago that was is not known
+            self._made = deque(min(made, now) for made in self._made)
         while self._made and (now - self._made[0]).total_seconds() >= self._longest:
             self._made.popleft()
         waits = [self._wait(now, count, seconds) for count, seconds in self._rules if len(self._made) >= count]

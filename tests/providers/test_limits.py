@@ -22,6 +22,17 @@ async def test_sliding_windows_keep_every_rule_over_a_thousand_requests():
     assert made[-1] - made[0] < timedelta(hours=10)
 
 
+async def test_a_clock_that_is_put_back_costs_one_window_at_most():
+    clock = JumpingClock()
+    windows = SlidingWindows([(1, 0.5), (3, 60.0)], clock)
+    for _ in range(3):
+        await windows.spend()
+    clock.moment -= timedelta(hours=1)
+    for _ in range(3):
+        await windows.spend()
+    assert clock.slept == [0.5, 0.5, 60.0, 0.5, 0.5]
+
+
 @pytest.mark.parametrize(
     ("spent", "clock_reads"),
     [
