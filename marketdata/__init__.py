@@ -8,6 +8,6 @@ when they trade: calendar hours
 prices from outside: feed followers providers gate quotes external importing datasets
 prices for margin: marks
 what was traded: candles candle_intervals tickers
-shared, between processes: hub leadership threads
+shared, between processes: hub leadership snapshots threads
 shared, in a process: bulk clock exact_json files metrics operators refusals throttling tracing
 """
