@@ -2,7 +2,6 @@
 FROM python:3.12-slim
 
 ENV PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
@@ -13,6 +12,7 @@ WORKDIR /app
 COPY requirements.txt constraints.txt ./
 RUN pip install -r requirements.txt
 COPY . .
+RUN python -m compileall -q .
 
 # Static files need no step of their own: whitenoise serves them from where the packages keep them.
 USER venue

@@ -18,6 +18,10 @@ DEV_STAMP := $(VENV)/.installed-dev
 PACKAGES := import os, sysconfig; os.listdir(sysconfig.get_path("purelib"))
 $(shell "$(BIN)/python" -Ic '$(PACKAGES)' 2>/dev/null || rm -f "$(BIN)/python" "$(RUN_STAMP)" "$(DEV_STAMP)")
 
+# Where bytecode is not to be written, each process compiles the venue anew: a quarter of the work of a start, of which
+# the suite makes a hundred.
+unexport PYTHONDONTWRITEBYTECODE
+
 OPERATIONS ?= 1000000
 SEED ?= 1
 ARGS ?=
