@@ -142,8 +142,13 @@ class Hub:
             if self._outlet is None:
                 self._outlet = _Sender(asyncio.new_event_loop())
                 threading.Thread(target=_run_outlet, args=[self._outlet], name="hub-sender", daemon=True).start()
-                atexit.register(self._outlet.flush)
+                atexit.register(self.flush)
         return self._outlet
+
+    def flush(self) -> None:
+        """Give what the helper thread has to send a moment to leave."""
+        if self._outlet is not None:
+            self._outlet.flush()
 
     # Listening
 
@@ -287,6 +292,7 @@ def decode(message: dict) -> tuple[list[list], list[tuple[int, str]]]:
 
 hub = Hub()
 publish = hub.publish
+flush = hub.flush
 on_books = hub.on_books
 on_accounts = hub.on_accounts
 forget_accounts = hub.forget_accounts

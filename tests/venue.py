@@ -8,6 +8,8 @@
 The sequencer has its own thread and connection, so these tests commit: the database is emptied after each.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -16,15 +18,16 @@ import pytest
 from accounts import authentication, ledger, transfers, withdrawals
 from accounts.models import Account, Balance
 from accounts.users import main_account, register
-from exchange import barrier, lists, orders, reading, validation
+from exchange import barrier, fee_tiers, limits, lists, orders, reading, tickers, validation
 from exchange.barrier import view
 from exchange.sequencer import sequencer
-from marketdata import clock, markets, quotes, threads, throttling
+from marketdata import clock, hub, markets, marks, quotes, threads, throttling
 from marketdata.gate import Believed
 from marketdata.markets import by_symbol
 from marketdata.models import Asset, Market
 from marketdata.refusals import Refusal
 from marketdata.units import plain
+from tests import flush
 
 PASSWORD = "correct-horse-battery"
 ASSETS = {"USD": ("FIAT", 8), "USDT": ("CRYPTO", 8), "AAPL": ("STOCK", 8), "BTC": ("CRYPTO", 8)}
@@ -38,11 +41,15 @@ class Venue:
     """Traders by name, and the doors to the venue as tests like to write them."""
 
     def __init__(self):
-        self.assets = {
-            symbol: Asset.objects.create(symbol=symbol, name=symbol, kind=kind, decimals=decimals)
-            for symbol, (kind, decimals) in ASSETS.items()
-        }
-        self.accounts: dict[str, Account] = {}
+        self.assets = {asset.symbol: asset for asset in Asset.objects.all()}
+        mine = Account.objects.filter(kind=Account.Kind.MAIN).select_related("user")
+        self.accounts: dict[str, Account] = {account.user.username: account for account in mine}
+        if not self.assets:
+            self._make()
+
+    def _make(self) -> None:
+        for symbol, (kind, decimals) in ASSETS.items():
+            self.assets[symbol] = Asset.objects.create(symbol=symbol, name=symbol, kind=kind, decimals=decimals)
         for symbol, fields in MARKETS.items():
             self.market(symbol, **fields)
 
@@ -168,16 +175,24 @@ def forget_everything() -> None:
     sequencer.stop()
     barrier.stop()
     threads.stop()
-    reading.forget()
-    markets.forget()
-    authentication.forget()
+    hub.flush()
+    for memory in (reading, markets, marks, authentication, fee_tiers.rates, limits.ratios, tickers.board):
+        memory.forget()
     throttling.windows.clear()
     clock.stand(None)
+
+
+@contextmanager
+def beginning_with(make: Callable[[], object]) -> Iterator[Venue]:
+    """A venue as `make` leaves it in an empty database, and nothing left of it afterwards."""
+    forget_everything()
+    flush.begin_with(make)
+    yield Venue()
+    forget_everything()
 
 
 @pytest.fixture
 def venue(transactional_db):
     """A fresh venue, and nothing left of it afterwards."""
-    forget_everything()
-    yield Venue()
-    forget_everything()
+    with beginning_with(Venue) as made:
+        yield made

@@ -62,6 +62,11 @@ async def stop() -> None:
         task.cancel()
     await asyncio.gather(*_tasks, return_exceptions=True)
     await hub.stop()
+    forget()
+
+
+def forget() -> None:
+    """Let go of all markets: nobody listens any more."""
     feeds.by_market.clear()
     price_feed.forget()
     ticker_feeds.by_market.clear()

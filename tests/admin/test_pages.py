@@ -17,7 +17,6 @@ from tests.audit import sessions
 
 MODELS = [Asset, Market, User, Account, Balance, Journal, Entry, Order, Trade, Fill]
 READ_ONLY = [Balance, Journal, Entry, Order, Trade, Fill]
-IDS = [model.__name__ for model in MODELS]
 
 
 def url(model, page: str, *arguments) -> str:
@@ -73,14 +72,16 @@ ADDED = {
 }
 
 
-@pytest.mark.parametrize(("page", "field"), [(page, field) for page in ADDED for field in ADDED[page]])
-@pytest.mark.parametrize("value", ["abc", "\x00", "-1", "½", "9" * 30])
-def test_what_cannot_be_in_a_field_is_told_on_the_page(venue, operator, page, field, value):
+@pytest.mark.parametrize("page", ADDED)
+def test_what_cannot_be_in_a_field_is_told_on_the_page(venue, operator, page):
     """Sent with the form, and named by the address of the page."""
     address = f"/admin/{page}/add/"
-    assert operator.get(address, {field: value}).status_code == 200
-    answer = operator.post(address, {field: value})
-    assert answer.status_code == 200 and "Please correct the errors below." in text(answer)
+    for value in ("abc", "\x00", "-1", "½", "9" * 30):
+        for field in ADDED[page]:
+            assert operator.get(address, {field: value}).status_code == 200, (field, value)
+            answer = operator.post(address, {field: value})
+            told = answer.status_code == 200 and "Please correct the errors below." in text(answer)
+            assert told, (field, value, answer)
 
 
 ROWS = {
@@ -155,11 +156,11 @@ def test_outside_prices_have_their_pages(venue, operator):
     assert not PriceSource.objects.exists()
 
 
-@pytest.mark.parametrize("model", MODELS, ids=IDS)
-@pytest.mark.parametrize("term", ["1", "ann", "AAPL", "99999999999999999999999", "%", "\x00", "½", "' OR 1=1 --"])
-def test_any_search_is_answered(venue, operator, model, term):
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_any_search_is_answered(venue, operator, model):
     venue.trader("ann", USD=100)
-    assert operator.get(url(model, "changelist"), {"q": term}).status_code == 200
+    for term in ("1", "ann", "AAPL", "99999999999999999999999", "%", "\x00", "½", "' OR 1=1 --"):
+        assert operator.get(url(model, "changelist"), {"q": term}).status_code == 200, term
 
 
 def test_searches_find(venue, operator):

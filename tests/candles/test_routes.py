@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from exchange.tickers import board
 from marketdata.models import ExternalCandle, Market
 from tests.api.client import Client
 from tests.candles.sessions import START, Clock, fund, trade
@@ -28,7 +27,6 @@ TICKER_FIELDS = (
 @pytest.fixture
 def http(venue, monkeypatch):
     """A client without a login, and a market that traded in the minutes 22:59 and 23:02; the clock stands at 23:02."""
-    board.forget()
     hands = Clock(monkeypatch)
     fund(venue)
     trade(venue, "100.50", quantity=3)
@@ -37,7 +35,6 @@ def http(venue, monkeypatch):
     client = Client()
     yield client
     client.close()
-    board.forget()
 
 
 def times(reply) -> str:

@@ -26,13 +26,6 @@ SHOWN = ("last", "bid", "ask", "change_percent")
 PUSHED = tuple(f'{{"type":"{kind}"' for kind in ("market_data", "order_book", "trades", "prices"))
 
 
-@pytest.fixture(autouse=True)
-def fresh_board():
-    board.forget()
-    yield
-    board.forget()
-
-
 @pytest.fixture
 def server(venue):
     live = LiveServer().start()

@@ -18,13 +18,6 @@ from tests.candles import plain
 from tests.candles.sessions import START, Clock, fund, random_session, tape, trade
 
 
-@pytest.fixture(autouse=True)
-def fresh_board():
-    board.forget()
-    yield
-    board.forget()
-
-
 def read(symbol="AAPL") -> dict:
     return board.read([by_symbol(symbol)])[0]
 

@@ -12,6 +12,7 @@ from marketdata import clock, markets, marks
 from marketdata.models import Asset, Contract, Market
 from marketdata.units import plain
 from tests.patience import PATIENCE_SECONDS
+from tests.venue import Venue, beginning_with
 
 CURRENCIES = ("EUR", "GBP", "JPY")
 MARKETS = {
@@ -27,8 +28,12 @@ class MarginVenue:
 
     def __init__(self, venue):
         self.venue = venue
+        if "EUR" not in venue.assets:
+            self._make()
+
+    def _make(self) -> None:
         for symbol in CURRENCIES:
-            venue.assets[symbol] = Asset.objects.create(symbol=symbol, name=symbol, kind="FIAT", decimals=8)
+            self.venue.assets[symbol] = Asset.objects.create(symbol=symbol, name=symbol, kind="FIAT", decimals=8)
         for symbol, (base, quote, tick, mark) in MARKETS.items():
             self.contract(symbol, base, quote, tick)
             self.mark(symbol, mark)
@@ -88,11 +93,16 @@ class MarginVenue:
         return True
 
 
-@pytest.fixture
-def venue(venue):
+def with_two_traders() -> MarginVenue:
     """The usual venue with margin markets, and two traders with dollars."""
-    marks.forget()
-    fx = MarginVenue(venue)
-    fx.trader("ann", USD=10_000)
-    fx.trader("bob", USD=10_000)
+    fx = MarginVenue(Venue())
+    for name in ("ann", "bob"):
+        fx.trader(name, USD=10_000)
     return fx
+
+
+@pytest.fixture
+def venue(transactional_db):
+    """Fresh as `with_two_traders` makes it, and nothing left of it afterwards."""
+    with beginning_with(with_two_traders) as made:
+        yield MarginVenue(made)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import clockwork, fee_tiers, limits
+from exchange import clockwork
 from exchange.audit import replay
 from exchange.sequencer import sequencer
 from marketdata import clock
@@ -17,8 +17,6 @@ from tests.sessions.language import Day
 @pytest.fixture
 def fx(venue):
     """ann is long a lot of EURUSD at 1.10000, the last price. At the end all is sound and replays."""
-    fee_tiers.rates.forget()
-    limits.ratios.forget()
     at(venue, "12:00")
     for name in ("cat", "dan", "eve"):
         venue.trader(name, USD=100_000)
@@ -28,7 +26,6 @@ def fx(venue):
         is_sound_and_replays(venue)
     finally:
         clock.stand(None)
-        fee_tiers.rates.forget()
 
 
 def at(venue, time: str) -> None:

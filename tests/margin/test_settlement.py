@@ -148,4 +148,3 @@ def test_who_asks_before_is_told_by_the_fees_of_their_tier(venue, has_tier, is_m
         assert venue.order("ann BUY 4.5 EURUSD @ 1.1")["status"] == ("FILLED" if is_met else "OPEN")
     else:
         assert venue.refused("ann BUY 4.5 EURUSD @ 1.1") == "insufficient_margin"
-    fee_tiers.rates.forget()

@@ -4,9 +4,11 @@ from decimal import Decimal
 
 import pytest
 
-from marketdata import clock, marks
+from marketdata import marks
 from marketdata.models import Asset, Market
+from tests.margin.conftest import with_two_traders
 from tests.margin_risk.venue import RiskVenue
+from tests.venue import beginning_with
 
 
 @pytest.fixture
@@ -21,13 +23,15 @@ def market(db) -> Market:
     marks.forget()
 
 
-@pytest.fixture
-def venue(venue):
+def with_three_traders() -> None:
     """Two traders with 10,000 dollars each and a rich one who takes the other side."""
-    marks.forget()
-    made = RiskVenue(venue)
-    for name, dollars in (("ann", 10_000), ("bob", 10_000), ("rich", 10_000_000)):
-        made.trader(name, USD=dollars)
-    yield made
-    made.close()
-    clock.stand(None)
+    with_two_traders().trader("rich", USD=10_000_000)
+
+
+@pytest.fixture
+def venue(transactional_db):
+    """Fresh as `with_three_traders` makes it, and nothing left of it afterwards."""
+    with beginning_with(with_three_traders) as fresh:
+        made = RiskVenue(fresh)
+        yield made
+        made.close()

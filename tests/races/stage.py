@@ -8,7 +8,7 @@ waits exactly if it must, and lets go.
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from django.db import connection, connections, transaction
 
 from exchange import store
 from exchange.books import LiveBook
-from exchange.commands import Command, Replay
+from exchange.commands import Command, Refresh, Replay
 from exchange.sequencer import Sequencer, Waiting
 from marketdata import bulk, markets
 from marketdata.models import Market
@@ -103,12 +103,20 @@ class Stage:
             self._loop.stop()
 
     def run(
-        self, point: str, *, held: Command, other: Command | Callable, guard: str | None, too_long: bool = False
+        self,
+        point: str,
+        *,
+        held: Command,
+        other: Command | Callable,
+        guard: str | None,
+        too_long: bool = False,
+        symbols: Collection[str] = (),
     ) -> tuple[str, str]:
         """Both outcomes in words, the held one's first. Without a guard the other ends first, come what may. A writer
-        that is held `too_long` is held beyond its command's deadline.
+        that is held `too_long` is held beyond its command's deadline. `symbols`: the markets that play a part, if not
+        all do.
         """
-        self._warm()
+        self._warm(symbols)
         if point in IN_TURN:
             self.held.registry._moved.update(self.held.registry.books)
         gate = self._gate(point)
@@ -159,12 +167,11 @@ class Stage:
         self.monkeypatch.setattr(module, name, gated)
         return gate
 
-    def _warm(self) -> None:
-        """Both writers have the books, as processes that have been running for a while."""
-        from exchange.commands import Refresh
-
+    def _warm(self, symbols: Collection[str] = ()) -> None:
+        """Both writers have these books, or all, as processes that have been running for a while."""
+        shown = Market.objects.filter(symbol__in=symbols) if symbols else Market.objects.all()
         for writer in (self.held, self.other):
-            for future in writer.submit([Refresh(market.id) for market in Market.objects.all()]):
+            for future in writer.submit([Refresh(market.id) for market in shown]):
                 future.result(PATIENCE_SECONDS)
 
     @staticmethod

@@ -10,13 +10,10 @@ from decimal import Decimal
 import pytest
 
 from accounts import transfers
-from accounts.models import User
-from accounts.users import main_account
 from exchange.commands import Amend, Cancel, CancelAll
-from marketdata import markets
-from marketdata.models import Asset, Market
+from marketdata.models import Asset
 from tests.races.stage import ORDER, first_one
-from tests.venue import withdraw
+from tests.venue import Venue, beginning_with, withdraw
 
 
 @dataclass(frozen=True)
@@ -177,6 +174,19 @@ RACES = [
 ]
 
 
+def with_scenes() -> None:
+    """What every test begins with: a scene for each of its acts."""
+    venue = Venue()
+    for act in range(len(ORDER)):
+        build_scene(venue, act)
+
+
+@pytest.fixture
+def venue(transactional_db):
+    with beginning_with(with_scenes) as made:
+        yield made
+
+
 #: Every test plays one race once at each of these points, each time on markets and with traders of its own.
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.name)
 def test_race(stage, race):
@@ -186,27 +196,30 @@ def test_race(stage, race):
         for sentence in race.rest:
             standing.setdefault(sentence.split()[0], stage.venue.order(scene.named(sentence)))
         held, other = (scene.action(sentence, standing) for sentence in (race.held, race.other))
-        answers = stage.run(point, held=held, other=other, guard=race.guard)
+        answers = stage.run(point, held=held, other=other, guard=race.guard, symbols=scene.symbols)
         expected = race.held_first if first_one(point, race.guard) == "held" else race.other_first
         assert (*answers, stage.venue.book(f"AAPL{act}")) == expected, f"held {point}"
 
 
-class Scene:
+def build_scene(venue: Venue, act: int) -> None:
     """Two markets without fees on the same money, two rich traders and a poor one, all of this act only."""
+    for name in ("AAPL", "MSFT"):
+        base = venue.assets[f"{name}{act}"] = Asset.objects.create(symbol=f"{name}{act}", name=name)
+        venue.market(base.symbol, base=base.symbol, quote="USD", maker_fee=0, taker_fee=0)
+    for name, dollars in (("ann", 10_000), ("bob", 10_000), ("cid", 1_000)):
+        venue.trader(f"{name}{act}", **{"USD": dollars, f"AAPL{act}": 100})
 
-    def __init__(self, venue, act: int):
-        self.venue, self.act = venue, act
-        usd = venue.assets["USD"]
-        for name in ("AAPL", "MSFT"):
-            base = Asset.objects.create(symbol=f"{name}{act}", name=name)
-            Market.objects.create(symbol=f"{name}{act}", base=base, quote=usd, maker_fee=0, taker_fee=0)
-            venue.assets[base.symbol] = base
-        markets.forget()
-        for name, dollars in (("ann", 10_000), ("bob", 10_000), ("cid", 1_000)):
-            user = User.objects.create(username=f"{name}{act}")
-            account = venue.accounts[user.username] = main_account(user)
-            transfers.deposit(account=account, asset=usd, amount=Decimal(dollars))
-            transfers.deposit(account=account, asset=venue.assets[f"AAPL{act}"], amount=Decimal(100))
+
+@dataclass(frozen=True)
+class Scene:
+    """The markets and traders of one act, by the names that the races have for them."""
+
+    venue: Venue
+    act: int
+
+    @property
+    def symbols(self) -> tuple[str, str]:
+        return f"AAPL{self.act}", f"MSFT{self.act}"
 
     def named(self, sentence: str) -> str:
         """The sentence with this act's names in it."""

@@ -2,7 +2,6 @@
 
 import pytest
 
-from exchange import fee_tiers, limits
 from marketdata import clock
 from tests.sessions.language import Day
 
@@ -12,8 +11,6 @@ __all__ = ["day"]
 @pytest.fixture
 def day(venue):
     """`day.at(...)` sets the clock, `day.venue` trades. At the end the audit is clean and the replay the same."""
-    fee_tiers.rates.forget()
-    limits.ratios.forget()
     clock.stand(Day.moment("2026-11-23 12:00"))
     try:
         day = Day(venue)
@@ -21,4 +18,3 @@ def day(venue):
         day.check()
     finally:
         clock.stand(None)
-        fee_tiers.rates.forget()

@@ -11,8 +11,6 @@ from tests import flush
 from tests.venue import forget_everything
 
 SYMBOLS = ["AAPL", "BTC_USDT"]
-#: What demo.seed made, once it has been asked for: making it anew takes longer than most tests.
-_seeded: dict[str, str] = {}
 
 
 @pytest.fixture
@@ -21,7 +19,7 @@ def demo_venue(transactional_db, settings, tmp_path):
     settings.DATA_DIR = tmp_path
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     forget_everything()
-    _seed()
+    flush.begin_with(demo.seed)
     yield
     forget_everything()
     gc.collect()  # connections of threads that have ended are closed with their last reference
@@ -31,15 +29,7 @@ def seed_anew() -> None:
     """An empty venue again, in the middle of a test."""
     forget_everything()
     flush.empty()
-    _seed()
-
-
-def _seed() -> None:
-    if _seeded and flush.may_do_without_triggers():
-        flush.put_back(_seeded)
-    else:
-        demo.seed()
-        _seeded.update(flush.copy_of_everything())
+    flush.begin_with(demo.seed)
 
 
 def simulate(steps: int, *, seed: int = 1, markets=SYMBOLS, **terms) -> Simulator:

@@ -7,7 +7,6 @@ from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from rest_framework_simplejwt.tokens import AccessToken
 
-from accounts import authentication
 from tests.streams.support import LiveServer
 
 
@@ -22,7 +21,6 @@ def server(venue):
 @pytest.fixture
 def token_of(venue):
     """An access token for a trader by name."""
-    authentication.forget()
     from rest_framework_simplejwt.tokens import RefreshToken
 
     def make(name: str) -> str:
@@ -30,8 +28,7 @@ def token_of(venue):
         assert isinstance(token, AccessToken)
         return str(token)
 
-    yield make
-    authentication.forget()
+    return make
 
 
 @pytest.fixture

@@ -69,6 +69,8 @@ class LiveServer:
         self.server.should_exit = True
         self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive(), "the server does not stop"
+        if not self._has_lifespan:
+            lifecycle.forget()  # its feeds belong to a loop that is gone, and the next test's markets have their ids
         threads.stop()
         self.listener.close()
 
