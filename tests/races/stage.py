@@ -117,8 +117,11 @@ class Stage:
         all do.
         """
         self._warm(symbols)
+        moved = self.held.registry._moved
         if point in IN_TURN:
-            self.held.registry._moved.update(self.held.registry.books)
+            moved.update(self.held.registry.books)
+        else:
+            moved.clear()  # a book that was only loaded counts as moved
         gate = self._gate(point)
         first = Future()
         waiting = Waiting(held, first, None, math.inf)
@@ -160,7 +163,11 @@ class Stage:
 
         def gated(*arguments, **options):
             is_mine = self.held.writer.is_current() and not gate.reached.is_set()
-            if is_mine and (module is not bulk or COMMIT in arguments[1]):
+            if module is bulk:
+                is_mine = is_mine and COMMIT in arguments[1]
+            elif name == "open_accounts":
+                is_mine = is_mine and ("begin_markets" in options) == (point not in IN_TURN)
+            if is_mine:
                 return stop(original, gate, arguments, options)
             return original(*arguments, **options)
 
