@@ -45,6 +45,8 @@ class ContractAdmin(operators.OperatorAdmin):
         ),
     )
 
+    shown_contract_size = operators.number("contract_size")
+
     @display(description="contract")
     def size(self, contract: Contract) -> str:
         return f"{operators.units.plain(contract.contract_size)} {contract.market.base}"
@@ -52,7 +54,14 @@ class ContractAdmin(operators.OperatorAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Contract | None = None):
         if obj is None:
             return ()
-        return ("market", "settlement", "contract_size") if obj.market.sequence else ("market",)
+        return ("market", "settlement", "shown_contract_size") if obj.market.sequence else ("market",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Contract | None = None):
+        """The size is fixed with the first order, and shown as it is."""
+        if "shown_contract_size" not in self.get_readonly_fields(request, obj):
+            return self.fieldsets
+        fixed = (None, {"fields": (("market", "settlement"), ("shown_contract_size", "is_reduce_only"))})
+        return [fixed, *self.fieldsets[1:]]
 
     def save_model(self, request: HttpRequest, obj: Contract, form, change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -1,6 +1,7 @@
 """The operators' pages of margin markets."""
 
 import logging
+import re
 from decimal import Decimal
 
 import pytest
@@ -39,6 +40,8 @@ def test_every_page_opens_and_history_stays(venue, operator):
         assert [answer.status_code for answer in answers] == [200, 200, 200]
         assert shown in answers[0].content.decode()
         assert operator.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    contract = Contract.objects.get(market__symbol="EURUSD")
+    assert not re.search(r"\d\.\d*0{7}\b", text(operator.get(url(Contract, "change", contract.pk))))
     assert operator.get(url(Position, "changelist") + "?state=open").status_code == 200
     assert operator.get(url(Position, "add")).status_code == 403
 
