@@ -3,12 +3,14 @@
 Imported by accounts.admin. Everything goes through accounts.competitions.
 """
 
+import re
+
 from django import forms
 from django.contrib import admin
-from django.db import connection
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextareaWidget
 
 from accounts import competitions
 from accounts.models import Competition, CompetitionEntry, User
@@ -23,15 +25,22 @@ class NextRoundForm(operators.ReasonForm):
 
 
 class EnterForm(operators.ReasonForm):
-    """Who takes part."""
+    """Who takes part: one user or a whole class."""
 
-    username = forms.CharField(max_length=150, widget=UnfoldAdminTextInputWidget())
+    usernames = forms.CharField(
+        max_length=10_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        help_text="One or many, with commas, spaces or new lines between them.",
+    )
 
-    def clean_username(self):
-        user = User.objects.named(self.cleaned_data["username"])
-        if user is None:
-            raise forms.ValidationError("There is no such user.")
-        return user
+    def clean_usernames(self) -> list[User]:
+        names = re.findall(r"[^\s,;]+", self.cleaned_data["usernames"])
+        if not names:
+            raise forms.ValidationError("This field is required.")
+        found = [(name, User.objects.named(name)) for name in names]
+        if unknown := [name for name, user in found if user is None]:
+            raise forms.ValidationError(f"There are no such users: {', '.join(unknown)}.")
+        return list(dict.fromkeys(user for _, user in found))
 
 
 @admin.register(Competition)
@@ -49,7 +58,7 @@ class CompetitionAdmin(operators.OperatorAdmin):
         ("round", "shown_status"),
     )  # fmt: skip
     filter_horizontal = ("markets",)
-    actions_detail = ("next_round", "enter_user")
+    actions_detail = ("next_round", "enter_users")
 
     def shown_status(self, obj: Competition) -> str:
         return competitions.status(obj) if obj.pk else "–"
@@ -94,21 +103,25 @@ class CompetitionAdmin(operators.OperatorAdmin):
             back=operators.change_url(row),
         )
 
-    @action(description="Enter a user", url_path="enter", permissions=["run"], icon="person_add")
-    def enter_user(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    @action(description="Enter users", url_path="enter", permissions=["run"], icon="person_add")
+    def enter_users(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = operators.find(Competition, object_id)
 
         def act(data: dict) -> str:
-            entry = competitions.enter(competition=row, user=data["username"])
-            operators.log(request, [row], f"Entered {entry.user}: {data['reason']}")
-            return f"{entry} trades from account {entry.account_id}."
+            with transaction.atomic():
+                entries = [competitions.enter(competition=row, user=user) for user in data["usernames"]]
+                for entry in entries:
+                    operators.log(request, [row], f"Entered {entry.user}: {data['reason']}")
+            if len(entries) == 1:
+                return f"{entries[0]} trades from account {entries[0].account_id}."
+            return f"{len(entries)} users take part in {row}."
 
         return operators.ask(
             self,
             request,
             form=EnterForm(request.POST or None),
-            title=f"Enter a user into {row}",
-            text="An account is made for the user, with the starting capital.",
+            title=f"Enter users into {row}",
+            text="An account is made for each user, with the starting capital. Who is in it already stays so.",
             button="Enter",
             act=act,
             back=operators.change_url(row),

@@ -382,7 +382,7 @@ def test_operators_run_it(api, contest):
     )
     spring = contest(ends=60)
     path = f"/admin/accounts/competition/{spring.pk}/"
-    entered = boss.post(path + "enter", {"username": "Bob", "reason": "asked for it"})
+    entered = boss.post(path + "enter", {"usernames": "Bob", "reason": "asked for it"})
     assert entered.status_code == 302 and CompetitionEntry.objects.get().user.username == "bob"
     soon = clock.now() + timedelta(seconds=1000)
     form = {
