@@ -8,20 +8,22 @@ import re
 from django import forms
 from django.contrib import admin
 from django.db import connection, transaction
+from django.db.models import DateTimeField, Field
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextareaWidget
 
 from accounts import competitions
 from accounts.models import Competition, CompetitionEntry, User
 from marketdata import operators
+from marketdata.models import MoneyField
 
 
 class NextRoundForm(operators.ReasonForm):
     """When the next round begins and ends, UTC."""
 
-    starts_at = forms.SplitDateTimeField(widget=UnfoldAdminSplitDateTimeWidget())
-    ends_at = forms.SplitDateTimeField(widget=UnfoldAdminSplitDateTimeWidget())
+    starts_at = forms.SplitDateTimeField(label="Starts at (UTC)", widget=UnfoldAdminSplitDateTimeWidget())
+    ends_at = forms.SplitDateTimeField(label="Ends at (UTC)", widget=UnfoldAdminSplitDateTimeWidget())
 
 
 class EnterForm(operators.ReasonForm):
@@ -47,7 +49,7 @@ class EnterForm(operators.ReasonForm):
 class CompetitionAdmin(operators.OperatorAdmin):
     """Contests. The capital is fixed once somebody has joined; times and markets reach the entries at once."""
 
-    list_display = ("name", "round", "shown_status", "starts_at", "ends_at", "is_public")
+    list_display = ("name", "round", "shown_status", "shown_starts_at", "shown_ends_at", "is_public")
     list_filter = ("is_public",)
     ordering = ("-id",)
     exact_search = ("id",)
@@ -58,16 +60,35 @@ class CompetitionAdmin(operators.OperatorAdmin):
         ("round", "shown_status"),
     )  # fmt: skip
     filter_horizontal = ("markets",)
+    formfield_overrides = {
+        MoneyField: {"form_class": operators.PlainDecimalField, "widget": UnfoldAdminDecimalFieldWidget},
+    }
     actions_detail = ("next_round", "enter_users")
+    shown_starts_at = operators.moment("starts_at")
+    shown_ends_at = operators.moment("ends_at")
+    shown_starting_amount = operators.number("starting_amount")
 
     def shown_status(self, obj: Competition) -> str:
         return competitions.status(obj) if obj.pk else "–"
 
     shown_status.short_description = "status"
 
+    def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs) -> forms.Field | None:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(db_field, DateTimeField) and field is not None:
+            field.label = f"{field.label} (UTC)"
+        return field
+
+    def get_fields(self, request: HttpRequest, obj: Competition | None = None):
+        fields = super().get_fields(request, obj)
+        if "shown_starting_amount" not in self.get_readonly_fields(request, obj):
+            return fields
+        fixed = ("starting_asset", "shown_starting_amount")
+        return [fixed if "starting_amount" in row else row for row in fields]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Competition | None = None):
         if obj is not None and obj.entries.exists():
-            return ("round", "shown_status", "starting_asset", "starting_amount")
+            return ("round", "shown_status", "starting_asset", "shown_starting_amount")
         return ("round", "shown_status")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Competition | None:
