@@ -9,13 +9,15 @@ from django import forms
 from django.contrib import admin
 from django.db import connection, transaction
 from django.db.models import DateTimeField, Field
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.html import format_html
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextareaWidget
 
 from accounts import competitions
 from accounts.models import Competition, CompetitionEntry, User
-from marketdata import operators
+from marketdata import operators, units
 from marketdata.models import MoneyField
 
 
@@ -63,7 +65,7 @@ class CompetitionAdmin(operators.OperatorAdmin):
     formfield_overrides = {
         MoneyField: {"form_class": operators.PlainDecimalField, "widget": UnfoldAdminDecimalFieldWidget},
     }
-    actions_detail = ("next_round", "enter_users")
+    actions_detail = ("ranking", "next_round", "enter_users")
     shown_starts_at = operators.moment("starts_at")
     shown_ends_at = operators.moment("ends_at")
     shown_starting_amount = operators.number("starting_amount")
@@ -103,6 +105,23 @@ class CompetitionAdmin(operators.OperatorAdmin):
 
     def has_run_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm("accounts.change_competition")
+
+    @action(description="Ranking", url_path="ranking", permissions=["view"], icon="leaderboard")
+    def ranking(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Who leads, or how a round ended: of this one, or of the one that the address names."""
+        row = operators.find(Competition.objects.select_related("starting_asset"), object_id)
+        chosen = operators.row_id(request.GET.get("round", row.round))
+        if not 1 <= chosen <= row.round:
+            raise Http404(f"There is no round {chosen}.")
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Ranking of {row}, round {chosen}",
+            "table": _ranking_table(row, chosen),
+            "rounds": [number for number in range(1, row.round + 1) if number != chosen],
+            "back": operators.change_url(row),
+        }
+        return TemplateResponse(request, "accounts/ranking.html", context)
 
     @action(description="Next round", url_path="next-round", permissions=["run"], icon="restart_alt")
     def next_round(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -147,6 +166,26 @@ class CompetitionAdmin(operators.OperatorAdmin):
             act=act,
             back=operators.change_url(row),
         )
+
+
+def _ranking_table(competition: Competition, round_: int) -> dict:
+    asset = competition.starting_asset
+    rows = []
+    for standing in competitions.leaderboard(competition, round_):
+        notes = ["disqualified"] if standing.rank is None else []
+        if standing.unpriced:
+            notes.append(f"without {', '.join(standing.unpriced)}, which nobody can price")
+        link = '<a class="text-link" href="{}">{}</a>'
+        rows.append(
+            [
+                "–" if standing.rank is None else standing.rank,
+                format_html(link, operators.change_url(standing.entry), standing.entry.user),
+                units.plain(standing.equity),
+                units.plain(standing.equity - competition.starting_amount),
+                ", ".join(notes),
+            ]
+        )
+    return {"headers": ["rank", "user", f"equity, {asset}", f"profit, {asset}", "note"], "rows": rows}
 
 
 @admin.register(CompetitionEntry)

@@ -5,7 +5,9 @@ import re
 import pytest
 from django.test import Client
 
-from accounts.models import Account, CompetitionEntry, User
+from accounts.models import Account, Competition, CompetitionEntry, User
+from exchange import closing
+from marketdata import clock
 from tests.venue import PASSWORD
 
 
@@ -16,6 +18,12 @@ def boss(venue) -> Client:
         User.objects.create_superuser("boss", password=PASSWORD), "django.contrib.auth.backends.ModelBackend"
     )
     return client
+
+
+def cells(page: str) -> list[list[str]]:
+    """What the rows of the page's table say."""
+    rows = [re.findall(r"<td.*?</td>", row, re.DOTALL) for row in re.findall(r"<tr.*?</tr>", page, re.DOTALL)]
+    return [[re.sub(r"<[^>]*>", "", cell).strip() for cell in row] for row in rows if row]
 
 
 def test_a_class_is_entered_at_once(api, contest, boss):
@@ -32,6 +40,28 @@ def test_a_class_is_entered_at_once(api, contest, boss):
         assert boss.post(page, {"usernames": names, "reason": "7b"}).status_code == 302
     entries = CompetitionEntry.objects.values_list("user__username", flat=True)
     assert sorted(entries) == ["ann", "bob", "cid"] and Account.objects.filter(kind="SUB").count() == 3
+
+
+def test_the_ranking_is_shown_while_it_runs_and_afterwards(api, contest, boss):
+    spring = contest(ends=60)
+    path = f"/admin/accounts/competition/{spring.pk}/"
+    assert "Nobody takes part" in boss.get(path + "ranking").content.decode()
+    boss.post(path + "enter", {"usernames": "ann bob", "reason": "7b"})
+    running = boss.get(path + "ranking")
+    assert running.status_code == 200
+    assert cells(running.content.decode()) == [["1", name, "10000", "0", ""] for name in ("ann", "bob")]
+    entry = CompetitionEntry.objects.get(user__username="ann")
+    boss.post(f"/admin/accounts/competitionentry/{entry.pk}/disqualify", {"reason": "two names"})
+    clock.shift(61)
+    closing.close_due()
+    over = cells(boss.get(path + "ranking").content.decode())
+    assert over == [["1", "bob", "10000", "0", ""], ["–", "ann", "10000", "0", "disqualified"]]
+    assert path + "ranking" in boss.get(path + "change/").content.decode()
+    Competition.objects.update(round=2)
+    assert cells(boss.get(path + "ranking?round=1").content.decode()) == over
+    assert "Nobody takes part" in boss.get(path + "ranking").content.decode()
+    for wrong in ("0", "3", "x"):
+        assert boss.get(f"{path}ranking?round={wrong}").status_code == 404
 
 
 def test_a_page_of_a_competition_says_in_which_zone_its_times_are_and_plain_amounts(api, contest, boss):
