@@ -4,6 +4,7 @@ The front page is the dashboard (exchange.dashboard).
 """
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from unfold.decorators import action, display
@@ -132,8 +133,12 @@ class OrderAdmin(operators.HistoryAdmin):
 
     @admin.action(description="Cancel selected orders", permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, queryset) -> HttpResponse:
-        """Several orders; those that have ended meanwhile are told and left alone."""
-        chosen = list(queryset[: self.list_per_page])
+        """Several orders; those that have ended meanwhile are told and left alone, though the list may show only what
+        is open and so has them no more.
+        """
+        ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        is_all = request.POST.get("select_across", "") not in ("", "0", "False")
+        chosen = list((queryset if is_all else Order.objects.filter(pk__in=ticked))[: self.list_per_page])
 
         def act(data: dict) -> str:
             done = sum(self._cancel_if_open(request, order, data["reason"]) for order in chosen)
@@ -149,7 +154,7 @@ class OrderAdmin(operators.HistoryAdmin):
             act=act,
             back=operators.list_url(Order),
             danger=True,
-            hidden=[("action", "cancel_selected"), *(("_selected_action", str(order.pk)) for order in chosen)],
+            hidden=[("action", "cancel_selected"), *((ACTION_CHECKBOX_NAME, str(order.pk)) for order in chosen)],
         )
 
     def _cancel_if_open(self, request: HttpRequest, order: Order, reason: str) -> bool:
