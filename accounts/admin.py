@@ -146,7 +146,7 @@ class UserAdmin(DjangoUserAdmin, operators.OperatorAdmin):
 class AdjustForm(money_admin.TakingForm):
     """A correction of one balance. `request_key` makes sending the same page twice one adjustment."""
 
-    asset = forms.ModelChoiceField(Asset.objects.filter(is_active=True), widget=UnfoldAdminSelectWidget())
+    asset = forms.ModelChoiceField(Asset.objects.all(), widget=UnfoldAdminSelectWidget())
     amount = forms.DecimalField(
         max_digits=38,
         decimal_places=18,

@@ -166,7 +166,7 @@ class TransferForm(TakingForm):
     to_account = forms.IntegerField(
         min_value=1, max_value=operators.MAX_ID, widget=UnfoldAdminIntegerFieldWidget(), help_text="The account's id."
     )
-    asset = forms.ModelChoiceField(Asset.objects.filter(is_active=True), widget=UnfoldAdminSelectWidget())
+    asset = forms.ModelChoiceField(Asset.objects.all(), widget=UnfoldAdminSelectWidget())
     amount = forms.DecimalField(max_digits=38, decimal_places=18, widget=UnfoldAdminDecimalFieldWidget())
     reason = forms.CharField(
         max_length=200, widget=Textarea(attrs={"rows": 2}), help_text="Stands in the journal for ever."

@@ -254,9 +254,11 @@ def test_sending_an_adjustment_twice_posts_it_once(venue, operator):
     key = operator.get(page).context["form"]["request_key"].value()
     sent = {"request_key": str(key), "asset": venue.assets["USD"].pk, "amount": "5", "reason": "once"}
     assert operator.post(page, sent).status_code == 302
+    Asset.objects.update(is_active=False)  # what is no longer listed is told, and corrected, all the same
     again = operator.post(page, sent)
     assert again.status_code == 400 and "posted already" in text(again)
-    assert venue.funds("ann", "USD") == "105+0"
+    assert adjust(operator, account, asset=sent["asset"], amount="-1", reason="delisted").status_code == 302
+    assert venue.funds("ann", "USD") == "104+0"
 
 
 def test_a_balance_row_offers_its_own_adjustment(venue, operator):
