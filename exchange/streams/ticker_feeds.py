@@ -212,10 +212,11 @@ class TickerFeeds(Feeds):
         return dict(zip(found, await asyncio.gather(*[feed.reach() for feed in found]), strict=True))
 
     async def check(self) -> None:
-        """As for all feeds; and once a minute, what left the 24 hours."""
+        """As for all feeds; and once a minute, what left the 24 hours, or came back to them with a clock put right."""
         await super().check()
         minute = minute_of(clock.now())
         if minute != self._minute:
+            await board.reach_async([feed.spec for feed in self.by_market.values()], {})
             self._minute = minute
             for feed in list(self.by_market.values()):
                 feed.refresh()

@@ -12,12 +12,12 @@ from exchange import orders
 from exchange.models import Trade
 from exchange.streams import outbox
 from exchange.streams.price_feed import PriceFeed, price_feed
-from exchange.streams.ticker_feeds import TickerFeed, ticker_feeds
+from exchange.streams.ticker_feeds import TickerFeed, TickerFeeds, ticker_feeds
 from exchange.tickers import board
 from marketdata import hub
 from marketdata.markets import by_symbol
 from marketdata.models import Market
-from tests.candles.sessions import fund, trade
+from tests.candles.sessions import Clock, fund, trade
 from tests.patience import wait_until
 from tests.streams.support import Client, LiveServer, OtherProcess
 
@@ -143,6 +143,26 @@ def test_prices_are_not_taken_up_for_nobody(venue, monkeypatch):
     monkeypatch.setattr("exchange.streams.price_feed.in_thread", meanwhile_the_last_one_leaves)
     asyncio.run(feed.check())
     assert not feed._feeds and not ticker_feeds.by_market
+
+
+async def told_after(hands: Clock, *hours: int) -> list[int]:
+    """The trades of 24 hours that a listener is told of after each move of the clock; nobody else asks."""
+    feeds, told, last = TickerFeeds(), [], []
+    feed = feeds.feed(by_symbol("AAPL"))
+    await feed.reach()
+    feed.listeners.add(lambda one: last.append(one.ticker()["trades"]))
+    for move in hours:
+        hands.move(hours=move)
+        await feeds.check()
+        told.append(last.pop())
+    return told
+
+
+def test_figures_are_whole_again_when_a_clock_that_was_fast_is_put_right(venue, monkeypatch):
+    hands = Clock(monkeypatch)
+    fund(venue)
+    trade(venue, 100)
+    assert asyncio.run(told_after(hands, 23, 2, -2)) == [1, 0, 1]
 
 
 def test_nothing_is_left_of_a_socket_that_is_gone(venue, server):
