@@ -5,8 +5,9 @@ refused; either way the market is in the phase AUCTION from its command on, for 
 exchange.upkeep ends that with an auction at whatever price trades most. An order that its account could not carry
 does not begin one (exchange.planning).
 
-Halt by rule: the interruption that is one too many for a day (UTC) halts the market until an operator reopens it; its
-auction is held then. exchange.halts halts the venue when too many of its markets stand still that way.
+Halt by rule: the interruption that is one too many for a day (the calendar's, else UTC's) halts the market until an
+operator reopens it; its auction is held then. exchange.halts halts the venue when too many of its markets stand still
+that way.
 
 A stop that is triggered and would jump stays triggered and goes to the book after the auction, wherever that trades: if
 it began another one each time, the market would do nothing else.
