@@ -22,7 +22,10 @@ def after(*, account_id: int, sequence: int, limit: int) -> tuple[list[dict], bo
         last = found[-1]["sequence"] if found else sequence
         rows = AccountEvent.objects.filter(account_id=account_id, last_sequence__gt=last).order_by("last_sequence")
         batch = list(rows.values_list("events", flat=True)[:ROWS])
-        found += [event for events in batch for event in events if event["sequence"] > last]
+        fresh = [event for events in batch for event in events if event["sequence"] > last]
+        if found and fresh and fresh[0]["sequence"] != last + 1:
+            return found[:limit], True  # what lies between went meanwhile; who asks for it is told so
+        found += fresh
         if len(batch) < ROWS:
             break
     if found and found[0]["sequence"] != sequence + 1:
