@@ -97,8 +97,9 @@ def play(venue, count: int, seed: int, *, down: int = 5, up: int = 10) -> Verdic
     dice = Random(seed)
     for symbol, price in START.items():
         venue.terms(
-            symbol, is_quoted=True, quote_size_lots=1_000_000, exposure_limit_lots=10_000_000, mark_jump=Decimal("0.05")
-        )
+            symbol, is_quoted=True, quote_size_lots=1_000_000, exposure_limit_lots=10_000_000,
+            mark_jump=Decimal("0.05"), mark_max_age_seconds=3600,  # between two prices lie thousands of orders
+        )  # fmt: skip
         venue.quote(symbol, str(price), str(price))
     fund([house_quotes.house_account(by_symbol(symbol).id) for symbol in START], 10_000_000)
     venue.tick()

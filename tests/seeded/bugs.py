@@ -67,6 +67,13 @@ BUGS = (
         "tests/races",
     ),
     Bug(
+        "who locks all at once locks no market",
+        "exchange/store.py",
+        'before, others = [("BEGIN", []), (MARKETS, [ids])],',
+        'before, others = [("BEGIN", [])],',
+        "tests/races",
+    ),
+    Bug(
         "what an order held is released twice",
         "exchange/batch.py",
         "        if not order.is_open() and order.remaining:\n            spot.release_rest(sheet, spec, order)\n",
