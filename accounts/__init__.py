@@ -2,7 +2,7 @@
 
 The files of this room, by what they are for; models and admin pages stand in files that are called so.
 
-the doors: api management operator_login
+the doors: api management operator_login browser_sessions
 who is asking: users names callers authentication verified tokens revocation api_keys sealing second_factor lockout
 money: ledger opening transfers withdrawals spending idempotency
 what is owned: holdings holdings_proof portfolio valuation equity metrics statement events

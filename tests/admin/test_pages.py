@@ -224,5 +224,7 @@ def test_the_front_page_shows_a_clerk_only_what_they_may_see(venue, clerk):
 
 def test_strangers_see_nothing(venue, client):
     assert client.get("/admin/").status_code == 302
+    for forged in (r'"abcdefgh\000"', r'"abcdefgh\377"', "a" * 5000):  # whatever byte, as an octal number
+        assert client.get("/admin/", headers={"cookie": f"sessionid={forged}"}).status_code == 302, forged
     client.force_login(venue.trader("ann").user)
     assert client.get("/admin/").status_code == 302
