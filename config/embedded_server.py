@@ -46,6 +46,9 @@ SERVER_SETTINGS = {
     "synchronous_commit": "on",
     "fsync": "on",
     "log_min_messages": "warning",
+    # What was refused is in the log, but not the statement and the row: they have names, addresses and hashes in them.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
     "logging_collector": "off",
 }
 

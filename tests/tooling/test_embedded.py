@@ -33,7 +33,7 @@ def query(data_dir, statement):
         connection.close()
 
 
-def test_the_server_has_the_settings_that_money_needs(data_dir):
+def test_the_server_has_the_settings_that_money_and_its_owners_need(data_dir):
     with embedded.acquire(data_dir, settings={"shared_buffers": "16MB"}):
         wanted = {
             "fsync": "on",
@@ -47,6 +47,10 @@ def test_the_server_has_the_settings_that_money_needs(data_dir):
         }
         assert {name: query(data_dir, f"SHOW {name}")[0] for name in wanted} == wanted
         assert query(data_dir, "SELECT datcollate FROM pg_database WHERE datname = 'venue'") == ("C",)
+        with pytest.raises(psycopg2.IntegrityError):
+            query(data_dir, "CREATE TABLE people (name text UNIQUE); INSERT INTO people VALUES ('ann'), ('ann')")
+        log = places_of(data_dir).log.read_text()
+        assert "people_name_key" in log and "'ann'" not in log and "(ann)" not in log  # what is refused is personal
 
 
 def test_the_last_of_several_stops_it_and_data_survives(data_dir):
