@@ -215,7 +215,14 @@ class HttpDoor:
         return known
 
     async def _send(
-        self, send, hot: Hot | None, answer: Answer, content_type: str, request_id: str, charge: Charge | None
+        self,
+        send,
+        hot: Hot | None,
+        answer: Answer,
+        content_type: str,
+        request_id: str,
+        charge: Charge | None,
+        origin: str | None = None,
     ):
         body = rendering.render(answer.payload)
         extra = answer.headers if charge is None else {**answer.headers, **charge.headers()}
@@ -229,7 +236,7 @@ class HttpDoor:
             lines = "".join([f"{name}: {value}\r\n" for name, value in varying]).encode()
             if answer_whole(send, answer.status, lines + self.fixed_lines[hot.view], body):
                 return
-        fixed = self.common if hot is None else [*self.common, (b"allow", self.allow[hot.view])]
+        fixed = _common_headers(origin) if hot is None else [*self.common, (b"allow", self.allow[hot.view])]
         headers = [*((name.encode(), value.encode()) for name, value in varying), *fixed]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -252,7 +259,7 @@ class HttpDoor:
                 error = throttled
         problem = problem_of(error, request_id)
         answer = Answer(problem.status, problem.body, {**problem.headers, "Connection": "close"})
-        await self._send(send, None, answer, PROBLEM, request_id, charge)
+        await self._send(send, None, answer, PROBLEM, request_id, charge, _text(headers, b"origin"))
 
 
 def _known_principal(headers: dict) -> Principal | None:
@@ -263,9 +270,11 @@ def _known_principal(headers: dict) -> Principal | None:
     return cached_principal(header[len(BEARER) :].decode("latin1"))
 
 
-def _common_headers() -> list[tuple[bytes, bytes]]:
-    """What the stock middleware puts on every answer, taken from the middleware itself."""
+def _common_headers(origin: str | None = None) -> list[tuple[bytes, bytes]]:
+    """What the stock middleware puts on every answer to a page of that origin, taken from the middleware itself."""
     dummy = HttpRequest()
+    if origin is not None:
+        dummy.META["HTTP_ORIGIN"] = origin
     dummy.META.update(SERVER_NAME="localhost", SERVER_PORT="80", HTTP_X_FORWARDED_PROTO="https")
     dummy.path = dummy.path_info = VERSIONED
     response = SecurityMiddleware(CorsMiddleware(XFrameOptionsMiddleware(lambda request: HttpResponse())))(dummy)

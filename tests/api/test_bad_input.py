@@ -266,10 +266,13 @@ def test_a_batch_of_ten_thousand(api):
     assert not Order.objects.exists()
 
 
-def test_ten_megabytes(api):
+def test_ten_megabytes(api, settings):
+    settings.CORS_ALLOWED_ORIGINS = ["https://page.example"]
     for terms in ({"body": b"x" * 10_000_000}, {"chunks": [b"x" * 100_000] * 100}):
-        reply = api("POST", ORDERS, **terms)
-        assert (reply.status, reply.code, reply.headers["connection"]) == (413, "body_too_large", "close")
+        for origin, may_read in ((None, None), ("https://page.example", "https://page.example"), ("https://x.y", None)):
+            reply = api("POST", ORDERS, **terms, headers={"Origin": origin} if origin else {})
+            assert (reply.status, reply.code, reply.headers["connection"]) == (413, "body_too_large", "close")
+            assert reply.headers.get("access-control-allow-origin") == may_read
 
 
 def test_too_large_without_the_asgi_door(api, client):
