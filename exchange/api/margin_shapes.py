@@ -14,7 +14,7 @@ from marketdata.api.shapes import AmountField
 POSITION_STATES = ("OPEN", "CLOSED", "ALL")
 
 
-@extend_schema_field({"type": ["string", "number", "boolean", "array", "object"]})
+@extend_schema_field({"type": ["string", "number", "boolean", "array", "object"], "items": {}})
 class Ignored(serializers.Field):
     """Something that a client may send and nobody looks at."""
 
