@@ -35,6 +35,7 @@ MAX_CHARACTERS = 1_000_000
 PARTING_SECONDS = 2.0
 LINGERING_SECONDS = 15.0
 TRY_AGAIN_LATER = 1013
+TOO_SLOW = "too_slow"
 
 #: Every outbox with a running pump, for the watch.
 running: weakref.WeakSet["Outbox"] = weakref.WeakSet()
@@ -55,8 +56,8 @@ class Reply(Frame):
     """A frame that answers what its peer has sent: nothing newer stands for it, so it is never dropped for that."""
 
 
-def closing(code: int) -> dict:
-    return {"type": "websocket.close", "code": code}
+def closing(code: int, reason: str = "") -> dict:
+    return {"type": "websocket.close", "code": code, "reason": reason}
 
 
 class Outbox:
@@ -124,7 +125,7 @@ class Outbox:
             return
         size = len(message["text"])
         if self._reply_characters and self._reply_characters + size > MAX_CHARACTERS:
-            self.end(TRY_AGAIN_LATER)
+            self.end(TRY_AGAIN_LATER, TOO_SLOW)
         elif not self.is_ending:
             self._queue(message)
 
@@ -171,11 +172,11 @@ class Outbox:
         self._frames.clear()
         self._characters = self._reply_characters = 0
 
-    def end(self, code: int) -> None:
+    def end(self, code: int, reason: str = "") -> None:
         """Close the socket with `code` once everything queued has left."""
         if not self.is_ending:
             self.is_ending = True
-            self._frames.append(closing(code))
+            self._frames.append(closing(code, reason))
             self._wake()
 
     def when_drained(self, callback: Callable[[], None]) -> None:
@@ -252,7 +253,7 @@ class Outbox:
         self.cancel()
         try:
             async with asyncio.timeout(PARTING_SECONDS):
-                await self._send(closing(TRY_AGAIN_LATER))
+                await self._send(closing(TRY_AGAIN_LATER, TOO_SLOW))
             # The server now waits for the peer's answer, and then for its own buffer: not for ever.
             self._loop.call_later(LINGERING_SECONDS, abort, self._send)
         except Exception as error:

@@ -4,6 +4,7 @@ A socket is a Channels consumer without a channel of its own (the process's hub 
 handled one after the other; everything sent goes through the outbox. A message that cannot be understood is
 answered with {"type": "error", "code", "detail"}, and its "id" if it had one, and changes nothing; close codes are
 4401 not authenticated, 4404 no such market or path, 4429 too many, 1013 too slow or try again later, 1011 a bug here.
+The reason of a close is the error's code, or `too_slow`.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from django.http.request import split_domain_port, validate_host
 from exchange.streams import lifecycle
 from exchange.streams.outbox import TRY_AGAIN_LATER, Outbox, Reply, closing
 from marketdata import exact_json, markets, metrics, tracing
-from marketdata.api.problems import problem_of
+from marketdata.api.problems import Problem, problem_of
 from marketdata.markets import MarketSpec
 from marketdata.refusals import Malformed, Refusal, Unavailable
 from marketdata.threads import in_thread
@@ -123,20 +124,21 @@ class StreamConsumer(AsyncConsumer):
     def tell(self, content: dict) -> None:
         self.outbox.reply(Reply(content))
 
-    def tell_error(self, error: Exception, message: dict | None = None) -> int:
-        """Say what is wrong, with the name of the message that it is about; the HTTP status that it would have."""
+    def tell_error(self, error: Exception, message: dict | None = None) -> Problem:
+        """Say what is wrong, with the name of the message that it is about; what it would be over REST."""
         problem = problem_of(error, self.name)
         body = problem.body
         named = {"id": message["id"]} if message and is_name(message.get("id")) else {}
         what = {name: body[name] for name in ("code", "detail", "errors") if body[name]}
         self.tell({"type": "error", **named, **what})
-        return problem.status
+        return problem
 
     def fail(self, error: Exception, code: int | None = None) -> None:
         """Say why, then close. Without a code it is something that passes, such as a database that is away, or a bug.
         """
-        status = self.tell_error(error)
-        self.outbox.end(code or (TRY_AGAIN_LATER if status == Unavailable.status else BROKEN))
+        problem = self.tell_error(error)
+        passes = problem.status == Unavailable.status
+        self.outbox.end(code or (TRY_AGAIN_LATER if passes else BROKEN), problem.body["code"])
 
     async def market(self, symbol: str) -> MarketSpec:
         """The active market of that symbol; UnknownMarket."""

@@ -183,6 +183,7 @@ def test_unknown_symbols_and_paths_are_told_and_closed(venue, server):
         with server.client(path) as client:
             (error,), close_code = client.rest()
         assert (error["type"], error["code"], close_code) == ("error", code, 4404), path
+        assert client.socket.close_reason == code, path
 
 
 AT_ONCE = [

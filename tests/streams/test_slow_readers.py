@@ -53,11 +53,11 @@ class RawClient:
         except ConnectionError:
             return None
 
-    def close_code(self) -> int | None:
-        """Read to the end; the close frame's code, None if the connection just ended."""
+    def closing(self) -> tuple[int, str] | None:
+        """Read to the end; the close frame's code and reason, None if the connection just ended."""
         while (found := self.frame()) is not None:
             if found[0] == 8:
-                return struct.unpack("!H", found[1][:2])[0]
+                return struct.unpack("!H", found[1][:2])[0], found[1][2:].decode()
         return None
 
     def closed_by_server(self) -> bool:
@@ -128,7 +128,7 @@ def test_a_peer_that_reads_again_in_time_gets_1013(slow_server, deep_book):
     client = RawClient(slow_server, "/ws/orderbook/AAPL/")
     resync_until_stuck(client)
     wait_until(lambda: not list(outbox.running), "the watch to give it up")
-    assert client.close_code() == 1013
+    assert client.closing() == (1013, "too_slow")
     client.socket.close()
 
 
