@@ -234,7 +234,8 @@ RATE_LIMIT_REGISTER = rate("RATE_LIMIT_REGISTER", "150/600")
 TRUSTED_PROXIES = whole("TRUSTED_PROXIES", 0, most=100)
 SPECTACULAR_SETTINGS = {
     "TITLE": "Venue",
-    "DESCRIPTION": "A trading venue: REST and WebSocket, price-time matching, every cent accounted for.",
+    "DESCRIPTION": "A trading venue: REST and WebSocket, price-time matching, every cent accounted for. "
+    "The sockets, which OpenAPI has no words for, are described in docs/sockets.md.",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,

@@ -48,7 +48,9 @@ class MovementShape(WalletShape):
 
 
 class EventsShape(serializers.Serializer):
-    """Events in order; each has `type` (order, fill, balance, position) and a gap-free `sequence`."""
+    """Events in order; each has a gap-free `sequence` and a `type`: order, fill and position have an object of that
+    name, balance, margin_call, margin_call_cleared, liquidation and financing tell their figures beside it.
+    """
 
     events = serializers.ListField(child=serializers.DictField())
     next = serializers.IntegerField(help_text="Pass as `after` for what follows.")
