@@ -14,7 +14,7 @@ batch.
 
 The reference book is timed on a tenth of the full mix: its commands cost more the deeper the book is. The
 garbage collector has the thresholds that the server sets. The best of a few runs counts: the others measure
-the machine. Other engines run the plain mix in the same run (see benchmarks.peers).
+the machine. Other engines run the plain mix in the same run, as often (see benchmarks.peers).
 """
 
 import argparse
@@ -213,7 +213,7 @@ def main() -> None:
     _row("book, full mix (all order types)", measure(Book, full), base)
     ours = measure(Book, plain)
     _row("book, plain mix (limit orders and cancels)", ours, base)
-    others = peers.rates([call for batch in in_batches(plain) for call in batch])
+    others = peers.rates([call for batch in in_batches(plain) for call in batch], RUNS)
     for name, rate in others.items():
         _row(f"{name}, plain mix", rate, base)
     for orders in (1_000, 1_000_000):

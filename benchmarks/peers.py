@@ -13,7 +13,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from importlib import metadata
 
-RUNS = 5
 BUY = 1
 
 
@@ -40,8 +39,8 @@ PEERS: dict[str, Callable[[list[tuple]], float]] = {
 }
 
 
-def rates(calls: list[tuple]) -> dict[str, float]:
-    """Operations a second of each peer that is installed, by its name and version; the best of a few runs."""
+def rates(calls: list[tuple], runs: int) -> dict[str, float]:
+    """Operations a second of each peer that is installed, by its name and version; the best of so many runs."""
     found = {}
     for name, run in PEERS.items():
         try:
@@ -49,7 +48,7 @@ def rates(calls: list[tuple]) -> dict[str, float]:
         except metadata.PackageNotFoundError:
             continue
         seconds = []
-        for _ in range(RUNS):
+        for _ in range(runs):
             gc.collect()
             seconds.append(run(calls))
         found[f"{name} {version}"] = len(calls) / min(seconds)
