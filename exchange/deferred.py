@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from accounts import holdings, ledger
 from accounts.ledger import Sheet
@@ -202,14 +203,14 @@ def unsettled_bases(account_id: int) -> set[int]:
 
 def unsettled(account_id: int) -> dict[int, dict[str, int]]:
     """What an account is still to receive and to deliver, as decimals by asset."""
+    columns = ("market__base_id", "market__quote_id", "buyer_id", "quantity", "notional", "buyer_fee", "seller_fee")
+    rows = Settlement.objects.filter(Q(buyer_id=account_id) | Q(seller_id=account_id), settled_at=None).order_by()
     sums: dict[int, dict] = {}
-    rows = Settlement.objects.filter(settled_at=None).select_related("market")
-    for row in rows.filter(buyer_id=account_id).union(rows.filter(seller_id=account_id)):
-        incoming = row.market.base_id if row.buyer_id == account_id else row.market.quote_id
-        outgoing = row.market.quote_id if row.buyer_id == account_id else row.market.base_id
-        received = row.quantity if row.buyer_id == account_id else row.notional - row.seller_fee
-        delivered = row.payment if row.buyer_id == account_id else row.quantity
-        for asset, name, amount in ((incoming, "to_receive", received), (outgoing, "to_deliver", delivered)):
-            line = sums.setdefault(asset, {"to_receive": 0, "to_deliver": 0})
-            line[name] += amount
+    for base, quote, buyer, quantity, notional, buyer_fee, seller_fee in rows.values_list(*columns):
+        if buyer == account_id:
+            flows = (base, "to_receive", quantity), (quote, "to_deliver", notional + buyer_fee)
+        else:
+            flows = (quote, "to_receive", notional - seller_fee), (base, "to_deliver", quantity)
+        for asset, name, amount in flows:
+            sums.setdefault(asset, {"to_receive": 0, "to_deliver": 0})[name] += amount
     return sums

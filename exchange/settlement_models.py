@@ -1,7 +1,7 @@
 """Trades that settle later than they happen. Part of exchange.models.
 
-Invariant: as long as `settled_at` is empty the buyer holds `payment` of the quote asset in reserve for it, the seller
-`quantity` of the base asset. Only `exchange.deferred` writes here; trades themselves never change.
+Invariant: as long as `settled_at` is empty the buyer holds `notional` and `buyer_fee` of the quote asset in reserve for
+it, the seller `quantity` of the base asset. Only `exchange.deferred` writes here; trades themselves never change.
 """
 
 from django.db import models
@@ -39,11 +39,6 @@ class Settlement(models.Model):
             models.Index(fields=["buyer"], condition=Q(settled_at__isnull=True), name="settlement_of_buyer"),
             models.Index(fields=["seller"], condition=Q(settled_at__isnull=True), name="settlement_of_seller"),
         ]
-
-    @property
-    def payment(self):
-        """What the buyer holds in reserve for it."""
-        return self.notional + self.buyer_fee
 
     def __str__(self):
         return f"settlement of trade {self.trade_id}"

@@ -28,10 +28,10 @@ def rows(account_id: int) -> list[dict]:
     assets = dict(Asset.objects.filter(pk__in=pending).values_list("symbol", "pk"))
     owned = portfolio.holding_rows(account_id)
     lines = [_with(line, pending.get(assets.get(line["asset"]), NOTHING)) for line in owned]
-    known = {line["asset"] for line in lines}
-    bases = deferred.unsettled_bases(account_id)
-    fresh = [symbol for symbol, asset in assets.items() if symbol not in known and asset in bases]
-    return lines + [_with(_empty(symbol), pending[assets[symbol]]) for symbol in sorted(fresh)]
+    new = assets.keys() - {line["asset"] for line in lines}
+    bases = deferred.unsettled_bases(account_id) if new else ()
+    bought = sorted(symbol for symbol in new if assets[symbol] in bases)
+    return lines + [_with(_empty(symbol), pending[assets[symbol]]) for symbol in bought]
 
 
 def _with(line: dict, pending: dict) -> dict:
