@@ -37,7 +37,7 @@ def rules_of(market: Market) -> Rules:
     """The rules of a row with its quote asset loaded."""
     limit = market.max_notional
     rules = Rules(
-        calendar=None if market.calendar_id is None else calendar_of(market.calendar_id, market.version),
+        calendar=_calendar_of(market),
         settlement_days=market.settlement_days,
         max_notional=None if limit is None else units.to_units(limit, market.quote.decimals),
         max_order_ratio=market.max_order_ratio,
@@ -51,7 +51,7 @@ def rules_of(market: Market) -> Rules:
 def session_row(market: Market, now: datetime) -> dict:
     """The phase of a market as the wire shows it, and what the calendar has next."""
     state = market.session or {}
-    calendar = None if market.calendar_id is None else calendar_of(market.calendar_id, market.version)
+    calendar = _calendar_of(market)
     change = calendar.next_change(now) if calendar else None
     # No batch has looked at the calendar yet. The first one will, before its first command.
     is_new = calendar is not None and state.get("since") is None
@@ -65,10 +65,8 @@ def session_row(market: Market, now: datetime) -> dict:
 
 def hours_row(market: Market) -> dict | None:
     """A market's calendar as the wire shows it; None for one that never closes."""
-    if market.calendar_id is None:
-        return None
-    calendar = calendar_of(market.calendar_id, market.version)
-    return {
+    calendar = _calendar_of(market)
+    return calendar and {
         "time_zone": calendar.time_zone,
         "week": [
             {"weekday": weekday, **{name: _local(getattr(day, name)) for name in DAY_TIMES}}
@@ -82,9 +80,16 @@ def _local(time_of_day: time | None) -> str | None:
     return None if time_of_day is None else time_of_day.isoformat()
 
 
-@lru_cache(maxsize=256)
-def calendar_of(calendar_id: int, version: int) -> Calendar:
-    """A calendar as it stands; `version` is the market's, which each change of the calendar counts up."""
+def _calendar_of(market: Market) -> Calendar | None:
+    """The calendar that the market follows, as of the row's version."""
+    return None if market.calendar_id is None else _read(market.calendar_id, market.pk, market.version)
+
+
+@lru_cache(maxsize=1024)
+def _read(calendar_id: int, market_id: int, version: int) -> Calendar:
+    """A calendar as it stands. Each change of it counts up the version of every market that follows it: of each by
+    itself, so that a version alone does not say how old the calendar is.
+    """
     row = TradingCalendar.objects.prefetch_related("hours", "holidays").get(pk=calendar_id)
     return Calendar(
         row.time_zone,

@@ -11,7 +11,7 @@ from exchange.commands import MarketClosed
 from exchange.models import BookCommand, Settlement, Trade
 from exchange.sequencer import sequencer
 from marketdata import clock, markets
-from marketdata.models import Holiday, TradingCalendar
+from marketdata.models import Holiday, Market, TradingCalendar
 
 
 @pytest.fixture
@@ -256,3 +256,19 @@ def test_a_calendar_that_is_edited_while_its_day_is_on(day, early, time, before,
     assert (change and f"{change.at:%m-%d %H:%M}") == then
     day.check()
     assert clockwork.look() == 0
+
+
+def test_an_edited_calendar_holds_in_each_market_that_follows_it(day):
+    """Whatever the markets' versions: one came to the version that the other had before the edit, and kept its hours.
+    """
+    calendar = day.sessions()
+    day.venue.change("BTC_USDT", calendar=calendar)
+    day.venue.change("BTC_USDT", max_open_orders=9)
+    assert abs(int.__sub__(*Market.objects.values_list("version", flat=True))) == 1
+
+    def known() -> set[int]:
+        return {len(markets.load_spec(market.pk).rules.calendar.exceptions) for market in Market.objects.all()}
+
+    assert known() == {0}
+    holiday(calendar)
+    assert known() == {1}
