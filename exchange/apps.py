@@ -3,3 +3,8 @@ from django.apps import AppConfig
 
 class ExchangeConfig(AppConfig):
     name = "exchange"
+
+    def ready(self):
+        from exchange import market_rules
+
+        market_rules.connect()

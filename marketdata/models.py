@@ -162,7 +162,7 @@ class Market(models.Model):
     #: Written without a look at the filters: a market can be halted whatever its figures are.
     SWITCHES = frozenset({"status", "scheduled_status", "status_reason", "version"})
     FIXED_FIELDS = ("base_id", "quote_id", "kind", "tick_size", "lot_size")
-    #: What the rooms above know to be wrong with a market, by field; they add theirs (accounts.market_rules).
+    #: What the rooms above know to be wrong with a market, by field; they add theirs (their market_rules).
     RULES_ABOVE = []
 
     class Meta:

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection, transaction
 
 from accounts.models import AccountEvent
@@ -341,3 +342,16 @@ class TestMarkPrice:
         assert market.stored(order)["stop_price"] == "101"
         sequencer.submit([Mark(market_id, 10100)])[0].result(PATIENCE_SECONDS)
         assert state(market, order) == "FILLED 2"
+
+    @pytest.mark.parametrize("before", ["LAST", "MARK"])
+    def test_the_price_that_triggers_is_not_changed_while_orders_wait(self, market, before):
+        """The stop below has followed that price; a replay by the other one would leave it elsewhere."""
+        market.change("AAPL", trigger_by=before)
+        order = market.order("ann SELL 2 AAPL", type="TRAILING_STOP", trail_amount=Decimal(2))
+        market.order("bob BUY 7 AAPL @ 102")
+        after = "MARK" if before == "LAST" else "LAST"
+        with pytest.raises(ValidationError, match="1 orders wait here"):
+            market.change("AAPL", trigger_by=after)
+        market.change("AAPL", max_open_orders=7)
+        market.cancel("ann", order)
+        market.change("AAPL", trigger_by=after)
