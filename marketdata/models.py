@@ -235,6 +235,8 @@ class Market(models.Model):
         errors |= units.fraction_errors(self, maker_fee="above -1", taker_fee="at least 0")
         if self.settlement_days and self.kind != self.Kind.SPOT:
             errors["settlement_days"] = "A position changes at once: only a spot market settles later."
+        if self.trigger_by == self.Trigger.MARK and self.kind != self.Kind.MARGIN:
+            errors["trigger_by"] = "Only a margin market has a mark price: no stop would ever be triggered."
         if Decimal(self.maker_fee) < -Decimal(self.taker_fee):
             errors["maker_fee"] = "A rebate to the maker cannot be more than the taker's fee, which pays it."
         return errors

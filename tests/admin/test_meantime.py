@@ -100,7 +100,7 @@ CASES = {
     "user": (person, {"email": "ann@example.com"}, {"is_active": False, "password": "!"}),
     "staff": (person, {"first_name": "Ann"}, {"is_superuser": True, "is_staff": True}),
     "account": (lambda venue: venue.trader("ann"), {"name": "ann's"}, {"is_active": False, "stopped_by": "OWNER"}),
-    "market": (apple, {"max_open_orders": 7}, {"is_active": False, "status": "HALTED", "trigger_by": "MARK"}),
+    "market": (apple, {"max_open_orders": 7}, {"is_active": False, "status": "HALTED", "auction_seconds": 9}),
     "asset": (lambda venue: venue.assets["BTC"], {"name": "Coin"}, {"is_active": False, "kind": "METAL"}),
     "contract": (euro, {"max_leverage": 7}, {"is_reduce_only": True, "is_quoted": True, "mark_source": "BOOK"}),
     "source": (source, {"provider_symbol": "AAPL@190"}, {"is_active": False, "provider": "ALLTICK"}),
