@@ -5,6 +5,8 @@ and `replay` all feed the same rows to the same code. Rows are written in the tr
 the market's lock: the sequence has no gap.
 """
 
+import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -23,6 +25,9 @@ TERMS = (
     "stop", "direction", "trail", "trail_rate", "display", "expires_at", "list_id", "list_kind", "list_role",
     "waits_for", "shared",
 )  # fmt: skip
+
+#: What may be more than 64 bits: lots of a ten-to-the-minus-eighteenth, and funds in such units.
+WIDE = re.compile(r"\d{19}")
 
 #: (sequence, kind, order id, command, created at)
 Row = tuple[int, str, int, dict, datetime]
@@ -81,7 +86,7 @@ def read(cursor, market_id: int, after: int, until: int | None = None) -> Iterat
         )
         rows = cursor.fetchall()
         for sequence, kind, order_id, command, created_at in rows:
-            yield sequence, kind, order_id, orjson.loads(command), created_at
+            yield sequence, kind, order_id, _read(command), created_at
         if len(rows) < CHUNK_ROWS:
             return
         after = rows[-1][0]
@@ -97,7 +102,19 @@ def insert(rows: list[tuple[int, int, str, int, dict, datetime]]) -> bulk.Statem
             ("sequence", "bigint", sequences),
             ("kind", "varchar", kinds),
             ("order_id", "bigint", orders),
-            ("command", "json", [orjson.dumps(command).decode() for command in commands]),
+            ("command", "json", [_written(command) for command in commands]),
             ("created_at", "timestamptz", list(map(clock.text, moments))),
         ],
     )
+
+
+def _written(command: dict) -> str:
+    try:
+        return orjson.dumps(command).decode()
+    except TypeError:  # orjson ends at 64 bits
+        return json.dumps(command)
+
+
+def _read(text: str) -> dict:
+    """Where orjson would make a float of a number, the slower reader keeps it whole."""
+    return json.loads(text) if WIDE.search(text) else orjson.loads(text)

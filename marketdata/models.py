@@ -210,7 +210,7 @@ class Market(models.Model):
             )
         for name in ("min_quantity", "max_quantity"):
             value = getattr(self, name)
-            if value is not None and (value <= 0 or value % self.lot_size):
+            if value is not None and (value <= 0 or units.divmod_exact(Decimal(value), self.lot_size)[1]):
                 errors[name] = "Must be a positive multiple of the lot size."
         if self.min_quantity and self.max_quantity and self.min_quantity > self.max_quantity:
             errors["max_quantity"] = "Must not be below the minimum quantity."

@@ -1,8 +1,12 @@
 """The own executions, newest first: in the order of the trades, also when one batch made several."""
 
-from exchange import orders
+from decimal import Decimal
+
+from exchange import audit, orders
+from exchange.audit.replay import replay
 from exchange.models import Fill, Order, Trade
 from exchange.rendering import order_row
+from marketdata.models import Asset
 
 
 def test_fills_of_one_batch_are_listed_in_the_order_of_their_trades(venue):
@@ -33,3 +37,20 @@ def test_an_order_shows_the_fills_that_it_says_it_has(venue):
     shown = [order_row(order, Fill.objects.filter(order=order).order_by("trade_id")) for order in seen]
     assert [order["filled_quantity"] for order in shown] == ["0", "2", "5"]
     assert [[fill["quantity"] for fill in order["fills"]] for order in shown] == [[], ["2"], ["2", "3"]]
+
+
+def test_numbers_of_more_than_64_bits(venue):
+    """Lots and funds in an asset's smallest units, where those are many: orders were answered with a 500."""
+    for symbol in ("ETH", "WEI"):
+        venue.assets[symbol] = Asset.objects.create(symbol=symbol, name=symbol, decimals=18)
+    market = venue.market(
+        "ETH_WEI", base="ETH", quote="WEI", lot_size=Decimal("1E-16"), max_quantity=Decimal(10**12), price_band=None
+    )
+    venue.trader("ann", ETH=20_000)
+    venue.trader("bob", WEI=1_000)
+    order = venue.order("ann SELL 6000.0000000000000001 ETH_WEI @ 0.01")
+    venue.oco("ann SELL 7000 ETH_WEI", profit="0.03", stop="0.02")
+    assert venue.order("bob BUY 0 ETH_WEI MARKET", quote_quantity=Decimal(50))["filled_quantity"] == "5000"
+    assert venue.stored(order)["remaining_quantity"] == "1000.0000000000000001"
+    assert replay(market.pk).difference is None
+    assert [finding for finding in audit.run() if finding.violations] == []
