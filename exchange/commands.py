@@ -66,6 +66,10 @@ class Cancel:
 CANCELLED_AT_ONCE = 1_000
 
 
+#: Trades that one order may make at once: the market waits meanwhile, as above. As many as one account may have orders.
+MOST_FILLS = 10_000
+
+
 @dataclass(slots=True)
 class CancelAll:
     """Take all open orders of an account out, of one market or of all; the first CANCELLED_AT_ONCE if there are more.
@@ -141,6 +145,10 @@ class CannotFill(OrderRefusal):
 
 class NoLiquidity(OrderRefusal):
     code, title = "no_liquidity", "Nobody to trade with"
+
+
+class TooManyFills(OrderRefusal):
+    code, title = "too_many_fills", "Meets too many orders at once"
 
 
 class SelfTrade(OrderRefusal):

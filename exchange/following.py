@@ -84,6 +84,9 @@ def _trigger(batch, live: LiveBook, order: SpecialOrder) -> bool:
     if not lots:
         return True
     plan = live.plan_waiting(order, lots)
+    if len(plan.matches) > c.MOST_FILLS:  # what no batch can do would stop the market for good
+        end(batch, live, order, Order.Status.EXPIRED, c.TooManyFills.code)
+        return True
     makers = {maker.account for maker, _ in plan.matches} | {order.account}
     if not makers <= batch.sheet.holders.keys():
         batch.lack(Unlocked(makers))

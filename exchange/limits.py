@@ -104,7 +104,9 @@ def check_notional(live: LiveBook, notional: int) -> None:
 
 
 def check_plan(live: LiveBook, order: LiveOrder, plan) -> None:
-    """What only the plan of an order or an amendment tells: its worth."""
+    """What only the plan of an order or an amendment tells: its worth, and how many trades it makes."""
+    if len(plan.matches) > c.MOST_FILLS:
+        raise c.TooManyFills(f"It would make more than {c.MOST_FILLS} trades at once: order less at a time.")
     if plan.quantity is not None:
         check_terms(live, plan.price, plan.quantity, None)
     elif order.price is None:

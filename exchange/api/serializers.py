@@ -40,7 +40,9 @@ class OrderRequest(StrictSerializer):
         required=False, allow_null=True, help_text="For TRAILING_STOP, instead of trail_amount: 1.5 is 1.5 %."
     )
     displayed_quantity = PlainDecimal(
-        required=False, allow_null=True, help_text="For LIMIT: an iceberg order, which shows this much at a time."
+        required=False,
+        allow_null=True,
+        help_text="For LIMIT: an iceberg order, which shows this much at a time, at least quantity / 100.",
     )
     expires_at = Instant(required=False, allow_null=True, help_text="For GTD: when the order ends.")
     time_in_force = Word(

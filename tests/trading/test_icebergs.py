@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from exchange import commands
 from exchange.sequencer import sequencer
 from marketdata.refusals import Refusal
 from tests.trading.test_triggers import market, state
@@ -58,7 +59,8 @@ def test_its_place_survives_a_new_start(market):
 
 @pytest.mark.parametrize(
     ("sentence", "shows"),
-    [("ann SELL 5 AAPL @ 101", 5), ("ann SELL 5 AAPL @ 101 IOC", 2), ("ann SELL 5 AAPL MARKET", 2)],
+    [("ann SELL 5 AAPL @ 101", 5), ("ann SELL 5 AAPL @ 101 IOC", 2), ("ann SELL 5 AAPL MARKET", 2),
+     ("ann SELL 101 AAPL @ 101", 1)],
 )
 def test_bad_ones(market, sentence, shows):
     with pytest.raises(Refusal) as caught:
@@ -71,3 +73,14 @@ def test_it_cannot_be_amended(market):
     with pytest.raises(Refusal) as caught:
         market.amend("ann", order, quantity=10)
     assert caught.value.code == "order_not_amendable"
+
+
+def test_nothing_makes_more_trades_at_once_than_a_batch_can_write(market, monkeypatch):
+    """One that would kept the market from everybody: its batch was cut off, and tried again."""
+    monkeypatch.setattr(commands, "MOST_FILLS", 3)
+    iceberg(market, "mia SELL 100 AAPL @ 100.5", shows=1)
+    stop = market.order("ann BUY 4 AAPL", type="STOP_LOSS", stop_price=Decimal("100.5"))
+    assert market.refused("bob BUY 4 AAPL MARKET") == "too_many_fills"
+    assert market.order("bob BUY 3 AAPL MARKET")["status"] == "FILLED"
+    assert state(market, stop) == "EXPIRED 0 too_many_fills"
+    assert market.funds("ann", "USD") == "100000+0"
