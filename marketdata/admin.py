@@ -6,6 +6,7 @@ which validates, counts the version up, and leaves to the matcher what is the ma
 
 from django import forms
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -197,8 +198,8 @@ class MarketAdmin(operators.OperatorAdmin):
     def _switch_all(self, request: HttpRequest, before: tuple, status: str, title: str, text: str) -> HttpResponse:
         def act(data: dict) -> str:
             rows = Market.objects.filter(status__in=before)
-            done = [self._set_status(request, market, status, data["reason"]) for market in rows]
-            return f"{len(done)} markets are {Market.Status(status).label}."
+            done = sum(self._set_status(request, market, status, data["reason"]) for market in rows)
+            return f"{done} markets are now {Market.Status(status).label}."
 
         return operators.ask(
             self,
@@ -215,8 +216,8 @@ class MarketAdmin(operators.OperatorAdmin):
         market = operators.find(Market, object_id)
 
         def act(data: dict) -> str:
-            self._set_status(request, market, status, data["reason"])
-            return f"{market.symbol} is now {market.get_status_display()}."
+            is_new = self._set_status(request, market, status, data["reason"])
+            return f"{market.symbol} is {'now' if is_new else 'already'} {Market.Status(status).label}."
 
         return operators.ask(
             self,
@@ -230,9 +231,14 @@ class MarketAdmin(operators.OperatorAdmin):
         )
 
     @staticmethod
-    def _set_status(request: HttpRequest, market: Market, status: str, reason: str) -> Market:
-        before, market.status = market.status, status
-        market.save(update_fields=["status"])
+    def _set_status(request: HttpRequest, market: Market, status: str, reason: str) -> bool:
+        """Whether there was anything to change. What a rule or a scenario has stopped becomes the operator's."""
+        with transaction.atomic():
+            market = Market.objects.select_for_update().get(pk=market.pk)
+            if market.status == status and not (market.scheduled_status or market.status_reason):
+                return False
+            before, market.status = market.status, status
+            market.save(update_fields=["status"])
+            operators.log(request, [market], f"{before} → {status}: {reason}")
         markets.forget()
-        operators.log(request, [market], f"{before} → {status}: {reason}")
-        return market
+        return True

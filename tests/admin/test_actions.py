@@ -59,6 +59,24 @@ def test_the_switch_of_a_market(venue, operator):
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [
+        ({}, "AAPL is already Halted."),
+        ({"status_reason": "by rule: it moved too far"}, "AAPL is now Halted."),
+        ({"scheduled_status": "HALTED"}, "AAPL is now Halted."),
+    ],
+)
+def test_halting_what_is_halted_changes_only_whose_halt_it_is(venue, operator, before, message):
+    Market.objects.filter(symbol="AAPL").update(status="HALTED", **before)
+    version, page = market().version, f"/admin/marketdata/market/{market().pk}/halt/"
+    answer = operator.post(page, {"reason": "again"}, follow=True)
+    assert message in text(answer)
+    assert (market().status, market().status_reason, market().scheduled_status) == ("HALTED", "", "")
+    assert market().version == version + bool(before)
+    assert log_of(market()) == ["HALTED → HALTED: again"] * bool(before)
+
+
 def test_a_market_with_figures_that_are_refused_by_now_can_be_halted(venue, operator):
     Market.objects.filter(symbol="AAPL").update(volatility_band=Decimal("-0.5"))
     page = f"/admin/marketdata/market/{market().pk}/halt/"
