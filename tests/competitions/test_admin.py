@@ -10,6 +10,8 @@ from exchange import closing
 from marketdata import clock
 from tests.venue import PASSWORD
 
+PICKERS = ("admin/js/admin/DateTimeShortcuts.js", "/admin/jsi18n/")
+
 
 @pytest.fixture
 def boss(venue) -> Client:
@@ -73,3 +75,5 @@ def test_a_page_of_a_competition_says_in_which_zone_its_times_are_and_plain_amou
     for page in (path + "change/", path + "next-round", "/admin/accounts/competition/"):
         shown = re.sub(r"\s+", " ", boss.get(page).content.decode())
         assert "Starts at (UTC)" in shown and "Ends at (UTC)" in shown, page
+        # What puts a calendar and a clock beside the fields, and its words.
+        assert page.endswith("competition/") or all(script in shown for script in PICKERS), page
