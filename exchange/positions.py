@@ -193,7 +193,9 @@ def _close(row: Position, asked: Asked, quantity: Decimal | None) -> Done:
         placed = orders.place(command)
     except ReduceOnly:
         left = Position.objects.filter(pk=row.pk, closed_at__isnull=True).first()
-        if quantity is not None or left is None or abs(left.quantity) >= abs(row.quantity):
+        if left is None:
+            raise PositionClosed(f"Position {row.pk} was closed before your order came.") from None
+        if quantity is not None or abs(left.quantity) >= abs(row.quantity):
             raise
         return _close(left, asked, None)
     return Done(placed.order, _shown(row.account_id, spec), placed.replayed)

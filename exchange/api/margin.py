@@ -136,8 +136,9 @@ class PositionCloseView(APIView):
         operation_id="positions_close",
         summary="Close a position, all or part",
         description=(
-            "By a reduce-only market order. More than is open is refused with `reduce_only`. Resting reduce-only "
-            "orders keep what they can still reduce, and end where that is nothing. Of a position above the market's "
+            "By a reduce-only market order. More than is open is refused with `reduce_only`, and what was closed or "
+            "turned round just before with 409 `position_closed`. Resting reduce-only orders keep "
+            "what they can still reduce, and end where that is nothing. Of a position above the market's "
             "`max_quantity` it closes that much; repeat it, under another client_order_id, for the rest. What "
             "closes all that is left may be smaller than `min_quantity`."
         ),

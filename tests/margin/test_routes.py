@@ -198,14 +198,23 @@ class TestClosing:
         assert (seen[0].status, answer.status) == (201, 200)
         assert (answer.json["order"]["id"], answer.json["position"]) == (seen[0].json["order"]["id"], None)
 
-    @pytest.mark.parametrize(("terms", "outcome"), [({}, "0.6"), ({"quantity": "1"}, "reduce_only")])
-    def test_all_of_one_that_is_reduced_meanwhile_is_what_is_left(self, fx, monkeypatch, terms, outcome):
+    @pytest.mark.parametrize(
+        ("terms", "sold", "outcome"),
+        [
+            ({}, "0.4", "0.6"),
+            ({"quantity": "1"}, "0.4", "reduce_only"),
+            ({}, "1", "position_closed"),
+            ({}, "2", "position_closed"),
+            ({"quantity": "1"}, "2", "position_closed"),
+        ],
+    )
+    def test_all_of_one_that_is_reduced_meanwhile_is_what_is_left(self, fx, monkeypatch, terms, sold, outcome):
         fx.fx.order("bob BUY 2 EURUSD @ 1.10100")
         place = orders.place
 
         def reduced_first(command):
             monkeypatch.setattr(orders, "place", place)
-            fx.fx.order("ann SELL 0.4 EURUSD @ 1.10100 IOC")
+            fx.fx.order(f"ann SELL {sold} EURUSD @ 1.10100 IOC")
             return place(command)
 
         monkeypatch.setattr(orders, "place", reduced_first)
