@@ -67,7 +67,7 @@ class ApiKeyAdmin(operators.HistoryAdmin):
 
 
 @admin.register(AccessAttempt)
-class AccessAttemptAdmin(ModelAdmin):
+class AccessAttemptAdmin(operators.SoundLists, ModelAdmin):
     """Failed logins that still count; deleting one lifts its lockout."""
 
     list_display = ("username", "ip_address", "failures_since_start", "attempt_time")

@@ -44,7 +44,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(operators.SoundLists, DjangoGroupAdmin, ModelAdmin):
     """Bundles of permissions; for superusers only, because who edits a group can give themselves anything."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:

@@ -11,8 +11,11 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
+from django.db import DataError
 from django.db.models import Field, Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -110,7 +113,24 @@ class EditInline(Edits, TabularInline):
     hide_title = True
 
 
-class OperatorAdmin(Edits, ModelAdmin):
+class SoundLists:
+    """Of a page with a list: it shows all rows, and says so, where what its address asks for makes no sense.
+
+    Django asks the database when the page is drawn. So a NUL, half a regular expression or a number that no column
+    holds would be an error of ours.
+    """
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        try:
+            changes = super().get_changelist_instance(request)
+            len(changes.result_list)  # the rows that are shown then
+        except (IncorrectLookupParameters, DataError, ValueError, LookupError) as error:
+            messages.warning(request, "The address asks for rows in a way that makes no sense: here are all.")
+            raise IncorrectLookupParameters from error
+        return changes
+
+
+class OperatorAdmin(SoundLists, Edits, ModelAdmin):
     """A page whose rows have a history: they can be seen, sometimes changed, never deleted.
 
     `exact_search` names integer columns, `text_search` lookups of text that an index answers.

@@ -3,12 +3,29 @@
 import re
 
 import pytest
+from django.contrib import admin
 from django.db import connection
 
 from exchange.models import Order
 from marketdata import markets, operators
-from tests.admin.test_pages import url
+from tests.admin.test_pages import text, url
 from tests.trading.test_plans import PAST_AND_OTHERS
+
+SENSELESS = [
+    "exchange/order/?state=%00", "exchange/order/?side__exact=a%00b", "exchange/order/?client_order_id=%00",
+    "exchange/order/?client_order_id__regex=(", "exchange/order/?price__gt=1e999999", "exchange/order/?price__range=1",
+    "exchange/order/?created_at__year=99999", "marketdata/market/?status__exact=%00", "accounts/account/?kind=%00",
+    "accounts/user/?username=%00", "axes/accessattempt/?username=%00", "auth/group/?name=%00",
+]  # fmt: skip
+
+
+def test_what_makes_no_sense_in_the_address_of_a_list_is_told_and_shows_all(operator):
+    operator.raise_request_exception = False
+    for page in SENSELESS:
+        answer = operator.get(f"/admin/{page}")
+        assert (answer.status_code, answer.get("Location")) == (302, f"/admin/{page.partition('?')[0]}?e=1"), page
+    assert text(operator.get(answer["Location"])).count("makes no sense: here are all") == len(SENSELESS)
+    assert all(isinstance(page, operators.SoundLists) for page in admin.site._registry.values())
 
 
 @pytest.fixture
