@@ -4,11 +4,14 @@ about safety and rate limits.
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpResponse
 
 from config.paths import VERSIONED, canonical, is_api
 from config.problems import counted, response_of
 from config.throttles import charge_of
 from marketdata import tracing
+from marketdata.api.problems import problem_of
 from marketdata.refusals import Refusal
 
 #: On every answer of the API: private, and no page.
@@ -50,6 +53,14 @@ class RequestMiddleware:
     async def _call_async(self, request):
         refusal = self._enter(request)
         return self._leave(request, refusal or await self.get_response(request))
+
+    def process_exception(self, request, error):
+        """Of pages, the operators' too; the API's doors answer by themselves."""
+        if is_api(request.path_info) or not isinstance(error, OperationalError | InterfaceError):
+            return None
+        problem = problem_of(error, request.request_id)
+        headers = {**problem.headers, "Content-Type": "text/plain; charset=utf-8"}
+        return HttpResponse(f"{problem.body['detail']}\n", status=problem.status, headers=headers)
 
     def _enter(self, request):
         request.request_id = tracing.request_id_for(request.META.get("HTTP_X_REQUEST_ID"))

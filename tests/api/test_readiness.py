@@ -75,6 +75,10 @@ def test_no_connection_left_for_the_writer(api, operator, monkeypatch):
     monkeypatch.setattr(DatabaseWrapper, "get_new_connection", refuse)
     operator("SELECT 1")
     assert ready(api)[1]["database"] == "TooManyConnections"
+    for page in ("/", "/admin/"):
+        answer = api("GET", page, headers={"Cookie": "sessionid=" + "a" * 32}, token=None)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert answer.body == b"The database does not answer; try again.\n"
     monkeypatch.undo()
 
 
