@@ -143,8 +143,9 @@ DATABASES["default"]["OPTIONS"].setdefault("application_name", "venue")
 # Where a machine is gone without a word (power, network), the other side takes it for gone after a minute: a server's
 # session would keep its advisory locks for hours, the right to liquidate among them (marketdata.leadership), and who
 # waits for the answer of a database would wait for a quarter of an hour. Local sockets know no such thing.
+# One that takes a connection and then says nothing (stopped, or a disk that hangs) is not waited for any longer.
 GONE = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 4, "tcp_user_timeout": 60_000}
-DATABASES["default"]["OPTIONS"] = GONE | DATABASES["default"]["OPTIONS"]
+DATABASES["default"]["OPTIONS"] = GONE | {"connect_timeout": 10} | DATABASES["default"]["OPTIONS"]
 DATABASES["default"]["OPTIONS"]["options"] = " ".join(
     [
         r"-c idle_in_transaction_session_timeout=5000 -c default_transaction_isolation=read\ committed",

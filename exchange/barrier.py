@@ -88,6 +88,8 @@ class _ThreadReader:
             for market_id, sequence in sequences.items():
                 if _is_behind(market_id, sequence):
                     _raise_refusal(sequencer.submit([Refresh(market_id)])[0].result(ANSWER_SECONDS))
+        except TimeoutError:
+            _fail(waiters, NoAnswer())
         except Exception as error:
             _fail(waiters, error)
         else:
@@ -153,9 +155,9 @@ class _LoopReader:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     return await self._ask(list(market_ids))
-            except (psycopg2.Error, OSError, TimeoutError):
+            except (psycopg2.Error, OSError) as error:  # TimeoutError is an OSError: silence is waited for once
                 self.close()
-                if attempt == 2:
+                if attempt == 2 or isinstance(error, TimeoutError):
                     raise NoAnswer from None
 
     async def _ask(self, market_ids: list[int]) -> dict[int, int]:
@@ -240,7 +242,15 @@ def stop() -> None:
 
 def view(spec: MarketSpec) -> BookView:
     """The market's committed book, at least as new as this call."""
-    return pass_for(spec.id).result(timeout=ANSWER_SECONDS)
+    return answer_of(pass_for(spec.id))
+
+
+def answer_of(future: Future) -> BookView | None:
+    """What it comes to; NoAnswer when that takes too long."""
+    try:
+        return future.result(ANSWER_SECONDS)
+    except TimeoutError:
+        raise NoAnswer from None
 
 
 async def view_from_loop(spec: MarketSpec) -> BookView:

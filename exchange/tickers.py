@@ -132,7 +132,7 @@ class Board:
 
     def read(self, specs: Sequence[MarketSpec]) -> list[dict]:
         """The tickers of these markets, not older than this call. Unavailable when the database does not answer."""
-        sequences = _sequences(specs, [future.result(30) for future in [barrier.pass_for(s.id) for s in specs]])
+        sequences = _sequences(specs, [barrier.answer_of(future) for future in [barrier.pass_for(s.id) for s in specs]])
         self.reach(specs, sequences)
         return [self.shown(spec) for spec in specs]
 

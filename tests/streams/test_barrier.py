@@ -1,12 +1,14 @@
 """Reading behind the barrier: from threads and from coroutines, with the database gone in between."""
 
 import asyncio
+from concurrent.futures import Future
 
 import pytest
 from django.db import connection
 
 from exchange import barrier
 from exchange.sequencer import Sequencer
+from exchange.tickers import board
 from marketdata import markets
 from marketdata.markets import by_symbol
 from tests.patience import PATIENCE_SECONDS
@@ -66,6 +68,24 @@ def test_a_database_that_is_gone_is_said_so(venue, monkeypatch):
     monkeypatch.setattr(type(connection._connections[connection._alias]), "get_connection_params", lambda self: gone)
     with pytest.raises(barrier.NoAnswer):
         asyncio.run(barrier.view_from_loop(spec))
+
+
+def test_a_database_that_says_nothing_is_waited_for_once(venue, monkeypatch):
+    spec, asked = by_symbol("AAPL"), []
+
+    async def silent(reader, market_ids):
+        asked.append(market_ids)
+        await asyncio.sleep(PATIENCE_SECONDS)
+
+    monkeypatch.setattr(barrier, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(barrier._LoopReader, "_ask", silent)
+    monkeypatch.setattr(barrier, "pass_for", lambda market_id: Future())
+    with pytest.raises(barrier.NoAnswer):
+        asyncio.run(barrier.view_from_loop(spec))
+    assert asked == [[spec.id]]
+    for read in (barrier.view, lambda spec: board.read([spec])):
+        with pytest.raises(barrier.NoAnswer):
+            read(spec)
 
 
 def test_an_unknown_market_has_no_view(venue):

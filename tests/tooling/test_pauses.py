@@ -85,18 +85,22 @@ def test_a_stopped_deposit_lets_go_of_its_account(venue):
 
 
 @pytest.mark.parametrize(
-    ("theirs", "added", "idle"),
-    [("", "", 20), ("?options=-c%20work_mem%3D8MB&keepalives_idle=7", " -c work_mem=8MB", 7)],
+    ("theirs", "added", "idle", "connect"),
+    [
+        ("", "", 20, 10),
+        ("?options=-c%20work_mem%3D8MB&keepalives_idle=7&connect_timeout=3", " -c work_mem=8MB", 7, 3),
+    ],
 )
-def test_what_the_url_says_comes_last(theirs, added, idle):
+def test_what_the_url_says_comes_last(theirs, added, idle, connect):
     code = "from config.settings import DATABASES as d; o = d['default']['OPTIONS']; "
-    code += "print(o['options'], *(o[n] for n in ('keepalives_idle', 'keepalives_count', 'tcp_user_timeout')))"
+    names = ("keepalives_idle", "keepalives_count", "tcp_user_timeout", "connect_timeout")
+    code += f"print(o['options'], *(o[n] for n in {names}))"
     surroundings = os.environ | {"DATABASE_URL": f"postgresql://u@h/n{theirs}"}
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=surroundings, capture_output=True, text=True)
     ours = "-c idle_in_transaction_session_timeout=5000 -c default_transaction_isolation=read\\ committed"
     ours += " -c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=4"
     ours += " -c tcp_user_timeout=60000"
-    assert answer.stdout == f"{ours}{added} {idle} 4 60000\n", answer.stderr
+    assert answer.stdout == f"{ours}{added} {idle} 4 60000 {connect}\n", answer.stderr
 
 
 @pytest.mark.django_db(transaction=True)
