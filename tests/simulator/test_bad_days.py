@@ -294,7 +294,7 @@ class TestCommands:
             ("--clock simulated", "--clock simulated needs --steps"),
             ("--steps 1 --scenario no_such_day", "Scenarios that come along: bad_day"),
             ("--steps 1 --scenario flash_crash", "do not take part: BTC_USDT"),
-            ("--steps -1", "--steps must not be negative"),
+            ("--steps -1", "--steps must be from 0"),
             ("--speed 0", "--speed must be above 0"),
         ):
             with pytest.raises(CommandError, match=said):

@@ -8,6 +8,7 @@ import sys
 
 import psycopg2
 import pytest
+from django.core.management import CommandError, call_command
 
 import manage
 from tests.patience import PATIENCE_SECONDS, wait_until
@@ -38,6 +39,28 @@ from tests.tooling.support import ROOT
 def test_who_needs_the_embedded_database(monkeypatch, command_line, database_url, needs_it):
     monkeypatch.setenv("DATABASE_URL", database_url)
     assert manage.needs_embedded_database(["manage.py", *command_line.split()]) is needs_it
+
+
+@pytest.mark.parametrize(
+    ("command_line", "words"),
+    [
+        ("import_candles bars.csv --market AAPL --limit -3", "--limit must be at least 1"),
+        ("import_candles bars.csv --market AAPL --limit 3", "--limit is for price providers; bars.csv is none"),
+        ("import_candles bars.csv --market AAPL --start 2024-01-01", "--start is for price providers"),
+        ("import_candles yfinance --market AAPL --limit 0", "--limit must be at least 1"),
+        ("delete_old_positions --days -1", "--days must be from 0"),
+        ("delete_old_positions --days 99999999999", "--days must be from 0"),
+        ("market_report --since 9999999999999h", "is neither a time nor a span"),
+        ("simulate --speed nan", "--speed must be above 0"),
+        ("simulate --clock simulated --steps 999999999999999999", "--steps must be from 0"),
+        ("run_feed --seconds nan", "must be positive"),
+        ("top --once --interval inf", "--interval is a number of seconds above 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(command_line, words):
+    with pytest.raises(CommandError, match=words) as refused:
+        call_command(*command_line.split())
+    assert refused.value.returncode == 2
 
 
 def test_of_two_that_migrate_at_once_one_waits(empty_database):

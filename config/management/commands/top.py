@@ -32,8 +32,8 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="print one frame and end")
 
     def handle(self, *, url: str, interval: float, once: bool, **options) -> None:
-        if not interval > 0:
-            raise CommandError("--interval is a number of seconds above 0.", returncode=2)
+        if not 0 < interval <= 86_400:
+            raise CommandError("--interval is a number of seconds above 0, and at most 86400.", returncode=2)
         is_live = not once and sys.stdin.isatty() and self.stdout.isatty()
         try:
             with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), _screen(is_live) as is_quit:

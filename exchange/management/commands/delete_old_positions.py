@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts import position_archive
 from marketdata import clock
 
+MOST_DAYS = 36_500
+
 
 class Command(BaseCommand):
     help = "Moves margin positions that were closed long ago from the working table into the archive."
@@ -18,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--days", type=int, default=30, help="closed before so many days (30)")
 
     def handle(self, *, days: int, **options) -> None:
-        if days < 0:
-            raise CommandError("--days must not be below 0.", returncode=2)
+        if not 0 <= days <= MOST_DAYS:
+            raise CommandError(f"--days must be from 0 to {MOST_DAYS}.", returncode=2)
         moved = position_archive.archive(closed_before=clock.now() - timedelta(days=days))
         self.stdout.write(f"{moved:,} closed positions put away")

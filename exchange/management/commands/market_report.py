@@ -52,6 +52,8 @@ class Command(BaseCommand):
             return draw(seen, folder)
         except NoPlotting as error:
             raise CommandError(str(error), returncode=2) from None
+        except OSError as error:
+            raise CommandError(f"cannot draw into {folder}: {error.strerror}.", returncode=2) from None
 
     def _print(self, seen: Observation, table: list[Fact], real: Real, pictures: list[Path]) -> None:
         summary = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in _summary(seen).items())
@@ -89,7 +91,7 @@ def _moment(since: str | None) -> datetime | None:
         return None
     try:
         return clock.now() - timedelta(seconds=duration(since))
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     try:
         moment = datetime.fromisoformat(since)

@@ -23,6 +23,7 @@ from marketdata.refusals import Refusal, UnknownMarket
 
 #: On a terminal the line is rewritten every second; in a log there is one every ten.
 TERMINAL_SECONDS, LOG_SECONDS = 1.0, 10.0
+MOST_SPEED, MOST_STEPS = 1_000_000, 1_000_000_000
 
 
 class Command(BaseCommand):
@@ -70,10 +71,10 @@ class Command(BaseCommand):
         self._summarise(simulator, before, simulated)
 
     def _check(self, *, steps: int | None, speed: float, clock: str, **options) -> None:
-        if speed <= 0:
-            raise CommandError("--speed must be above 0.", returncode=2)
-        if steps is not None and steps < 0:
-            raise CommandError("--steps must not be negative.", returncode=2)
+        if not 0 < speed <= MOST_SPEED:
+            raise CommandError(f"--speed must be above 0, and at most {MOST_SPEED}.", returncode=2)
+        if steps is not None and not 0 <= steps <= MOST_STEPS:
+            raise CommandError(f"--steps must be from 0 to {MOST_STEPS}.", returncode=2)
         if clock == "simulated" and steps is None:
             raise CommandError("--clock simulated needs --steps: real time would never pass.", returncode=2)
 

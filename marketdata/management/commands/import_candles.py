@@ -28,6 +28,9 @@ SAMPLE = 1_000
 BAR_WIDTH = 40
 SOURCE_LENGTH = 32
 DEFAULT_DECIMALS = 8
+LIMIT = 5_000
+#: What only a provider is asked.
+OF_PROVIDERS = ("symbol", "start", "limit")
 #: That a stored price has.
 MOST_DECIMALS = 18
 
@@ -50,12 +53,17 @@ class Command(BaseCommand):
         )  # fmt: skip
         parser.add_argument("--symbol", help="the provider's name of it; else the market's price source's")
         parser.add_argument("--start", help="provider: first day or time; else the newest bars")
-        parser.add_argument("--limit", type=int, default=5_000, help="provider: at most so many bars (default 5000)")
+        parser.add_argument("--limit", type=int, help=f"provider: at most so many bars (default {LIMIT})")
         parser.add_argument("--dry-run", action="store_true", help="read and check, store nothing")
 
     def handle(self, *, origin: str, market: str, dry_run: bool, **options) -> None:
         if options["decimals"] is not None and not 0 <= options["decimals"] <= MOST_DECIMALS:
             raise CommandError(f"--decimals must be from 0 to {MOST_DECIMALS}.", returncode=2)
+        if options["limit"] is not None and options["limit"] < 1:
+            raise CommandError("--limit must be at least 1.", returncode=2)
+        is_provider = origin.upper() in PriceSource.Provider.values
+        if not is_provider and (idle := [name for name in OF_PROVIDERS if options[name] is not None]):
+            raise CommandError(f"--{idle[0]} is for price providers; {origin} is none.", returncode=2)
         try:
             spec = markets.by_symbol(market)
             with self._rows(origin, spec, options) as (rows, progress), transaction.atomic():
@@ -95,7 +103,7 @@ class Command(BaseCommand):
         async def fetch() -> list[Bar]:
             provider = providers.make(name, Clock())
             try:
-                return await provider.history(symbol, interval, start, None, options["limit"])
+                return await provider.history(symbol, interval, start, None, options["limit"] or LIMIT)
             finally:
                 await provider.close()
 

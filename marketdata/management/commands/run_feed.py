@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=float, metavar="SECONDS", help="end after so long; else never")
 
     def handle(self, *, every: float, seconds: float | None, **options) -> None:
-        if every <= 0 or (seconds is not None and seconds <= 0):
+        if not every > 0 or not (seconds is None or seconds > 0):  # NaN is not above 0 either
             raise CommandError("--every and --seconds must be positive.", returncode=2)
         with suppress(KeyboardInterrupt):
             asyncio.run(self._run(every, seconds))
