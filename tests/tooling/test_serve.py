@@ -19,8 +19,9 @@ import psycopg2
 import pytest
 from django.db import connection
 
-from config import embedded, serving
-from tests.patience import PATIENCE_SECONDS
+from config import embedded, embedded_server, serving
+from config.embedded_places import places_of
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.tooling.support import ROOT, data_directory, hear_signals
 
 READY_LINE = re.compile(r"The venue is open at (http://\S+)/")
@@ -107,7 +108,12 @@ def test_several_processes_answer_behind_one_port(data_dir):
     serve = Serve(data_dir, WORKERS="2", REDIS_URL=redis_url, CHANNEL_PREFIX=f"serve-{os.getpid()}")
     address = serve.address()
     assert all(answers(address) for _ in range(8))
+    places = places_of(data_dir)
+    killed = embedded_server.server_pid(places)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: embedded_server.server_pid(places) not in {None, killed}, "their database to be started again")
     assert serve.end(signal.SIGTERM) == 0
+    assert serve.lines[-1].count(f"PostgreSQL (process {killed}) had ended") == 1, serve.lines[-1]
     assert not embedded.running(data_dir)
 
 

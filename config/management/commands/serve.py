@@ -87,6 +87,7 @@ class Command(BaseCommand):
                 cluster = embedded.acquire(settings.DATA_DIR)
                 stack.callback(self._say, "stopped")
                 stack.callback(cluster.release)
+                cluster.keep_running()
             stack.callback(connections.close_all)
             stack.callback(serving.ignore_signals)
             yield
