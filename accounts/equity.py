@@ -1,8 +1,8 @@
 """What accounts were worth over time: a snapshot of every user's account each hour, and what follows from them.
 
 A snapshot holds the equity (all balances at present prices, in PORTFOLIO_QUOTE) and what had been paid in by then,
-so that profit = equity - paid in, whatever was deposited and withdrawn between. All accounts are taken by one
-statement, which sees the venue at one moment; movements are counted by their ids, which ascend with an account's
+so that profit = equity - paid in, whatever was deposited and withdrawn between. All accounts and the prices are read at
+one moment; movements are counted by their ids, which ascend with an account's
 commits, so that none is missed or counted twice. Snapshots never go back in time.
 
 Known limits: an asset without a price is not in the equity, nor in what was paid in while it had none; movements are
@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Sum
 
 from accounts.models import Account, EquitySnapshot, Movement
@@ -22,6 +22,7 @@ from accounts.positions import UNREALIZED
 from accounts.valuation import Valuation, load_pairs, quote_asset
 from marketdata import bulk, clock, leadership
 from marketdata.models import Asset
+from marketdata.snapshots import one_moment
 
 #: Below 2^31, so that pg_locks shows it whole in objid.
 LOCK = 0x65717479
@@ -83,7 +84,7 @@ def take_snapshots() -> int:
     out old ones.
     """
     quote = quote_asset(None)
-    with transaction.atomic(), connection.cursor() as cursor:
+    with one_moment(writes=True), connection.cursor() as cursor:
         cursor.execute("SELECT max(taken_at) FROM accounts_equitysnapshot")
         last = cursor.fetchone()[0]
         moment = clock.now() if last is None else max(clock.now(), last + timedelta(microseconds=1))

@@ -7,9 +7,12 @@ from django.db import connection, transaction
 
 
 @contextmanager
-def one_moment() -> Iterator[None]:
-    """Reads inside see the moment of the first of them; within a transaction, what that sees."""
+def one_moment(*, writes: bool = False) -> Iterator[None]:
+    """Reads inside see the moment of the first of them; within a transaction, what that sees. `writes`: rows are made
+    of what was read; in a table without foreign keys, or a row that others have changed since is an error.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         if not connection.savepoint_ids:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            mode = "READ WRITE" if writes else "READ ONLY"
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, {mode}")
         yield

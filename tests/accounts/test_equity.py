@@ -77,6 +77,26 @@ def test_a_snapshot_is_the_summarys_total(venue, ann):
         assert EquitySnapshot.objects.get(account=account).equity == Decimal(found)
 
 
+def test_a_snapshots_prices_are_of_its_balances_moment(venue, ann, monkeypatch):
+    """Ann buys at a new price between the look at the prices and the one at what she has."""
+    venue.change("AAPL", maker_fee=0, taker_fee=0, price_band=None, reference_price=1)
+    venue.trader("bob", AAPL=10)
+    look = equity.load_pairs
+
+    def look_and_trade():
+        pairs = look()
+        venue.order("bob SELL 10 AAPL @ 100")
+        venue.order("ann BUY 10 AAPL @ 100")
+        return pairs
+
+    monkeypatch.setattr(equity, "load_pairs", look_and_trade)
+    equity.take_snapshots()
+    assert last(ann) == ("1000", "1000")
+    monkeypatch.undo()
+    equity.take_snapshots()
+    assert last(ann) == ("1000", "1000")
+
+
 def test_snapshots_come_each_hour_and_never_go_back(venue, ann, at):
     taken = []
     for minutes in (0, 20, 59, 60, 61, 30, 125):
