@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from accounts import position_archive
-from exchange import orders
+from exchange import orders, positions
 from exchange.api import margin_shapes as shapes
 from marketdata import clock, markets
 from marketdata.api.shapes import ContractShape, MarketShape
@@ -361,6 +361,16 @@ class TestSimFill:
             assert fx("POST", V1 + "sim/fill", {**body, **other}).code == "client_order_id_reused"
         assert fx.fx.position("ann", "GBPUSD").startswith("0.5 ")
         assert fx.fx.book("GBPUSD") == "|"
+
+    def test_sent_again_while_the_first_is_under_way_it_fills_once_and_leaves_no_offer(self, fx, monkeypatch):
+        """The second has looked for the name before the first was done: the matcher finds it."""
+        body = {"symbol": "GBPUSD", "side": "buy", "quantity": "0.5", "client_order_id": "mine"}
+        first = fx("POST", V1 + "sim/fill", body)
+        monkeypatch.setattr(positions, "_replayed", lambda asked: None)
+        again = fx("POST", V1 + "sim/fill", body)
+        assert (again.status, again.json["order"]) == (200, first.json["order"])
+        assert (fx.fx.position("ann", "GBPUSD")[:4], fx.fx.book("GBPUSD")) == ("0.5 ", "|")
+        assert fx.fx.is_sound()
 
     @pytest.mark.parametrize(
         ("terms", "code"),
