@@ -31,6 +31,8 @@ class Place:
     reduce_only: bool = False
     #: The risk monitor's: not subject to what protects those who open risk (hours, stale prices, bands).
     is_liquidation: bool = False
+    #: Of a liquidation's: the position in lots for which it was decided. It is for no other one.
+    held: int | None = None
     #: How many orders it makes.
     orders: ClassVar[int] = 1
     #: The terms of an order that is more than plain, by the names of exchange.live.SpecialOrder.
@@ -201,6 +203,12 @@ class AccountInactive(OrderRefusal):
 
 class ReduceOnly(OrderRefusal):
     code, title = "reduce_only", "Only reducing is possible"
+
+
+class PositionMoved(OrderRefusal):
+    """What a liquidation's order was decided for is not there any more: another one, or its owner, was faster."""
+
+    code, title = "position_moved", "The position has changed"
 
 
 class InsufficientMargin(OrderRefusal):

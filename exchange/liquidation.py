@@ -8,9 +8,11 @@ a price no further from the mark than the contract's `liquidation_band`. After e
 A position that nobody takes within the band is passed over; what is still short then is tried again later. An order
 whose answer is lost counts as none before it is certain: the next one is only chosen when it has been found, or cannot
 come any more; else the same loss would be answered by many orders, in this market and in others. Where its market does
-not tell for long, the liquidation ends, so that others have their turn, and the account's next one asks again. A loss
-beyond what the account has is paid by the insurance fund in the very trade that makes it real (see exchange.margin);
-where the fund could not, exchange.risk_stop stops new risk and tells the operators.
+not tell for long, the liquidation ends, so that others have their turn, and the account's next one asks again. Whoever
+takes over from a process that is gone does not know what that had under way: so an order is only for the position that
+it was decided for, and refused where that has changed (PositionMoved). A loss beyond what the account has is paid by
+the insurance fund in the very trade that makes it real (see exchange.margin); where the fund could not,
+exchange.risk_stop stops new risk and tells the operators.
 """
 
 import asyncio
@@ -25,7 +27,7 @@ from django.db import transaction
 from accounts import conversion, ledger
 from accounts.margin import State
 from exchange import orders, risk_reading
-from exchange.commands import NoLiquidity, OrderNotOpen, Place, Refresh, UnknownOrder
+from exchange.commands import NoLiquidity, OrderNotOpen, Place, PositionMoved, Refresh, UnknownOrder
 from exchange.engine.book import BUY
 from exchange.liquidation_plan import Close, Held, is_restored, next_close
 from exchange.live import fee_on
@@ -132,8 +134,10 @@ def next_order(key: Key, purse: Purse | None, passed: Collection[int]) -> Place 
     )  # fmt: skip
     if close is None:
         return None
-    spec = next(one.spec for one in purse.open if one.spec.id == close.market_id)
-    return order_of(key.account_id, spec, close, marks.mark(spec.id))
+    found = next(one for one in purse.open if one.spec.id == close.market_id)
+    order = order_of(key.account_id, found.spec, close, marks.mark(found.spec.id))
+    order.held = found.net.quantity
+    return order
 
 
 def held(purse: Purse, passed: Collection[int]) -> list[Held]:
@@ -190,6 +194,8 @@ async def _place(order: Place) -> int | None:
         placed = await orders.place_async(order)
     except NoLiquidity:
         return 0
+    except PositionMoved:
+        return None
     except Unavailable as unavailable:
         logger.warning("liquidation of account %d in %s: %s", order.account, order.spec.symbol, unavailable.detail)
         return await _closed_after_all(order)

@@ -92,6 +92,8 @@ class Desk:
     def check(self, sheet: Sheet, live: LiveBook, order: LiveOrder, cmd: c.Place) -> None:
         """What the market asks of a new order, and what each of its lots reserves while it waits; else a Refusal."""
         if cmd.is_liquidation:
+            if cmd.held is not None and self.reducible(live, order) != -order.side * cmd.held:
+                raise c.PositionMoved("This was decided for another position.")
             self.forced.add(order.id)
         else:
             self.check_risk(sheet, live, order)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from accounts.models import Shortfall
-from exchange import liquidation, orders, risk_stop
-from exchange.commands import NotAccepting
+from exchange import liquidation, orders, risk_reading, risk_stop
+from exchange.commands import NotAccepting, PositionMoved
 from exchange.models import MarginCall, Order, RiskStop
 from exchange.transaction import OutcomeUnknown
 from marketdata import clock
@@ -317,6 +317,34 @@ def test_a_lost_answer_closes_nothing_twice_and_no_other_market(venue, monkeypat
     [order] = Order.objects.filter(account=venue.accounts["ann"], client_order_id__startswith="liquidation-")
     assert order.market.symbol == "EURUSD" and 0 < order.filled_quantity < 3
     assert venue.position("ann", "GBPUSD").startswith("0.4 ")
+    assert venue.is_sound()
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_what_a_process_that_is_gone_had_under_way_closes_nothing_more(venue, settings, monkeypatch, is_late):
+    """Two decide for one loss, and neither knows of the other: whichever comes second finds another position."""
+    settings.STOP_OUT_LEVEL = "0.9"  # so that less than half is closed, and it would be there to be closed again
+    venue.terms("EURUSD", max_leverage=100)
+    venue.trade("ann", "BUY", "rich", "3.5", "EURUSD", "1.10000")
+    venue.order("rich BUY 10 EURUSD @ 1.08080")
+    venue.mark("EURUSD", "1.08080")
+    [purse] = risk_reading.purses([venue.accounts["ann"].pk])
+    gone, place = liquidation.next_order(purse.key, purse, ()), orders.place_async
+
+    async def after_the_other(command):
+        monkeypatch.undo()
+        await place(gone)
+        return await place(command)
+
+    if not is_late:
+        monkeypatch.setattr(orders, "place_async", after_the_other)
+    venue.watch()
+    if is_late:
+        with pytest.raises(PositionMoved):
+            orders.place(gone)
+    assert venue.liquidations("ann") == ["RESTORED 0/1"]
+    [order] = Order.objects.filter(account=purse.key.account_id, side="SELL")
+    assert 0 < order.filled_quantity < 1
     assert venue.is_sound()
 
 
