@@ -6,6 +6,7 @@ made good by the next look.
 """
 
 import logging
+from contextlib import suppress
 
 from accounts import competitions
 from accounts.models import Competition, CompetitionEntry
@@ -33,10 +34,31 @@ def disqualify(entry: CompetitionEntry) -> int:
     """Take an entry out of its round and cancel all that it has open; how many orders were cancelled.
 
     As with the kill switch: a batch that has the account's lock finishes, and its orders are cancelled with the rest;
-    any later one finds the entry's time over. Doing it again does no harm.
+    any later one finds the entry's time over. Doing it again does no harm; after a crash in between the job does.
     """
     competitions.disqualify(entry)
     return kill_switch.cancel_everything(entry.account_id, "disqualified")
+
+
+def finish_disqualified() -> int:
+    """Cancel what a process that ended in the middle of `disqualify` has left open; how many orders those were. Since
+    then such an entry places only what reduces a position: that stays.
+    """
+    left = Order.objects.filter(
+        account__competition_entry__disqualified_at__isnull=False, status__in=Order.LIVE, reduce_only=False
+    )
+    done = 0
+    for order_id in list(left.order_by("pk").values_list("pk", flat=True)):
+        with suppress(OrderNotOpen, UnreadableMarket):
+            orders.cancel(account_id=None, order_id=order_id, reason="disqualified")
+            done += 1
+    return done
+
+
+def look() -> None:
+    """All that the job does in one turn."""
+    finish_disqualified()
+    close_due()
 
 
 def _close(competition: Competition) -> bool:
@@ -55,4 +77,4 @@ def _close(competition: Competition) -> bool:
 
 async def run() -> None:
     """Look for ever, in the one process, of all on the database, that may."""
-    await leadership.repeat(LOCK, "competitions", close_due, LOOK_SECONDS)
+    await leadership.repeat(LOCK, "competitions", look, LOOK_SECONDS)

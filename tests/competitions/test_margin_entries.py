@@ -240,6 +240,20 @@ def test_a_disqualified_entry_has_no_rank_and_leaves_what_it_has(api, fx_contest
     assert api.venue.is_sound()
 
 
+def test_what_a_crash_while_disqualifying_leaves_open_is_cancelled_but_not_what_reduces(api, fx_contest):
+    entry = join(api, fx_contest())
+    open_position(api, entry, "ann", "BUY", "EURUSD", "1.10000")
+    body = {"symbol": "GBPUSD", "side": "BUY", "price": "1.20000", "quantity": "0.2"}
+    resting = api("POST", ORDERS, body, headers=entry).json["id"]
+    competitions.disqualify(CompetitionEntry.objects.get())
+    less = {"symbol": "EURUSD", "side": "SELL", "price": "1.12000", "quantity": "0.4", "reduce_only": True}
+    stays = api("POST", ORDERS, less, headers=entry).json["id"]
+    for _ in range(2):
+        closing.look()
+        orders_left = Order.objects.filter(pk__in=[resting, stays]).order_by("pk").values_list("status", "reason")
+        assert list(orders_left) == [("CANCELLED", "disqualified"), ("OPEN", "")]
+
+
 @pytest.mark.parametrize("is_closed", [False, True])
 def test_reinstated(api, fx_contest, operator, is_closed):
     spring = fx_contest()
