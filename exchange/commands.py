@@ -205,10 +205,8 @@ class ReduceOnly(OrderRefusal):
     code, title = "reduce_only", "Only reducing is possible"
 
 
-class PositionMoved(OrderRefusal):
+class PositionMoved(ReduceOnly):
     """What a liquidation's order was decided for is not there any more: another one, or its owner, was faster."""
-
-    code, title = "position_moved", "The position has changed"
 
 
 class InsufficientMargin(OrderRefusal):
