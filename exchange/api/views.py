@@ -92,7 +92,9 @@ class OrderListView(ListAPIView, DoorView):
         summary="Cancel all your open orders",
         description=(
             "Of one market, or of all when `symbol` is left out. A misspelt or empty one, or one in the body, is "
-            "refused rather than taken for all. More than 1,000 are cancelled in parts, between which others trade."
+            "refused rather than taken for all. More than 1,000 are cancelled in parts, between which others trade. "
+            "Every order goes whose placement was answered before. What is being placed meanwhile, by a batch in "
+            "another market for one, may come after it and stay: pull the kill switch if nothing may come any more."
         ),
         parameters=[CancelAllQuery],
         request=None,
