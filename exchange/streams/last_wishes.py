@@ -4,7 +4,8 @@ The commands that the socket had sent before are waited for first, so that none 
 here, because the socket that began them is gone.
 
 While the database is away it is tried again, for TRY_SECONDS. By then the account may trade through another socket: so
-what was placed later than GRACE after this one's end stays. GRACE is for clocks of several hosts that differ.
+what was placed later than GRACE after this one's end stays. What was placed before goes, amended since or not.
+GRACE is for clocks of several hosts that differ.
 """
 
 import asyncio
