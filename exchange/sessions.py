@@ -11,7 +11,10 @@ of the session, which catches up when the market is reopened; a market that is c
 before its next auction. A calendar that is edited while its day is on holds at once: the market goes to the phase
 that is due now, with the auction that ends the collecting of orders, if it does.
 
-Known limit: of a gap longer than a session only its two ends are caught up with, one auction each.
+Known limits: of a gap longer than a session only its two ends are caught up with, one auction each. A phase that a
+process whose clock was hours fast has begun stays, for all with a right one, until the day has come as far: a market
+that has been ahead looks to them as a right one looks to a process whose clock is slow, and that must not open what
+is closed. An operator ends it: another calendar, or none, is followed at once, and so is the right one after it.
 """
 
 from datetime import datetime

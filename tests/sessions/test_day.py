@@ -188,6 +188,30 @@ def test_without_a_calendar_again_it_trades_around_the_clock(exchange_day):
     assert (day.phase(), len(prices(day))) == ("CONTINUOUS", 1)
 
 
+@pytest.mark.parametrize("has_calendar", [True, False])
+def test_what_a_clock_that_was_hours_fast_has_begun_an_operator_ends(day, has_calendar):
+    """By taking the calendar away, or giving one, and undoing that."""
+    day.at("2026-11-23 15:00")
+    own = day.sessions() if has_calendar else None
+    other = None if has_calendar else day.sessions(symbol="BTC_USDT")
+    day.venue.order("bob SELL 1 AAPL @ 100")
+    day.venue.order("ann BUY 1 AAPL @ 100")
+    day.at("2026-11-23 21:00")
+    if not has_calendar:
+        day.venue.change("AAPL", volatility_band=Decimal("0.01"), price_band=None)
+        day.venue.order("bob SELL 1 AAPL @ 110")
+        day.venue.order("ann BUY 1 AAPL @ 110")
+    ahead = day.phase()
+    day.at("2026-11-23 15:01")
+    assert day.phase() == ahead == ("CLOSED" if has_calendar else "AUCTION")
+    day.venue.change("AAPL", calendar=other)
+    day.at("2026-11-23 15:02")
+    day.venue.change("AAPL", calendar=own)
+    day.at("2026-11-23 15:03")
+    assert day.phase() == "CONTINUOUS"
+    day.check()
+
+
 def test_an_early_close_that_is_decided_during_the_session(exchange_day):
     day, venue = exchange_day, exchange_day.venue
     day.at("2026-11-23 15:00")
