@@ -128,19 +128,19 @@ class Cluster:
 
     def keep_running(self) -> None:
         """From now on until `release`, a server that ends (killed, out of memory) is started again, by a thread."""
-        threading.Thread(target=self._keep_running, name="postgres-watch", daemon=True).start()
+        threading.Thread(target=self._keep_running, args=(self.pid,), name="postgres-watch", daemon=True).start()
 
-    def _keep_running(self) -> None:
-        pause_seconds, pid = WATCH_SECONDS, self.pid
+    def _keep_running(self, pid: int | None) -> None:
+        pause_seconds = WATCH_SECONDS
         while not self._released.wait(pause_seconds):
             # One started here is asked without opening files, of which a busy process may have none left.
             is_alive = self._process is not None and self._process.poll() is None
-            # Where no cluster is any more, somebody deleted it; a new one would be an empty venue.
             if is_alive or self.pid is not None or not self._places.is_initialised:
                 pause_seconds, pid = WATCH_SECONDS, self.pid or pid
                 continue
             try:
                 self._start_again(pid)
+                pid = self.pid or pid
             except Exception as error:
                 pause_seconds = min(LONGEST_PAUSE_SECONDS, max(1.0, 2 * pause_seconds))
                 logger.error(
@@ -151,7 +151,9 @@ class Cluster:
     def _start_again(self, dead: int | None) -> None:
         since = time.monotonic()
         with _start_lock(self._places) as starting:
-            if self._released.is_set():  # whoever released it may have the lock next, and stops what it finds
+            # Whoever released it stops what it finds. Where no cluster is any more, it was deleted: a new one would
+            # be an empty venue.
+            if self._released.is_set() or not self._places.is_initialised:
                 return
             process = server.ensure_running(self._places, self._settings, starting)
         if process is not None:  # else another user of the cluster was faster, and says so
