@@ -11,11 +11,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from config import locks
@@ -30,6 +32,8 @@ LARGEST_SOCKET_MESSAGE_BYTES = 256 * 1024
 #: What the kernel may hold for a peer that does not read (it takes twice that for its own needs). Left to itself it
 #: takes megabytes, and a reader that has fallen behind is noticed minutes late.
 SEND_BUFFER_BYTES = 128 * 1024
+#: What to ask for where the system allows more, or any number: some then refuse the first.
+OPEN_FILES = (65_536, 10_240)
 #: One that was just told to stop still answers its last requests.
 LEAVE_SECONDS = 10.0
 POLL_SECONDS = 0.1
@@ -93,6 +97,22 @@ def _port_advice(host: str, port: int, error: OSError) -> str:
     if error.errno in {errno.EACCES, errno.EPERM}:
         return f"port {port} on {host} needs privileges: choose a PORT above 1023"
     return f"cannot listen on {host} port {port} ({error.strerror}): choose another HOST or PORT"
+
+
+def allow_open_files() -> int:
+    """Let this process and its children have as many files open as they may, each connection is one; how many that is.
+
+    Most systems begin at 1,024, which is no more than one address may have sockets, and allow far more to who asks.
+    Whoever has no room for a connection closes it without a word, uvloop without a line in the log.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in OPEN_FILES if soft != resource.RLIM_INFINITY else ():
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if allowed > soft:
+            with suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+                return allowed
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def address_of(listener: socket.socket) -> str:

@@ -68,19 +68,27 @@ def data_dir():
         yield directory
 
 
+def limited(limit: str) -> list[str]:
+    """What to put before a command so that it runs with that limit."""
+    return ["sh", "-c", f'{limit}; exec "$@"', "sh"]
+
+
 def answers(address: str) -> bool:
     with urllib.request.urlopen(f"{address}/health", timeout=PATIENCE_SECONDS) as answer:
         return answer.status == 200
 
 
 def test_up_from_nothing_then_killed_then_up_again_on_the_other_server(data_dir):
-    first = Serve(data_dir)
+    first = Serve(data_dir, before=limited("ulimit -Sn 256"))
     assert answers(first.address())
     assert embedded.running(data_dir)
     first.process.kill()
     first.process.communicate()
-    second = Serve(data_dir, "--server", "daphne")
+    second = Serve(data_dir, "--server", "daphne", before=limited("ulimit -n 256"))
     assert answers(second.address())
+    # It takes what it may have, and says so when that is little.
+    told = ["at most 256 files and connections" in "".join(serve.lines) for serve in (first, second)]
+    assert told == [False, True]
     assert second.end(signal.SIGINT) == 0
     assert not embedded.running(data_dir)
 

@@ -26,6 +26,9 @@ from config import checks, embedded, serving, worker_pool
 from config.management.commands.migrate import STARTING_LOCK
 from marketdata.leadership import alone
 
+#: Beside one address's sockets: everybody else's connections, those to the database, files.
+OTHER_OPEN_FILES = 500
+
 
 class Command(BaseCommand):
     help = "Starts everything: database, migrations, demo data, simulated market and server."
@@ -71,6 +74,7 @@ class Command(BaseCommand):
 
     def _serve(self, host: str, port: int, server: str, workers: int, seeds: bool) -> None:
         with serving.listen(host, port) as listener, self._database():
+            self._allow_open_files()
             logins = self._prepare_database(seeds)
             ready = self._announcer(listener, server, workers, logins)
             if workers == 1:
@@ -131,6 +135,14 @@ class Command(BaseCommand):
             self.stdout.flush()
 
         return announce
+
+    def _allow_open_files(self) -> None:
+        allowed = serving.allow_open_files()
+        if allowed < settings.SOCKETS_PER_ADDRESS + OTHER_OPEN_FILES:
+            self._say(
+                f"a process may have at most {allowed} files and connections here; more get no answer. "
+                f"Raise that (ulimit -n), or have SOCKETS_PER_ADDRESS, now {settings.SOCKETS_PER_ADDRESS}, lower."
+            )
 
     def _say(self, text: str) -> None:
         self.stdout.write(f"venue: {text}")
