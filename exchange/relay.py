@@ -140,7 +140,7 @@ class Peer:
         """A future of the outcome; None while the peer cannot be reached or does not answer."""
         if self._link is None:
             self._connect()
-        if self._link is None or self._is_silent:
+        if self._link is None or self._link.transport.is_closing() or self._is_silent:
             return None
         future, number, now = asyncio.get_running_loop().create_future(), next(self._numbers), time.monotonic()
         self._pending[number] = future, now + RELAY_SECONDS

@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+import uvloop
 
 from exchange import commands as c
 from exchange import relay, transaction
@@ -214,3 +215,22 @@ def test_a_spec_travels_once_for_each_version():
         packed = sender.pack(command)
         assert (packed[0] is not None) == travels
         assert receiver.unpack(packed) == command
+
+
+def test_what_comes_in_the_turn_in_which_the_connection_ends_is_settled_here(tmp_path):
+    """In the servers' own loop: what is written then raises, where asyncio's says nothing."""
+
+    async def cut_off():
+        broken = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: broken.append(context["message"]))
+        here, owner = (Process(tmp_path, index, 2) for index in range(2))
+        await asyncio.gather(here.relay.start(), owner.relay.start())
+        peer = here.relay._peers[1]
+        here.relay.submit([place(1)])
+        await until(lambda: peer._link, "their acquaintance")
+        peer._link.transport.abort()
+        outcome = await outcomes(here, place(1))
+        await asyncio.gather(here.relay.stop(), owner.relay.stop())
+        return outcome, broken
+
+    assert uvloop.run(cut_off()) == ([{"id": 102}], [])
