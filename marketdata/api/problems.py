@@ -58,7 +58,8 @@ def problem_of(error: Exception, request_id: str) -> Problem:
     elif isinstance(error, SuspiciousOperation):
         return problem(400, "bad_request", "The request cannot be served like that.", request_id)
     elif isinstance(error, OperationalError | InterfaceError) or isinstance(error.__cause__, ReadOnlySqlTransaction):
-        logger.warning("request %s: the database does not answer: %s", request_id, error)
+        reason = str(error).strip().partition("\n")[0]  # libpq adds advice, in lines of its own
+        logger.warning("request %s: the database does not answer: %s", request_id, reason)
         return _refused(Unavailable("The database does not answer; try again."), request_id)
     if isinstance(error, exceptions.APIException):
         return _drf(error, request_id)

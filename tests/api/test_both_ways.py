@@ -134,11 +134,11 @@ def test_throttled_both_ways(api, settings):
     assert answers[0] == answers[1] == (429, "throttled", '"default";r=0;t=60', "60")
 
 
-def test_callers_who_cannot_be_looked_up_both_ways(api, settings, monkeypatch):
-    """The database is away, and no cache knows the token or the key."""
+def test_callers_who_cannot_be_looked_up_both_ways(api, settings, monkeypatch, caplog):
+    """The database is away, and no cache knows the token or the key. The log has a line of each."""
 
     def lose(*arguments):
-        raise OperationalError("server closed the connection unexpectedly")
+        raise OperationalError("server closed the connection unexpectedly\n\tThis probably means the server …\n")
 
     token = str(AccessToken.for_user(User.objects.get(username="ann")))
     signed = {"X-API-KEY": "k", "X-API-TIMESTAMP": str(int(time.time() * 1000)), "X-API-SIGN": "s"}
@@ -148,6 +148,8 @@ def test_callers_who_cannot_be_looked_up_both_ways(api, settings, monkeypatch):
         for terms in ({"token": token}, {"token": None, "headers": signed}):
             reply = api("POST", ORDERS, order(), **terms)
             assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "unavailable", "1"), terms
+    told = [record.getMessage() for record in caplog.records if record.name == "marketdata.api.problems"]
+    assert len(told) == 4 and all(line.endswith("closed the connection unexpectedly") for line in told)
 
 
 def test_replay_both_ways(api, settings):
