@@ -28,6 +28,7 @@ from pathlib import Path
 from marketdata import metrics
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+MEMORY = Path("/dev/shm")
 READY = b"."
 STOP_SECONDS = 15
 LONGEST_PAUSE_SECONDS = 30.0
@@ -63,8 +64,10 @@ class WorkerPool:
         self._workers: dict[int, Worker] = {}
         self._restarts: dict[int, tuple[float, float]] = {}  # index to (time due, pause behind it)
         self._child_end, self._parent_end = os.pipe()
-        # Where the children keep their metrics, so that any of them can answer for all.
-        self._metrics = tempfile.mkdtemp(prefix="venue-metrics-")
+        # Where the children keep their metrics, so that any of them can answer for all. The files are mapped: on a full
+        # disk the system ends whoever writes into them (SIGBUS), so they are in memory where there is such a place.
+        memory = MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
+        self._metrics = tempfile.mkdtemp(prefix="venue-metrics-", dir=memory)
         # Where they listen for each other's commands (exchange.relay); nobody else may enter it.
         self._relay = tempfile.mkdtemp(prefix="venue-relay-")
 
