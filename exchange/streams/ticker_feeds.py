@@ -1,7 +1,7 @@
 """A market's ticker, top of the book and trades, for sockets that follow many markets at once.
 
-A `TickerFeed` is a market feed with another voice: it moves and catches up as exchange.streams.feeds describes, and at
-each tick tells `market_data` where a figure changed, `order_book` (BOOK_LEVELS a side) where a level or the auction
+A `TickerFeed` is a market feed with another voice: it catches up as any other (exchange.streams.committed), and at each
+tick tells `market_data` where a figure changed, `order_book` (BOOK_LEVELS a side) where a level or the auction
 changed, and `trades`; each rendered once, the same bytes to all. Sequences of each kind never go back, and no trade is
 told twice.
 
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from exchange import reading
-from exchange.streams.feeds import Feeds, MarketFeed
+from exchange.streams.feeds import Feeds, MarketFeed, levels_of
 from exchange.streams.outbox import Frame, Outbox
 from exchange.tickers import board
 from marketdata import clock
@@ -142,7 +142,7 @@ class TickerFeed(MarketFeed):
         if not any(member.wants_book for member in self.followers):
             return []
         book = self.shown.snapshot(BOOK_LEVELS)
-        levels = _levels(book)
+        levels = levels_of(book)
         if levels == self._told_levels:
             return []
         self._told_levels = levels
@@ -171,7 +171,7 @@ class TickerFeed(MarketFeed):
         if member.wants_book:
             book = self.shown.snapshot(BOOK_LEVELS)
             messages.append(Frame({"type": "order_book", **book}))
-            if _levels(book) != self._told_levels:
+            if levels_of(book) != self._told_levels:
                 self._told_levels = None
         missed = [trade for trade in self._recent if trade["trade_id"] > member.told_trade]
         if missed:
@@ -186,10 +186,6 @@ class TickerFeed(MarketFeed):
 
 def _figures(ticker: dict) -> dict:
     return {**ticker, "sequence": None}
-
-
-def _levels(book: dict) -> tuple:
-    return book["bids"], book["asks"], book.get("auction")
 
 
 def _offer(member: Subscription, messages: Iterable[dict]) -> bool:
