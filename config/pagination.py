@@ -54,6 +54,7 @@ class PagePagination(PageNumberPagination):
     max_page_size = 500
     page_size_query_param = "page_size"
     cursor_query_param = "cursor"
+    invalid_page_message = "There is no such page: the last one has a `next` of null."
 
     def paginate_queryset(self, queryset, request, view=None):
         is_endless = hasattr(queryset, "newest")

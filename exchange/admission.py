@@ -44,7 +44,9 @@ def check_status(spec: MarketSpec, status: str) -> None:
 def check_account(holder: Holder, spec: MarketSpec, moment: datetime, *, only_reduces: bool) -> None:
     """An account that was not stopped trades, a competition entry as its terms say."""
     if not holder.is_active:
-        raise c.AccountInactive("This account may not trade: it was stopped by you (kill switch) or the operator.")
+        raise c.AccountInactive(
+            "This account may not trade: you stopped it (DELETE kill-switch/ ends that), or an operator did."
+        )
     if holder.terms is not None:
         holder.terms.check(spec.id, spec.symbol, moment, only_reduces=only_reduces)
 

@@ -1,5 +1,6 @@
 """The portfolio over REST: totals now, how the trades went, and equity over time."""
 
+from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
@@ -11,7 +12,7 @@ from accounts.api.shapes import BalanceShape
 from accounts.valuation import quote_asset
 from marketdata import clock
 from marketdata.api.acceptor import read_query
-from marketdata.api.fields import Moment, Text, Word
+from marketdata.api.fields import Moment, Reading, Text, Unreadable
 from marketdata.api.shapes import AmountField
 from marketdata.units import plain
 
@@ -19,13 +20,25 @@ from marketdata.units import plain
 class QuoteQuery(serializers.Serializer):
     """In which asset."""
 
-    quote = Text(max_length=16, required=False, help_text="Asset to value in; the venue's own (USD) if left out.")
+    quote = Text(max_length=16, required=False, help_text=f"Asset to value in; {settings.PORTFOLIO_QUOTE} if left out.")
+
+
+class IntervalName(Reading, serializers.ChoiceField):
+    """The name of an interval, in any case."""
+
+    def __init__(self, **kwargs):
+        super().__init__(choices=list(equity.INTERVALS), **kwargs)
+
+    def read(self, value) -> str:
+        if type(value) is str and value.lower() in equity.INTERVALS:
+            return value.lower()
+        raise Unreadable("invalid_choice", f"Must be one of {', '.join(equity.INTERVALS)}.")
 
 
 class HistoryQuery(serializers.Serializer):
     """Which part of the past, in which steps."""
 
-    interval = Word(choices=[(name.upper(), name) for name in equity.INTERVALS], default="1H", help_text="1h or 1d.")
+    interval = IntervalName(default="1h")
     start = Moment(required=False)
     end = Moment(required=False)
 
@@ -134,7 +147,7 @@ class HistoryView(APIView):
     )
     def get(self, request):
         wanted = dict(read_query(HistoryQuery, request.query_params))
-        interval = wanted.pop("interval").lower()
+        interval = wanted.pop("interval")
         terms = {"start": None, "end": None} | wanted
         points = equity.history(account_id=request.auth.account_id, interval=interval, **terms)
         rows = [point_row(point) for point in points]

@@ -13,7 +13,14 @@ from rest_framework.views import APIView
 
 from accounts import events, idempotency, lockout, tokens, transfers, users
 from accounts.api import shapes
-from accounts.api.serializers import EventQuery, LoginRequest, MoneyRequest, RefreshRequest, RegisterRequest
+from accounts.api.serializers import (
+    DEFAULT_ASSET,
+    EventQuery,
+    LoginRequest,
+    MoneyRequest,
+    RefreshRequest,
+    RegisterRequest,
+)
 from accounts.models import Account, Balance, User
 from marketdata import clock
 from marketdata.api.acceptor import read_query, validated
@@ -50,7 +57,7 @@ class RegisterView(APIView):
 
 
 class TokenView(APIView):
-    """Logging in. Only failures are limited, see accounts.lockout."""
+    """Only failures are limited, by name and by address: 429, `Retry-After` says for how long."""
 
     authentication_classes = NOBODY_IS_ASKED
     permission_classes = [AllowAny]
@@ -111,7 +118,7 @@ class MeView(APIView):
 
 
 class WalletView(APIView):
-    """What the account holds; POST is the demo's faucet, for people only."""
+    """What the account holds; POST is the demo's faucet, for people and not for API keys."""
 
     @extend_schema(operation_id="wallet_read", summary="Your balances", responses=shapes.WalletShape)
     def get(self, request):
@@ -120,7 +127,10 @@ class WalletView(APIView):
     @extend_schema(
         operation_id="wallet_deposit",
         summary="Deposit",
-        description="Demo venues only: up to 10,000,000 of an asset a day. `asset` defaults to USD.",
+        description=(
+            f"Demo venues only, 403 `faucet_closed` elsewhere: up to {settings.FAUCET_DAILY_LIMIT:,} of an asset a day."
+            f" `asset` defaults to {DEFAULT_ASSET}."
+        ),
         parameters=[IDEMPOTENCY_KEY],
         request=MoneyRequest,
         responses={201: OpenApiResponse(shapes.MovementShape, "Done.")},

@@ -28,7 +28,7 @@ def _state(account_id: int) -> dict:
 
 
 class KillSwitchView(APIView):
-    """Stop everything."""
+    """What the owner stopped the owner lets trade again; what an operator stopped only an operator."""
 
     keys_may = {"GET": READ, "POST": TRADE}
 

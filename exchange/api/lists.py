@@ -172,6 +172,7 @@ class OrderListView(DoorView):
     @extend_schema(
         operation_id="order_lists_cancel",
         summary="Cancel what is left of a list",
+        description="Answers all of its orders as they stand then. Where nothing was left, nothing is refused.",
         request=None,
         responses={200: OrderListShape},
     )

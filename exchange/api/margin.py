@@ -158,7 +158,7 @@ class PositionExitView(APIView):
     @extend_schema(
         operation_id="positions_exit",
         summary="Close one position",
-        description="The same by id. The venue sets the price.",
+        description="As positions/close/ does, by the position's id. The venue sets the price.",
         request=shapes.ExitRequest,
         responses=DONE,
     )

@@ -31,7 +31,8 @@ class TrendingQuery(serializers.Serializer):
     by = Word(
         choices=[(VOLUME, VOLUME), (MOVE, MOVE)],
         default=VOLUME,
-        help_text="VOLUME: the turnover's worth in PORTFOLIO_QUOTE. MOVE: the largest change in percent, up or down.",
+        help_text="VOLUME: the worth of what was traded, in what portfolios are valued in. MOVE: the largest change in "
+        "percent, up or down.",
     )
     limit = Whole(least=1, most=100, default=10)
 

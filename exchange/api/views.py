@@ -154,14 +154,18 @@ class OrderView(DoorView):
         return self.through(doors.amend, request, order_id=order_id)
 
     @extend_schema(
-        operation_id="orders_cancel", summary="Cancel an open order", request=None, responses={200: shapes.OrderShape}
+        operation_id="orders_cancel",
+        summary="Cancel an open order",
+        description="Answers the order as it ended. One that had ended before is refused with 409 `order_not_open`.",
+        request=None,
+        responses={200: shapes.OrderShape},
     )
     def delete(self, request, order_id: int):
         return self.through(doors.cancel, request, order_id=order_id)
 
 
 class OrderCancelView(DoorView):
-    """Cancelling for clients that cannot send DELETE."""
+    """The same as DELETE, for clients that cannot send it."""
 
     keys_may = TRADING
 

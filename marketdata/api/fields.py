@@ -201,6 +201,8 @@ class Instant(Reading, serializers.DateTimeField):
 class StrictSerializer(serializers.Serializer):
     """A request body: a field that it does not know is refused, with the nearest name that it does."""
 
+    default_error_messages = {"invalid": "Must be a JSON object: {{…}}."}
+
     def to_internal_value(self, data):
         errors = {}
         if isinstance(data, dict):

@@ -244,6 +244,7 @@ def test_history_over_rest(api, at):
     ]
     daily = api("GET", path + "?interval=1d").json["points"]
     assert [(point["time"][8:10], point["equity"]) for point in daily] == [("15", "1030"), ("16", "1100")]
+    assert api("GET", path + "?interval=1D").json["points"] == daily
     part = api("GET", path + "?start=2030-05-15T13:00:00Z&end=2030-05-15T15:00:00Z").json["points"]
     assert [point["equity"] for point in part] == ["1020", "1030"]
     assert api("GET", path, token=api.tokens["bob"]).json["points"] == []

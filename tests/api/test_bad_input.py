@@ -117,6 +117,18 @@ def test_every_bad_body_is_refused_and_leaves_nothing(api):
     assert not Order.objects.exists() and list(Balance.objects.order_by("pk").values()) == before
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "detail"),
+    [
+        ("POST", ORDERS, b"[]", "Must be a JSON object: {…}."),
+        ("GET", ORDERS + "?page=2", None, "There is no such page: the last one has a `next` of null."),
+        ("GET", "/api/v1/portfolio/history/?interval=5m", None, "interval: Must be one of 1h, 1d."),
+    ],
+)
+def test_a_detail_says_what_would_do(api, method, path, body, detail):
+    assert api(method, path, body).json["detail"] == detail
+
+
 def test_a_problem_says_everything(api):
     reply = api("POST", ORDERS, order(quantiy="5", price="0"), headers={"X-Request-ID": "mine-1"})
     assert reply.headers["content-type"] == "application/problem+json"
