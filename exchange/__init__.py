@@ -8,8 +8,8 @@ the writer: sequencer writers relay transaction batch reach store ids records sp
 a command under the lock: admission limits bands conditions planning
 what follows from it, or from time: following mark_price upkeep expiry clockwork
 a market's book: engine books live waiting open_orders reducing
-a book from the database: registry loading journal checkpoints market_rules
-a market's day: phases sessions auctions interruption halts
+a book from the database: registry loading journal redoing checkpoints
+a market's day, and what it may become: phases sessions auctions interruption halts market_rules
 who pays: paying spot deferred margin weighing payable fee_tiers
 reading what is committed: barrier reading depth rendering tickers trending by_time margin_reading dashboard
 margin's services: positions_engine mark_keeper mark_triggers house_quotes financing rollovers

@@ -2,8 +2,8 @@
 
 A `LiveBook` belongs to the writer. It is trusted only under the market's lock and only at the row's
 sequence; anything else is brought up from the journal, or thrown away and loaded again. Start-up, crash recovery
-and catching up with another process are the same code path, because doing a command live and doing it again from
-the journal are the same three functions: `enter`, `amend`, `cancel`.
+and catching up with another process are the same code path, because a command that is settled and one that is done
+again from the journal (exchange.redoing) go through the same functions here.
 """
 
 from collections import Counter
@@ -14,11 +14,11 @@ from decimal import Decimal
 from heapq import heappush
 
 from accounts.house import House
-from exchange import bands, journal, loading
+from exchange import bands, loading
 from exchange.engine import auction
 from exchange.engine.auction import Uncross
 from exchange.engine.book import BUY, NO_LIQUIDITY, SELL, Book, Plan
-from exchange.live import LiveOrder, Status, fee_on, sharable
+from exchange.live import LiveOrder, Status, fee_on
 from exchange.models import OrderType
 from exchange.open_orders import OpenOrders
 from exchange.phases import ALWAYS_OPEN, State
@@ -301,60 +301,7 @@ class LiveBook:
         self._traded(matches, moment)
         return matches
 
-    # Keeping up
-
-    def catch_up(self, cursor, until: int) -> None:
-        """Do again what other processes did, from the journal; the book is at `until` afterwards.
-
-        JournalGone when it does not hold all of that any more: then the book is good for nothing.
-        """
-        for sequence, kind, order_id, command, created_at in journal.read(cursor, self.spec.id, self.sequence, until):
-            if sequence != self.sequence + 1:
-                raise journal.JournalGone(f"{self.spec.symbol}: journal jumps from {self.sequence} to {sequence}")
-            self.redo(sequence, kind, order_id, command, created_at)
-        if self.sequence != until:
-            raise journal.JournalGone(f"{self.spec.symbol}: journal ends at {self.sequence}, the market is at {until}")
-
-    def redo(self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime) -> list[Match]:
-        """One journal row."""
-        self.sequence = sequence
-        if kind == journal.Kind.PLACE:
-            order = journal.order_of(order_id, command, moment)
-            if order.stop is not None or order.waits_for is not None:
-                order.shared = sharable(self.spec, order, order.shared)  # older rows may say more
-                return self.wait(order, sequence, moment) or []
-            return self.enter(order, self.plan(order), sequence, moment)
-        if kind == journal.Kind.PHASE:
-            self.take_session(State.of(command))
-            return []
-        if kind == journal.Kind.AMEND:
-            self.book.orders[order_id].margin_per_lot = command.pop("margin_per_lot", None)
-            return self.amend(self.plan_amend(order_id, **command), sequence, moment)
-        if kind == journal.Kind.UNCROSS:
-            return self.uncross(auction.plan(self.book, command["reference"]), sequence, moment)
-        if kind == journal.Kind.CANCEL:
-            self.cancel(order_id, moment, command.get("reason", ""))
-            return []
-        return self._redo_waiting(sequence, kind, order_id, command, moment)
-
-    def _redo_waiting(self, sequence: int, kind: str, order_id: int, command: dict, moment: datetime) -> list[Match]:
-        """One journal row that only an order with more terms has."""
-        if kind == journal.Kind.TRIGGER:
-            order = self.waiting.orders[order_id]
-            order.margin_per_lot = command.get("margin_per_lot", order.margin_per_lot)
-            lots = command.get("quantity", order.remaining)
-            return self.trigger(order, self.plan_waiting(order, lots), lots, sequence, moment)
-        if kind == journal.Kind.ARM:
-            order = self.waiting.orders[order_id]
-            self.arm(order, sharable(self.spec, order, command["shared"]), moment)
-        elif kind == journal.Kind.EXPIRE:
-            self.end(order_id, command["status"], command["reason"], moment)
-        elif kind == journal.Kind.MARK:
-            self.waiting.mark = command["price"]
-            self.waiting.observe(command["price"], moment)
-        else:
-            raise ValueError(f"unknown kind of journal row: {kind}")
-        return []
+    # From the database
 
     def load(self, cursor, sequence: int, last_price: Decimal | None, *, kept: loading.Kept | None = None) -> None:
         """The open orders of the database, in queue order, as they stand at `sequence`.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from accounts import house, ledger
-from exchange import writers
+from exchange import redoing, writers
 from exchange.books import LiveBook
 from exchange.depth import Delta
 from exchange.ids import IdStock
@@ -83,7 +83,7 @@ class Registry:
         first = live.sequence + 1
         self.ids.clear()
         try:
-            live.catch_up(cursor, row.sequence)
+            redoing.catch_up(live, cursor, row.sequence)
         except JournalGone:
             return self._load(cursor, row)
         changes, session = live.book.drain_changes(), live.shown_session()

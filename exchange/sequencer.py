@@ -2,9 +2,9 @@
 
 Commands join a queue; the writer (see exchange.writers: in a server it works on the event loop, elsewhere on a thread)
 takes whatever arrived while the last batch was committing (no timer) and settles it in one transaction (see
-exchange.batch). Only after the commit are callers answered, views updated, and streams
-told. If more commands wait by then, that is left until the next batch is on its way to the disk, when the interpreter
-has nothing else to do, or for HOLD_SECONDS: answering at once would make the next batch wait for the answers.
+exchange.batch). Only after the commit are callers answered, views updated, and streams told. If more commands wait by
+then, that is left until the next batch is on its way to the disk, when the interpreter has nothing else to do, or for
+HOLD_SECONDS: answering at once would make the next batch wait for the answers.
 
 When something fails
 - a refusal answers its command and touches nobody else;

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
-from exchange import checkpoints, journal
+from exchange import checkpoints, journal, redoing
 from exchange.audit import snapshot
 from exchange.books import SIDE_NAMES, LiveBook, Match
 from exchange.engine.book import BUY, SELL
@@ -102,7 +102,7 @@ def feed(cursor, result: Replayed, market_id: int, progress: Progress | None = N
         if sequence != live.sequence + 1:
             return Difference(live.sequence + 1, f"the journal has no such row: after {live.sequence} comes {sequence}")
         try:
-            matches = live.redo(sequence, kind, order_id, command, created_at)
+            matches = redoing.redo(live, sequence, kind, order_id, command, created_at)
         except Exception as error:
             # Whatever a tampered row makes the engine raise is the finding, not a failure of the replay.
             return Difference(sequence, f"{kind} of order {order_id} cannot be done: {type(error).__name__}: {error}")

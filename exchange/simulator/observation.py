@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from exchange import checkpoints, journal
+from exchange import checkpoints, journal, redoing
 from exchange.audit import snapshot
 from exchange.books import LiveBook
 from exchange.engine.book import BUY, SELL
@@ -82,7 +82,7 @@ class _Observer:
     def take(self, sequence: int, kind: str, order_id: int, command: dict, created_at: datetime) -> None:
         moment = created_at.astimezone(UTC).timestamp()
         self._pass_to(moment)
-        matches = self._live.redo(sequence, kind, order_id, command, created_at)
+        matches = redoing.redo(self._live, sequence, kind, order_id, command, created_at)
         if kind == journal.Kind.PLACE:
             self._placed[order_id] = moment
         began = self._placed.pop(order_id, None) if kind == journal.Kind.CANCEL else None

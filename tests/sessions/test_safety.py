@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.models import Account
-from exchange import kill_switch, orders
+from exchange import kill_switch, orders, redoing
 from exchange.books import LiveBook
 from exchange.commands import AccountInactive
 from exchange.sequencer import sequencer
@@ -268,7 +268,7 @@ class TestInterruptions:
             behind.load(cursor, live.sequence, live.last_price)
             falling.venue.order("bob SELL 5 AAPL @ 99")
             assert (falling.phase(), falling.venue.funds("ann", "AAPL")) == ("AUCTION", "2+9999")
-            behind.catch_up(cursor, live.sequence)
+            redoing.catch_up(behind, cursor, live.sequence)
         assert behind.waiting.rows() == live.waiting.rows()
         assert [falling.status(order) for order in sum(lists, [])] == [
             "EXPIRED 0/5000", "PENDING 0/5000", "EXPIRED 0/4999", "PENDING 0/4999",

@@ -8,7 +8,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import F
 
 from accounts.models import AccountEvent
-from exchange import audit, clockwork, following, orders
+from exchange import audit, clockwork, following, orders, redoing
 from exchange import transaction as transaction_of_the_writer
 from exchange.audit.replay import replay
 from exchange.books import LiveBook
@@ -319,7 +319,7 @@ class TestCascades:
             market.order("mia SELL 20 AAPL @ 99.7", displayed_quantity=Decimal(3))
             market.order("bob BUY 5 AAPL @ 99.7")
             market.order("bob SELL 12 AAPL @ 98")
-            behind.catch_up(cursor, live.sequence)
+            redoing.catch_up(behind, cursor, live.sequence)
         assert behind.book.state_hash() == live.book.state_hash()
         assert behind.waiting.rows() == live.waiting.rows()
 
