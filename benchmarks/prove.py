@@ -2,10 +2,10 @@
 
     python -m benchmarks.prove [--long] [--seed 1] [--jobs 3] [names …]
 
-Short takes minutes, long hours. The names are those of the table. Several proofs run side by side, each on a venue of
-its own; those that judge by the clock run alone, at the end. In the long form the slowest are cut into shares, each
-with a seed of its own. What a proof prints is kept in full when it fails, otherwise its last line is. Ctrl-C, SIGTERM
-and SIGHUP end the proofs that run, each with all that it has started.
+Short takes ten minutes on four cores, long an hour and a half. The names are those of the table. Several proofs run
+side by side, each on a venue of its own; those that judge by the clock run alone, at the end. In the long form the
+slowest are cut into shares, each with a seed of its own. What a proof prints is kept in full when it fails, otherwise
+its last line is. Ctrl-C, SIGTERM and SIGHUP end the proofs that run, each with all that it has started.
 """
 
 import argparse

@@ -136,16 +136,16 @@ USE_TZ = True
 DATABASES = {"default": database(DATABASE_URL or embedded.database_url(DATA_DIR))}
 DATABASES["default"].update(CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=True)
 DATABASES["default"]["OPTIONS"].setdefault("application_name", "venue")
+# Where a machine is gone without a word (power, network), the other side takes it for gone after a minute: a server's
+# session would keep its advisory locks for hours, the right to liquidate among them (marketdata.leadership), and who
+# waits for the answer of a database would wait for a quarter of an hour. Local sockets know no such thing.
+# One that takes a connection and then says nothing (stopped, or a disk that hangs) is waited for ten seconds.
+GONE = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 4, "tcp_user_timeout": 60_000}
+DATABASES["default"]["OPTIONS"] = GONE | {"connect_timeout": 10} | DATABASES["default"]["OPTIONS"]
 # A process that stands still in the middle of a transaction loses it, and with it the locks that others wait for. What
 # takes its time between two statements says so itself (`SET LOCAL`): the audit, for one. And who has waited for a lock
 # reads what was committed before, whatever the role is used to: at a stricter level the database refuses whom it made
 # wait. The URL's own options win.
-# Where a machine is gone without a word (power, network), the other side takes it for gone after a minute: a server's
-# session would keep its advisory locks for hours, the right to liquidate among them (marketdata.leadership), and who
-# waits for the answer of a database would wait for a quarter of an hour. Local sockets know no such thing.
-# One that takes a connection and then says nothing (stopped, or a disk that hangs) is not waited for any longer.
-GONE = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 4, "tcp_user_timeout": 60_000}
-DATABASES["default"]["OPTIONS"] = GONE | {"connect_timeout": 10} | DATABASES["default"]["OPTIONS"]
 DATABASES["default"]["OPTIONS"]["options"] = " ".join(
     [
         r"-c idle_in_transaction_session_timeout=5000 -c default_transaction_isolation=read\ committed",

@@ -33,7 +33,6 @@ def both(day) -> tuple[str, ...]:
     return tuple(day.venue.funds(name, asset) for name in ("ann", "bob") for asset in ("USD", "AAPL"))
 
 
-BEFORE = ("1000000+0", "10000+0", "1000000+0", "10000+0")
 HELD = ("998999+1001", "10000+0", "1000000+0", "9990+10")
 AFTER = ("998999+0", "10010+0", "1000999+0", "9990+0")
 
