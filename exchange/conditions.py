@@ -1,4 +1,4 @@
-"""Triggered orders under the market's lock: terms that depend on the market's price, and what may not be amended.
+"""Special orders under the market's lock: terms that depend on the market's price, and what may not be amended.
 
 A stop market order (STOP_LOSS, TAKE_PROFIT, TRAILING_STOP) has a protection price, which is its `price`: a price band
 beyond its first stop (DEFAULT_PROTECTION where the market has no band). It reserves funds as a limit order at that
@@ -13,12 +13,14 @@ from exchange.books import MARKET_WHEN_TRIGGERED, SIDE_NAMES, LiveBook
 from exchange.engine.book import BUY
 from exchange.engine.triggers import RISING, trailed
 from exchange.live import LiveOrder, Status
-from exchange.validation import check_size
+from exchange.validation import check_size, require
 from marketdata import marks, units
 from marketdata.contracts import RATE_DECIMALS, RATE_ONE
 from marketdata.markets import MarketSpec
 
 DEFAULT_PROTECTION = Decimal("0.1")
+#: Each part that an iceberg shows makes a trade of its own, of whoever takes them all.
+ICEBERG_PARTS = 100
 
 
 class _Trail:
@@ -33,6 +35,9 @@ class _Trail:
 def complete(cmd: c.Place, live: LiveBook) -> None:
     """Give the order the terms that follow from the market's price, and refuse what that price rules out."""
     more, spec = cmd.more, live.spec
+    if display := more.get("display"):  # asked here, where an order sent again that was taken with more parts is found
+        few = cmd.quantity <= ICEBERG_PARTS * display
+        require(few, "displayed_quantity", f"It must be at least quantity / {ICEBERG_PARTS}.")
     if not more.get("direction"):
         admission.check_band(live, cmd.price)
         return

@@ -18,8 +18,6 @@ STOP_TYPES = ("STOP_LOSS", "STOP_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 LIMIT_TYPES = ("LIMIT", "STOP_LIMIT", "TAKE_PROFIT_LIMIT")
 #: A trailing distance in percent has at most this many decimals.
 PERCENT_DECIMALS = RATE_DECIMALS - 2
-#: Each part that an iceberg shows makes a trade of its own, of whoever takes them all.
-ICEBERG_PARTS = 100
 #: The terms that are prices in ticks, and those that are lots.
 PRICES, LOTS = ("stop", "trail"), ("display",)
 
@@ -106,6 +104,4 @@ def _display(command: Place, displayed_quantity: Decimal) -> int:
     fits = command.type == "LIMIT" and command.time_in_force not in ("IOC", "FOK", "AUC")
     require(fits, "displayed_quantity", "Only a LIMIT order that rests can be an iceberg.")
     require(display < command.quantity, "displayed_quantity", "It must be less than quantity.")
-    few = command.quantity <= ICEBERG_PARTS * display
-    require(few, "displayed_quantity", f"It must be at least quantity / {ICEBERG_PARTS}.")
     return display

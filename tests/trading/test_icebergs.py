@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import commands
+from exchange import commands, conditions, orders
 from exchange.sequencer import sequencer
 from marketdata.refusals import Refusal
 from tests.trading.test_triggers import market, state
@@ -66,6 +66,14 @@ def test_bad_ones(market, sentence, shows):
     with pytest.raises(Refusal) as caught:
         iceberg(market, sentence, shows)
     assert caught.value.code == "invalid"
+
+
+def test_one_of_more_parts_that_was_taken_before_is_found_when_it_is_sent_again(market, monkeypatch):
+    sentence, terms = "ann SELL 100 AAPL @ 100.5", {"displayed_quantity": Decimal(1), "client_order_id": "mine"}
+    order = market.order(sentence, **terms)
+    monkeypatch.setattr(conditions, "ICEBERG_PARTS", 99)
+    again = orders.place(market.command(sentence, **terms))
+    assert (again.order, again.replayed) == (order, True)
 
 
 def test_it_cannot_be_amended(market):
