@@ -156,8 +156,10 @@ class Batch:
             writers.breathe()
             if self.stirred and not self._follow():
                 return
-            if self.cancelled >= c.CANCELLED_AT_ONCE and type(cmd) is CancelAll:
+            if len(self.records.trades) >= c.BATCH_FILLS:
                 return  # it is for the next batch
+            if self.cancelled >= c.CANCELLED_AT_ONCE and type(cmd) is CancelAll:
+                return
             try:
                 if self.is_overdue(len(self.outcomes)):  # asked under the lock: whoever decides later comes after us
                     raise c.NotAccepting("The command came to its market too late; nothing was done. Try again.")

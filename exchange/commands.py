@@ -70,6 +70,8 @@ CANCELLED_AT_ONCE = 1_000
 
 #: Trades that one order may make at once: the market waits meanwhile, as above. As many as one account may have orders.
 MOST_FILLS = 10_000
+#: After so many trades no other order begins in the same batch, whether a command brings it or a trigger.
+BATCH_FILLS = 1_000
 
 
 @dataclass(slots=True)

@@ -2,8 +2,9 @@
 
 It is done in the transaction of the command, before the next command, one order after the other, each under a market
 sequence of its own; what it trades may make further orders due, behind those that are due already. An order is
-triggered once, so this ends. A batch does at most FOLLOWERS of them; the rest are the first thing that the market's
-next batch does, before any command. So are orders that would meet an account which this batch could not know to lock.
+triggered once, so this ends. A batch does at most FOLLOWERS of them, fewer where they make BATCH_FILLS trades; the rest
+are the first thing that the market's next batch does, before any command. So are orders that would meet an account that
+this batch could not know to lock.
 
 A market that is not open, or outside its trading hours, triggers nothing: what is due stays so until it reopens. So it
 is where nothing tells what a profit is worth in the settlement asset, because no trade could be settled. Where a margin
@@ -39,7 +40,7 @@ def follow(batch, live: LiveBook) -> bool:
         trades = trades and hours.is_open(live.spec.contract.schedule, batch.records.moment)
         trades = trades and conversion.is_known(live.spec)
     while (order_id := _next(waiting.due, trades)) is not None:
-        if batch.followed >= FOLLOWERS:
+        if batch.followed >= FOLLOWERS or len(batch.records.trades) >= c.BATCH_FILLS:
             return False
         (kind, reason), order = waiting.due[order_id], live.find(order_id)
         if order.account not in batch.sheet.holders:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import commands, conditions, orders
+from exchange import commands, conditions, orders, transaction
 from exchange.sequencer import sequencer
 from marketdata.refusals import Refusal
 from tests.trading.test_triggers import market, state
@@ -66,6 +66,24 @@ def test_bad_ones(market, sentence, shows):
     with pytest.raises(Refusal) as caught:
         iceberg(market, sentence, shows)
     assert caught.value.code == "invalid"
+
+
+def test_nor_do_several(market, monkeypatch):
+    """Orders, and what they trigger, that each make a few less: their batch was cut off, and tried again."""
+    monkeypatch.setattr(commands, "BATCH_FILLS", 3)
+    iceberg(market, "mia SELL 100 AAPL @ 100.5", shows=1)
+    stops = [market.order("ann BUY 2 AAPL", type="STOP_LOSS", stop_price=Decimal("100.5")) for _ in range(3)]
+    batches, settle = [], transaction.settle
+
+    def watched(batch, *args):
+        settle(batch, *args)
+        batches.append(len(batch.records.trades))
+
+    monkeypatch.setattr(transaction, "settle", watched)
+    placed = orders.place_many([market.command("bob BUY 2 AAPL MARKET") for _ in range(4)])
+    assert [one.order["filled_quantity"] for one in placed] == ["2"] * 4
+    assert [state(market, stop) for stop in stops] == ["FILLED 2"] * 3
+    assert batches == [4, 4, 4, 2]
 
 
 def test_one_of_more_parts_that_was_taken_before_is_found_when_it_is_sent_again(market, monkeypatch):
