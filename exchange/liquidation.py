@@ -27,7 +27,7 @@ from django.db import transaction
 from accounts import conversion, ledger
 from accounts.margin import State
 from exchange import orders, risk_reading
-from exchange.commands import NoLiquidity, OrderNotOpen, Place, PositionMoved, Refresh, UnknownOrder
+from exchange.commands import NoLiquidity, OrderNotOpen, Place, PositionMoved, Refresh, TooManyFills, UnknownOrder
 from exchange.engine.book import BUY
 from exchange.liquidation_plan import Close, Held, is_restored, next_close
 from exchange.live import fee_on
@@ -187,8 +187,8 @@ def _name(liquidation_id: int, step: int) -> str:
 
 
 async def _place(order: Place) -> int | None:
-    """Place one closing order; how many lots it closed. None: nothing was done, and the market is not to blame. Unsure
-    when that cannot be found out.
+    """Place one closing order, of fewer lots where all would meet too many others; how many lots it closed. None:
+    nothing was done, and the market is not to blame. Unsure when that cannot be found out.
     """
     try:
         placed = await orders.place_async(order)
@@ -196,6 +196,9 @@ async def _place(order: Place) -> int | None:
         return 0
     except PositionMoved:
         return None
+    except TooManyFills:  # of one lot there is one trade
+        order.quantity //= 2
+        return await _place(order)
     except Unavailable as unavailable:
         logger.warning("liquidation of account %d in %s: %s", order.account, order.spec.symbol, unavailable.detail)
         return await _closed_after_all(order)

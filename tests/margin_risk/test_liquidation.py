@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from accounts.models import Shortfall
-from exchange import liquidation, orders, risk_reading, risk_stop
+from exchange import commands, liquidation, orders, risk_reading, risk_stop
 from exchange.commands import NotAccepting, PositionMoved
 from exchange.models import MarginCall, Order, RiskStop
 from exchange.transaction import OutcomeUnknown
@@ -261,6 +261,19 @@ def test_nobody_is_sold_further_from_the_mark_than_the_contract_allows(venue):
     assert venue.liquidations("ann") == ["UNFILLED 0/1"]
     venue.watch()  # not again at once
     assert venue.liquidations("ann") == ["UNFILLED 0/1"]
+
+
+def test_a_book_of_very_many_small_orders_keeps_nobody_in_a_position(venue, monkeypatch):
+    """One order that would meet too many of them is refused, so it is for less, and another follows."""
+    monkeypatch.setattr(commands, "MOST_FILLS", 3)
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    for _ in range(8):
+        venue.order("rich BUY 0.5 EURUSD @ 1.07500")
+    venue.mark("EURUSD", "1.07500")
+    venue.watch()
+    [outcome] = venue.liquidations("ann")
+    assert outcome.startswith(("RESTORED", "CLOSED"))
+    assert venue.is_sound()
 
 
 def test_an_account_that_a_user_can_no_longer_use_is_liquidated_too(venue):
