@@ -1,5 +1,7 @@
 """What a market may not become because of the orders that wait in it: Market.clean asks this rule."""
 
+from django.db import transaction
+
 from exchange.models import Order
 from marketdata.models import Market
 
@@ -9,12 +11,15 @@ def connect() -> None:
     Market.RULES_ABOVE.append(trigger_errors)
 
 
+@transaction.atomic
 def trigger_errors(market: Market) -> dict[str, str]:
     """Another price that triggers, while orders wait for the present one. The market's journal does not tell what went
     by which: a book that does it again takes what the market goes by now, which is right for all that have ended.
     """
-    before = Market.objects.filter(pk=market.pk).values_list("trigger_by", flat=True).first()
-    if before in (None, market.trigger_by):
+    # The matcher waits for the row: until the transaction of whoever saves ends, no order comes to wait here.
+    changed = Market.objects.select_for_update(no_key=True).filter(pk=market.pk).exclude(trigger_by=market.trigger_by)
+    before = changed.values_list("trigger_by", flat=True).first()
+    if before is None:
         return {}
     count = Order.objects.filter(market=market.pk, status=Order.Status.PENDING).count()
     text = (

@@ -357,4 +357,12 @@ class TestMarkPrice:
         with pytest.raises(ValidationError, match="1 orders wait here for the mark price"):
             market.change("AAPL", trigger_by="LAST")
         market.cancel("ann", order)
+        row = Market.objects.get(symbol="AAPL")
+        row.trigger_by = "LAST"
+        with transaction.atomic():
+            row.clean()
+            later = sequencer.submit([market.command("ann SELL 2 AAPL", type="STOP_LOSS", stop_price=Decimal(90))])[0]
+            with pytest.raises(TimeoutError):  # nor does one come between the look at them and the change
+                later.result(0.1)
+        market.cancel("ann", later.result(PATIENCE_SECONDS))
         market.change("AAPL", trigger_by="LAST")
