@@ -6,7 +6,6 @@ the market's lock: the sequence has no gap.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -26,8 +25,7 @@ TERMS = (
     "waits_for", "shared",
 )  # fmt: skip
 
-#: What may be more than 64 bits: lots of a ten-to-the-minus-eighteenth, and funds in such units.
-WIDE = re.compile(r"\d{19}")
+NOTHING: dict = {}
 
 #: (sequence, kind, order id, command, created at)
 Row = tuple[int, str, int, dict, datetime]
@@ -111,10 +109,12 @@ def insert(rows: list[tuple[int, int, str, int, dict, datetime]]) -> bulk.Statem
 def _written(command: dict) -> str:
     try:
         return orjson.dumps(command).decode()
-    except TypeError:  # orjson ends at 64 bits
+    except TypeError:  # orjson ends at 64 bits; lots of a ten-to-the-minus-eighteenth, and funds in such units, do not
         return json.dumps(command)
 
 
 def _read(text: str) -> dict:
-    """Where orjson would make a float of a number, the slower reader keeps it whole."""
-    return json.loads(text) if WIDE.search(text) else orjson.loads(text)
+    """Where orjson has made a float of a whole number (a command has no others), the slower reader keeps it."""
+    command = orjson.loads(text)
+    is_wide = float in map(type, command.values()) or float in map(type, command.get("more", NOTHING).values())
+    return json.loads(text) if is_wide else command
