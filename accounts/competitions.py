@@ -5,9 +5,10 @@ when, is copied to its account (see accounts.entry_terms), so that the matcher c
 round that is over is closed: open orders are cancelled (by exchange.closing), then every entry's final equity is kept.
 
 Locks: the competition's row, then accounts; no market is locked here, so the order of accounts.ledger holds.
-Equity is all that an entry's account holds, at the last prices, and the unrealised profit of its open positions at
-their marks, in the starting asset; what nobody can price is not in it and is named. Equal equity shares a rank, and the
-next rank counts those above: 1, 2, 2, 4. Who is disqualified stands below all others, without a rank.
+Equity is all that an entry's account holds, at the last prices, with what its unsettled trades bring and take, and the
+unrealised profit of its open positions at their marks, in the starting asset; what nobody can price is not in it and is
+named. Equal equity shares a rank, and the next rank counts those above: 1, 2, 2, 4. Who is disqualified stands below
+all others, without a rank.
 Known limits: between the end and its closing (a few seconds) resting orders of entries can still trade, and positions
 can be reduced; what is open then stays open, for its owner to close. Self-trade prevention looks at accounts, so a
 user's main account and entry can trade with each other within the price band.
@@ -26,13 +27,14 @@ from django.db.models import F, Q, QuerySet
 from accounts import transfers
 from accounts.models import Account, Competition, CompetitionEntry, User
 from accounts.positions import UNREALIZED
+from accounts.unsettled import UNSETTLED
 from accounts.valuation import Valuation, load_pairs
 from marketdata import bulk, clock
 from marketdata.refusals import Malformed, NotFound, Refusal
 from marketdata.units import plain
 
-#: What accounts hold, and the unrealised profit of their positions by quote asset. In one statement: a closing moves
-#: money from here to there, and must be in neither twice nor not at all.
+#: What accounts hold, what their unsettled trades change of that, and the unrealised profit of their positions by quote
+#: asset. In one statement: a closing moves money from here to there, and must be in neither twice nor not at all.
 WORTH = f"""
 SELECT b.account_id, b.asset_id, a.symbol, b.available + b.reserved
 FROM accounts_balance b JOIN marketdata_asset a ON a.id = b.asset_id
@@ -41,6 +43,10 @@ UNION ALL
 SELECT u.account_id, u.asset_id, a.symbol, u.profit
 FROM ({UNREALIZED}) u JOIN marketdata_asset a ON a.id = u.asset_id
 WHERE u.account_id = ANY(%(accounts)s::bigint[])
+UNION ALL
+SELECT t.account_id, t.asset_id, a.symbol, t.amount
+FROM ({UNSETTLED}) t JOIN marketdata_asset a ON a.id = t.asset_id
+WHERE t.account_id = ANY(%(accounts)s::bigint[])
 """
 
 

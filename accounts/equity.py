@@ -1,9 +1,9 @@
 """What accounts were worth over time: a snapshot of every user's account each hour, and what follows from them.
 
-A snapshot holds the equity (all balances at present prices, in PORTFOLIO_QUOTE) and what had been paid in by then,
-so that profit = equity - paid in, whatever was deposited and withdrawn between. All accounts and the prices are read at
-one moment; movements are counted by their ids, which ascend with an account's
-commits, so that none is missed or counted twice. Snapshots never go back in time.
+A snapshot holds the equity (all balances at present prices, with what unsettled trades change of them and what open
+positions have gained, in PORTFOLIO_QUOTE) and what had been paid in by then, so that profit = equity - paid in, whatever
+was deposited and withdrawn between. All accounts and the prices are read at one moment; movements are counted by their
+ids, which ascend with an account's commits, so that none is missed or counted twice. Snapshots never go back in time.
 
 Known limits: an asset without a price is not in the equity, nor in what was paid in while it had none; movements are
 valued at the prices of the next snapshot. After HOURLY_DAYS only the last snapshot of each UTC day is kept.
@@ -19,6 +19,7 @@ from django.db.models import Sum
 
 from accounts.models import Account, EquitySnapshot, Movement
 from accounts.positions import UNREALIZED
+from accounts.unsettled import UNSETTLED
 from accounts.valuation import Valuation, load_pairs, quote_asset
 from marketdata import bulk, clock, leadership
 from marketdata.models import Asset
@@ -41,6 +42,9 @@ worth AS (
         UNION ALL
         SELECT u.account_id, round(u.profit * p.price, %(decimals)s)
         FROM ({UNREALIZED}) u LEFT JOIN prices p USING (asset_id)
+        UNION ALL
+        SELECT t.account_id, round(t.amount * p.price, %(decimals)s)
+        FROM ({UNSETTLED}) t LEFT JOIN prices p USING (asset_id)
     ) each_value GROUP BY account_id
 )
 INSERT INTO accounts_equitysnapshot (account_id, quote_id, taken_at, equity, paid_in, last_movement_id)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from accounts import equity, holdings, positions
+from accounts import equity, holdings, positions, unsettled
 from accounts.holdings import Pool
 from accounts.models import Account, Balance, Holding
 from accounts.valuation import EXACT_ENOUGH, Valuation, load_pairs, rounded
@@ -185,7 +185,8 @@ def summary(*, account_id: int, quote: Asset) -> dict:
         asset: valuation.value(asset, profit) for asset, profit in positions.unrealized_by_quote(account_id).items()
     }
     open_profit = _sum(open_profits.values())
-    total = cash_value + holdings_value + open_profit
+    to_come = {asset: valuation.value(asset, amount) for asset, amount in unsettled.of_account(account_id).items()}
+    total = cash_value + holdings_value + open_profit + _sum(to_come.values())
     collateral = positions.settlements_of(account_id) if open_profits else ()
     margin_equity = _sum(value for asset, value in values.items() if asset in collateral) + open_profit
     return {
@@ -195,11 +196,12 @@ def summary(*, account_id: int, quote: Asset) -> dict:
         "holdings": [{**line.row(), "value": text(valuation.value(line.asset.pk, line.quantity))} for line in lines],
         "holdings_value": plain(holdings_value),
         "number_of_holdings": len({line.asset.pk for line in lines}),
+        "unsettled_value": plain(_sum(to_come.values())),
         "total_value": plain(total),
         "unrealized_pnl": plain(_sum(gains) + open_profit),
         "todays_pnl": text(equity.profit_today(account, total, valuation)),
         "margin_equity": plain(margin_equity) if open_profits else None,
-        "unpriced": _unpriced(values, open_profits),
+        "unpriced": _unpriced(values, open_profits, to_come),
     }
 
 

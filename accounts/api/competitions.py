@@ -49,7 +49,10 @@ class StandingShape(serializers.Serializer):
 
     rank = serializers.IntegerField(allow_null=True, help_text="Of a disqualified entry: null.")
     username = serializers.CharField()
-    equity = AmountField(help_text="All that the entry's account holds, in the starting asset, at the last prices.")
+    equity = AmountField(
+        help_text="All that the entry's account holds, in the starting asset, at the last prices, with what its trades "
+        "that are not settled yet will bring and take and the unrealised profit of its margin positions."
+    )
     profit = AmountField(help_text="equity - starting_amount.")
     unpriced = serializers.ListField(
         child=serializers.CharField(), help_text="Assets held that nobody can price; not in the equity."

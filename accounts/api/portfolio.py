@@ -67,7 +67,11 @@ class SummaryShape(serializers.Serializer):
     holdings = ValuedHoldingShape(many=True)
     holdings_value = AmountField()
     number_of_holdings = serializers.IntegerField()
-    total_value = AmountField(help_text="With the unrealised profit of margin positions.")
+    unsettled_value = AmountField(
+        help_text="What trades that are not settled yet will bring, less what they will take, of markets with deferred "
+        "settlement; until then cash and holdings are as they were."
+    )
+    total_value = AmountField(help_text="With `unsettled_value` and the unrealised profit of margin positions.")
     unrealized_pnl = AmountField()
     todays_pnl = AmountField(
         allow_null=True,

@@ -66,9 +66,13 @@ def test_a_snapshot_knows_equity_and_what_was_paid_in(venue, ann):
 
 
 def test_a_snapshot_is_the_summarys_total(venue, ann):
+    """Two shares of five are not settled."""
     venue.trader("bob", AAPL=10, BTC=1)
     venue.order("bob SELL 4 AAPL @ 100.37")
     venue.order("ann BUY 3 AAPL @ 100.37")
+    venue.change("AAPL", settlement_days=2)
+    venue.order("bob SELL 2 AAPL @ 99.11")
+    venue.order("ann BUY 2 AAPL @ 99.11")
     equity.take_snapshots()
     usd = valuation.quote_asset("USD")
     for name in ("ann", "bob"):

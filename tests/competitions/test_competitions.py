@@ -267,6 +267,30 @@ def test_what_nobody_can_price_is_named(api, contest):
     assert (row["equity"], row["profit"], row["unpriced"]) == ("10000", "0", ["BTC"])
 
 
+@pytest.mark.parametrize("days", [0, 2])
+def test_a_trade_counts_from_the_moment_it_is_made(api, contest, days):
+    """Ann buys at 100 and bob sells at 100.10, each to and from dan: then a share is worth 98, settled or not."""
+    spring = contest()
+    entries = {name: join(api, spring, name).json for name in ("ann", "bob")}
+    api.venue.trader("dan", USD=10_000, AAPL=20)
+    shares = {"asset": api.venue.assets["AAPL"], "amount": Decimal(10)}
+    transfers.deposit(account=Account.objects.get(pk=entries["bob"]["account"]), **shares)
+    api.venue.change("AAPL", settlement_days=days)
+    for name, side, price in (("ann", "BUY", "100"), ("bob", "SELL", "100.1")):
+        api.venue.order(f"dan {'SELL' if side == 'BUY' else 'BUY'} 10 AAPL @ {price}")
+        body = {**BUY, "side": side, "price": price, "quantity": "10"}
+        assert api("POST", ORDERS, body, token=api.tokens[name], headers=within(entries[name])).status == 201
+    api.venue.order("dan SELL 1 AAPL @ 98")
+    api.venue.order("bob BUY 1 AAPL @ 98")
+    assert board(api, spring) == [(1, "bob", "10999.999"), (2, "ann", "9979")]
+    totals = {}
+    for name in ("ann", "bob"):
+        found = api("GET", V1 + "portfolio/summary/", token=api.tokens[name], headers=within(entries[name])).json
+        totals[name] = found["total_value"]
+        assert found["unsettled_value"] == ("0" if not days else "-21" if name == "ann" else "19.999")
+    assert (totals["ann"], totals["bob"]) == ("9979", "10999.999")
+
+
 # Rounds
 
 
