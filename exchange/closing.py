@@ -25,7 +25,7 @@ LOOK_SECONDS = 2.0
 
 def close_due() -> list[Competition]:
     """Close every round that has ended; the competitions that were closed. One with an order in a market whose figures
-    make no sense waits until those are mended, and holds up no other.
+    make no sense waits until those are mended, with all its other orders cancelled, and holds up no other.
     """
     return [competition for competition in competitions.due() if _close(competition)]
 
@@ -64,14 +64,17 @@ def look() -> None:
 def _close(competition: Competition) -> bool:
     accounts = competitions.stop(competition)
     open_orders = Order.objects.filter(account_id__in=accounts, status__in=Order.LIVE).order_by("pk")
-    for order_id in open_orders.values_list("pk", flat=True):
-        try:
-            orders.cancel(account_id=None, order_id=order_id, reason="competition_ended")
-        except OrderNotOpen:
-            pass  # filled meanwhile
-        except UnreadableMarket as refusal:
-            logger.warning("competition %d is not closed: %s", competition.pk, refusal.detail)
-            return False
+    ids = list(open_orders.values_list("pk", flat=True))
+    outcomes = orders.cancel_these(ids, reason="competition_ended")
+    unreadable = None
+    for outcome in outcomes:
+        if isinstance(outcome, UnreadableMarket):
+            unreadable = outcome
+        elif isinstance(outcome, Exception) and not isinstance(outcome, OrderNotOpen):  # filled meanwhile
+            raise outcome
+    if unreadable is not None:
+        logger.warning("competition %d is not closed: %s", competition.pk, unreadable.detail)
+        return False
     return competitions.close(competition)
 
 

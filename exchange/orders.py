@@ -126,6 +126,17 @@ async def cancel_async(*, account_id: int | None, order_id: int, reason: str = "
     return await _with_fills_async(await _result_async(Cancel(account_id, order_id, reason)))
 
 
+def cancel_these(order_ids: Sequence[int], *, reason: str) -> list[dict | Exception]:
+    """Take open orders out for the venue, whoever's they are: of each the matcher's answer, or why it was not. Of very
+    many a part at a time, between which others have their turn.
+    """
+    outcomes = []
+    for first in range(0, len(order_ids), c.CANCELLED_AT_ONCE):
+        part = [Cancel(None, order_id, reason) for order_id in order_ids[first : first + c.CANCELLED_AT_ONCE]]
+        outcomes += [future.result(WAIT_SECONDS) for future in sequencer.submit(part)]
+    return outcomes
+
+
 def cancel_all(*, account_id: int, market_id: int | None = None, reason: str = "") -> list[dict]:
     """Take all open orders of the account out; their order objects. Of very many a part at a time, between which others
     have their turn.

@@ -369,13 +369,19 @@ def test_closing_an_order_in_a_halted_market(api, contest):
 
 def test_an_order_in_a_market_that_makes_no_sense_holds_up_no_other_competition(api, contest):
     spring, summer = contest(ends=60), contest("Summer", ends=60)
-    resting = api("POST", ORDERS, BUY, headers=within(join(api, spring).json)).json["id"]
+    sound = api.venue.market("AAPL_2", base="AAPL", quote="USD", tick_size=Decimal("0.01"), lot_size=Decimal(1))
+    spring.markets.add(sound)
+    entry = within(join(api, spring).json)
+    resting, other = (
+        api("POST", ORDERS, {**BUY, "symbol": symbol}, headers=entry).json["id"] for symbol in ("AAPL", "AAPL_2")
+    )
     for tick in ("0.000000000000000001", "0.01"):
         row = Market.objects.get(symbol="AAPL")
         Market.objects.filter(pk=row.pk).update(tick_size=Decimal(tick), version=row.version + 1)
         markets.forget()
         clock.shift(61)
         assert closing.close_due() == [summer if tick != "0.01" else spring]
+        assert orders.stored(other)["status"] == "CANCELLED", "what rests elsewhere does not wait with it"
     assert orders.stored(resting)["status"] == "CANCELLED"
 
 
