@@ -10,6 +10,7 @@ slower.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import selectors
@@ -22,13 +23,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from config import locks
 from marketdata import metrics
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 MEMORY = Path("/dev/shm")
+#: What must be free there: containers have 64 MB for all that is in them.
+MEMORY_BYTES = 16 * 1024 * 1024
+COUNTERS = "venue-counters-*"
 READY = b"."
 STOP_SECONDS = 15
 LONGEST_PAUSE_SECONDS = 30.0
@@ -64,10 +70,8 @@ class WorkerPool:
         self._workers: dict[int, Worker] = {}
         self._restarts: dict[int, tuple[float, float]] = {}  # index to (time due, pause behind it)
         self._child_end, self._parent_end = os.pipe()
-        # Where the children keep their metrics, so that any of them can answer for all. The files are mapped: on a full
-        # disk the system ends whoever writes into them (SIGBUS), so they are in memory where there is such a place.
-        memory = MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
-        self._metrics = tempfile.mkdtemp(prefix="venue-metrics-", dir=memory)
+        # Where the children keep their metrics, so that any of them can answer for all.
+        self._metrics, self._metrics_lock = _place_for_metrics()
         # Where they listen for each other's commands (exchange.relay); nobody else may enter it.
         self._relay = tempfile.mkdtemp(prefix="venue-relay-")
 
@@ -106,6 +110,7 @@ class WorkerPool:
         self._selector.close()
         os.close(self._child_end)
         os.close(self._parent_end)
+        os.close(self._metrics_lock)
         shutil.rmtree(self._metrics, ignore_errors=True)
         shutil.rmtree(self._relay, ignore_errors=True)
 
@@ -129,7 +134,7 @@ class WorkerPool:
                 "RELAY_DIRECTORY": self._relay,
                 "RELAY_PROCESSES": str(self._count),
             },
-            pass_fds=[self._listener.fileno(), self._child_end, ready_end],
+            pass_fds=[self._listener.fileno(), self._child_end, ready_end, self._metrics_lock],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the parent, which stops the children in order
         )
@@ -173,6 +178,35 @@ class WorkerPool:
             if due <= time.monotonic():
                 del self._restarts[index]
                 self._start(index, pause)
+
+
+def _place_for_metrics() -> tuple[str, int]:
+    """A new directory, and a lock on it, which the children inherit: had for as long as anybody writes there.
+
+    The files are mapped: on a full disk the system ends whoever writes into them (SIGBUS). So they are in memory where
+    that has room. What pools that were killed with -9 left is deleted.
+    """
+    _delete_unused()
+    try:
+        has_room = os.access(MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+    except OSError:
+        has_room = False
+    fresh = Path(tempfile.mkdtemp(prefix="venue-new-", dir=MEMORY if has_room else None))
+    lock = os.open(fresh, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    # Under this name only once it is locked: another pool that starts now would delete it.
+    return str(fresh.rename(fresh.with_name(fresh.name.replace("new", "counters", 1)))), lock
+
+
+def _delete_unused() -> None:
+    for directory in [each for place in (MEMORY, Path(tempfile.gettempdir())) for each in place.glob(COUNTERS)]:
+        with suppress(OSError):  # another user's, or gone by now
+            lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if locks.is_had(lock, fcntl.LOCK_EX):
+                    shutil.rmtree(directory, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def leave_with_parent(parent_pipe: int) -> None:

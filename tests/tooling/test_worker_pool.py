@@ -78,12 +78,9 @@ def ask(port: int) -> tuple[int, int]:
 
 
 def living_metrics(pid: int) -> list[Path]:
-    """What only a living child has a say in, as the pool keeps it: in memory, because the system ends who writes into a
-    mapped file on a full disk.
-    """
-    memory = Path("/dev/shm")
-    place = memory if memory.is_dir() else Path(tempfile.gettempdir())
-    return list(place.glob(f"venue-metrics-*/gauge_livesum_{pid}.db"))
+    """What only a living child has a say in, as the pool keeps it."""
+    places = (worker_pool.MEMORY, Path(tempfile.gettempdir()))
+    return [file for place in places for file in place.glob(f"venue-counters-*/gauge_livesum_{pid}.db")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -95,10 +92,33 @@ def test_a_signal_stops_parent_and_children_with_exit_code_0(parent, number):
     assert not any(map(is_alive, children))
 
 
-def test_children_leave_when_the_parent_is_killed(parent):
+def test_children_leave_when_the_parent_is_killed_and_their_counters_with_the_next_start(parent):
     process, _, children = parent
+
+    def left_by_another_start() -> list[bool]:
+        with serving.listen("127.0.0.1", 0) as listener:
+            worker_pool.WorkerPool(listener, count=1, server="uvicorn").stop()
+        return [bool(living_metrics(child)) for child in children]
+
+    assert left_by_another_start() == [True, True]
     process.kill()
     wait_until(lambda: not any(map(is_alive, children)), "the children to leave")
+    wait_until(lambda: left_by_another_start() == [False, False], "their counters to be deleted")
+
+
+@pytest.mark.parametrize(
+    ("memory", "needed", "is_there"), [("", 1, True), ("", 10**18, False), ("missing", 1, False)]
+)
+def test_counters_are_in_memory_where_that_has_room(tmp_path, monkeypatch, memory, needed, is_there):
+    """The system ends who writes into a mapped file where no room is left."""
+    monkeypatch.setattr(worker_pool, "MEMORY", tmp_path / memory)
+    monkeypatch.setattr(worker_pool, "MEMORY_BYTES", needed)
+    with serving.listen("127.0.0.1", 0) as listener:
+        pool = worker_pool.WorkerPool(listener, count=1, server="uvicorn")
+        assert Path(pool._metrics).is_dir()
+        assert (Path(pool._metrics).parent == tmp_path) == is_there
+        pool.stop()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_child_that_dies_is_replaced_and_the_port_stays_open(parent):
