@@ -4,6 +4,7 @@ Rules: a page never counts or sorts a table that grows without end, never delete
 changes nothing except through the service that owns it. Refusals and validation errors come back as messages.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 
@@ -12,7 +13,7 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ERROR_FLAG, ChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.db import DataError
@@ -28,6 +29,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from marketdata import units
 from marketdata.refusals import Refusal
+
+logger = logging.getLogger(__name__)
 
 MAX_ID = 2**63 - 1
 #: So many of whatever a search names are looked up one by one.
@@ -117,7 +120,7 @@ class SoundLists:
     """Of a page with a list: it shows all rows, and says so, where what its address asks for makes no sense.
 
     Django asks the database when the page is drawn. So a NUL, half a regular expression or a number that no column
-    holds would be an error of ours.
+    holds would be an error of ours. Where the address asks for nothing, an error is one.
     """
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
@@ -125,6 +128,9 @@ class SoundLists:
             changes = super().get_changelist_instance(request)
             len(changes.result_list)  # the rows that are shown then
         except (IncorrectLookupParameters, DataError, ValueError, LookupError) as error:
+            if not request.GET.keys() - {ERROR_FLAG}:
+                raise
+            logger.warning("%s makes no sense: %r", request.get_full_path(), error)
             messages.warning(request, "The address asks for rows in a way that makes no sense: here are all.")
             raise IncorrectLookupParameters from error
         return changes

@@ -19,13 +19,18 @@ SENSELESS = [
 ]  # fmt: skip
 
 
-def test_what_makes_no_sense_in_the_address_of_a_list_is_told_and_shows_all(operator):
+def test_what_makes_no_sense_in_the_address_of_a_list_is_told_and_shows_all(operator, caplog, monkeypatch):
     operator.raise_request_exception = False
     for page in SENSELESS:
         answer = operator.get(f"/admin/{page}")
         assert (answer.status_code, answer.get("Location")) == (302, f"/admin/{page.partition('?')[0]}?e=1"), page
     assert text(operator.get(answer["Location"])).count("makes no sense: here are all") == len(SENSELESS)
+    told = [record.getMessage() for record in caplog.records if record.name == "marketdata.operators"]
+    assert len(told) == len(SENSELESS) and told[0].startswith("/admin/exchange/order/?state=%00 makes no sense: ")
     assert all(isinstance(page, operators.SoundLists) for page in admin.site._registry.values())
+    # Of an address that asks for nothing, the error is ours.
+    monkeypatch.setattr(admin.site._registry[Order], "get_queryset", lambda request: {}["ours"])
+    assert [operator.get(f"/admin/exchange/order/{asked}").status_code for asked in ("", "?e=1")] == [500, 500]
 
 
 @pytest.fixture
