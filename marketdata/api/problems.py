@@ -58,7 +58,8 @@ def problem_of(error: Exception, request_id: str) -> Problem:
     elif isinstance(error, SuspiciousOperation):
         return problem(400, "bad_request", "The request cannot be served like that.", request_id)
     elif isinstance(error, OperationalError | InterfaceError) or isinstance(error.__cause__, ReadOnlySqlTransaction):
-        reason = str(error).strip().partition("\n")[0]  # libpq adds advice, in lines of its own
+        # libpq has a line for each host or address that it tried, and below it advice, which is indented.
+        reason = "; ".join(line for line in str(error).strip().splitlines() if not line.startswith("\t"))
         logger.warning("request %s: the database does not answer: %s", request_id, reason)
         return _refused(Unavailable("The database does not answer; try again."), request_id)
     if isinstance(error, exceptions.APIException):
