@@ -12,7 +12,7 @@ drops both locks of a killed process. A living server that a killed process left
 one's remains are cleared away; PostgreSQL itself recovers what was committed. The server listens on a Unix
 socket only, inside a directory of mode 0700; that mode is the whole access control.
 Known limits: POSIX only; after `kill -9` of all its users the server runs until the next user releases it; releasing
-waits for a start that is under way.
+waits for another process that is starting it.
 """
 
 from __future__ import annotations
@@ -135,13 +135,16 @@ class Cluster:
         while not self._released.wait(pause_seconds):
             # One started here is asked without opening files, of which a busy process may have none left.
             is_alive = self._process is not None and self._process.poll() is None
-            if is_alive or self.pid is not None or not self._places.is_initialised:
-                pause_seconds, pid = WATCH_SECONDS, self.pid or pid
+            found = self._process.pid if is_alive else self.pid
+            if found is not None or not self._places.is_initialised:
+                pause_seconds, pid = WATCH_SECONDS, found or pid
                 continue
             try:
                 self._start_again(pid)
                 pid = self.pid or pid
             except Exception as error:
+                if self._released.is_set():
+                    return
                 pause_seconds = min(LONGEST_PAUSE_SECONDS, max(1.0, 2 * pause_seconds))
                 logger.error(
                     "PostgreSQL (process %s) has ended, and cannot be started again: %s Next try in %.0f s.",
@@ -155,7 +158,9 @@ class Cluster:
             # be an empty venue.
             if self._released.is_set() or not self._places.is_initialised:
                 return
-            process = server.ensure_running(self._places, self._settings, starting)
+            process = server.ensure_running(
+                self._places, self._settings, starting, is_wanted=lambda: not self._released.is_set()
+            )
         if process is not None:  # else another user of the cluster was faster, and says so
             self._process = process
             logger.error(

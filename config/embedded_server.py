@@ -129,8 +129,13 @@ def accepts(places: Places) -> bool:
 # Starting
 
 
-def ensure_running(places: Places, overrides: dict[str, str], start_lock: int) -> subprocess.Popen | None:
-    """The process of the server if it was started here. `start_lock`: what the caller holds, an open file."""
+def ensure_running(
+    places: Places, overrides: dict[str, str], start_lock: int, is_wanted: Callable[[], bool] = lambda: True
+) -> subprocess.Popen | None:
+    """The process of the server if it was started here. `start_lock`: what the caller holds, an open file.
+
+    A start is given up, by an EmbeddedError, as soon as it is not wanted any more.
+    """
     _require_owner(places)
     if server_pid(places) is not None and _becomes_ready(places):
         return None
@@ -141,7 +146,7 @@ def ensure_running(places: Places, overrides: dict[str, str], start_lock: int) -
     if not places.is_initialised:
         _initialise(places, programs, start_lock, safely=settings["fsync"] == "on")
     _require_access(places)
-    process = _start(places, programs, settings)
+    process = _start(places, programs, settings, is_wanted)
     _create_database(places)
     return process
 
@@ -248,7 +253,9 @@ def _require_access(places: Places) -> None:
         )
 
 
-def _start(places: Places, programs: Path, settings: dict[str, str]) -> subprocess.Popen:
+def _start(
+    places: Places, programs: Path, settings: dict[str, str], is_wanted: Callable[[], bool]
+) -> subprocess.Popen:
     """Start the server and wait until it takes connections."""
     command = [str(programs / "postgres"), "-D", str(places.cluster), "-k", str(places.socket_dir)]
     for name, value in settings.items():
@@ -259,7 +266,7 @@ def _start(places: Places, programs: Path, settings: dict[str, str]) -> subproce
         _clear_stale_pid_file(places)
         log_start = _rotated_log_size(places)
         process = _spawn(places, command)
-        if _wait_ready(places, process, deadline):
+        if _wait_ready(places, process, deadline, is_wanted):
             return process
         text = _log_since(places, log_start)
         # The last backends of a killed server need a moment to notice and leave.
@@ -283,15 +290,19 @@ def _spawn(places: Places, command: list[str]) -> subprocess.Popen:
         )
 
 
-def _wait_ready(places: Places, process: subprocess.Popen, deadline: float) -> bool:
+def _wait_ready(
+    places: Places, process: subprocess.Popen, deadline: float, is_wanted: Callable[[], bool]
+) -> bool:
     try:
         while process.poll() is None and time.monotonic() < deadline:
+            if not is_wanted():
+                raise EmbeddedError("the start was given up.")
             if accepts(places):
                 return True
             time.sleep(POLL_SECONDS)
     except BaseException:
-        process.send_signal(signal.SIGINT)
-        process.wait()
+        if process.poll() is None:
+            _end(process.pid, lambda: process.poll() is None)
         raise
     if process.poll() is None:
         process.send_signal(signal.SIGQUIT)

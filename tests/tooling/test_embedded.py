@@ -144,6 +144,26 @@ def test_a_kept_server_that_is_killed_is_started_again_until_it_is_released(data
         assert not places_of(data_dir).cluster.exists() and not caplog.messages
 
 
+def test_releasing_gives_up_a_start_that_takes_long(data_dir, monkeypatch, caplog):
+    """Whoever pressed Ctrl-C would wait for a recovery, or for what is left of a server of which one process hangs."""
+    monkeypatch.setattr(embedded, "WATCH_SECONDS", 0.02)
+    cluster = embedded.acquire(data_dir, settings=FAST)
+    hanging = psycopg2.connect(cluster.url)
+    backend, log = hanging.info.backend_pid, places_of(data_dir).log
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        os.kill(cluster.pid, signal.SIGKILL)
+        cluster.keep_running()
+        wait_until(lambda: "pre-existing shared memory block" in log.read_text(), "a start that has to wait")
+        since = time.monotonic()
+        cluster.release()
+        assert time.monotonic() - since < embedded_server.LEAVE_SECONDS / 2
+        assert not embedded.running(data_dir) and not caplog.messages
+    finally:
+        os.kill(backend, signal.SIGKILL)
+        hanging.close()
+
+
 def test_a_stale_pid_file_stops_nothing(data_dir):
     embedded.acquire(data_dir, settings=FAST).release()
     pid_file = places_of(data_dir).cluster / "postmaster.pid"
