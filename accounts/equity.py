@@ -1,9 +1,10 @@
 """What accounts were worth over time: a snapshot of every user's account each hour, and what follows from them.
 
 A snapshot holds the equity (all balances at present prices, with what unsettled trades change of them and what open
-positions have gained, in PORTFOLIO_QUOTE) and what had been paid in by then, so that profit = equity - paid in, whatever
-was deposited and withdrawn between. All accounts and the prices are read at one moment; movements are counted by their
-ids, which ascend with an account's commits, so that none is missed or counted twice. Snapshots never go back in time.
+positions have gained, in PORTFOLIO_QUOTE) and what had been paid in by then, so that profit = equity - paid in,
+whatever was deposited and withdrawn between. All accounts and the prices are read at one moment; movements are counted
+by their ids, which ascend with an account's commits, so that none is missed or counted twice. Snapshots never go back
+in time.
 
 Known limits: an asset without a price is not in the equity, nor in what was paid in while it had none; movements are
 valued at the prices of the next snapshot. After HOURLY_DAYS only the last snapshot of each UTC day is kept.

@@ -6,7 +6,6 @@ made good by the next look.
 """
 
 import logging
-from contextlib import suppress
 
 from accounts import competitions
 from accounts.models import Competition, CompetitionEntry
@@ -47,12 +46,9 @@ def finish_disqualified() -> int:
     left = Order.objects.filter(
         account__competition_entry__disqualified_at__isnull=False, status__in=Order.LIVE, reduce_only=False
     )
-    done = 0
-    for order_id in list(left.order_by("pk").values_list("pk", flat=True)):
-        with suppress(OrderNotOpen, UnreadableMarket):
-            orders.cancel(account_id=None, order_id=order_id, reason="disqualified")
-            done += 1
-    return done
+    ids = list(left.order_by("pk").values_list("pk", flat=True))
+    outcomes = orders.cancel_these(ids, reason="disqualified")
+    return sum(not isinstance(outcome, Exception) for outcome in outcomes)
 
 
 def look() -> None:
