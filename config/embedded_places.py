@@ -183,7 +183,10 @@ def can_write(directory: Path, user: ServerUser) -> bool:
 
 def _succeeds(command: list[str], user: ServerUser) -> bool:
     try:
-        answer = subprocess.run(command, cwd="/", capture_output=True, check=False, **user.popen_options)
+        # In a session of its own: Ctrl-C in the terminal would end it, which is no answer.
+        answer = subprocess.run(
+            command, cwd="/", capture_output=True, check=False, start_new_session=True, **user.popen_options
+        )
     except OSError:
         return False
     return answer.returncode == 0

@@ -8,13 +8,14 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import psycopg2
 import pytest
 
-from config import embedded, embedded_server
-from config.embedded_places import places_of
+from config import embedded, embedded_places, embedded_server
+from config.embedded_places import ServerUser, places_of
 from tests.patience import wait_until
 from tests.tooling.support import FAST, Holder, data_directory, holders, is_alive
 
@@ -162,6 +163,13 @@ def test_releasing_gives_up_a_start_that_takes_long(data_dir, monkeypatch, caplo
     finally:
         os.kill(backend, signal.SIGKILL)
         hanging.close()
+
+
+def test_ctrl_c_ends_no_question_about_the_server_s_user():
+    """While the watch starts a server again, the log told of a directory that its user could not enter any more."""
+    leads_a_session = "import os; raise SystemExit(os.getsid(0) != os.getpid())"
+    user = ServerUser(os.geteuid(), os.getegid())
+    assert embedded_places._succeeds([sys.executable, "-c", leads_a_session], user)
 
 
 def test_a_stale_pid_file_stops_nothing(data_dir):
