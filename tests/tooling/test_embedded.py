@@ -16,7 +16,7 @@ import pytest
 
 from config import embedded, embedded_places, embedded_server
 from config.embedded_places import ServerUser, places_of
-from tests.patience import wait_until
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.tooling.support import FAST, Holder, data_directory, holders, is_alive
 
 
@@ -148,6 +148,7 @@ def test_a_kept_server_that_is_killed_is_started_again_until_it_is_released(data
 def test_releasing_gives_up_a_start_that_takes_long(data_dir, monkeypatch, caplog):
     """Whoever pressed Ctrl-C would wait for a recovery, or for what is left of a server of which one process hangs."""
     monkeypatch.setattr(embedded, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(embedded_server, "LEAVE_SECONDS", 4 * PATIENCE_SECONDS)
     cluster = embedded.acquire(data_dir, settings=FAST)
     hanging = psycopg2.connect(cluster.url)
     backend, log = hanging.info.backend_pid, places_of(data_dir).log
@@ -158,7 +159,7 @@ def test_releasing_gives_up_a_start_that_takes_long(data_dir, monkeypatch, caplo
         wait_until(lambda: "pre-existing shared memory block" in log.read_text(), "a start that has to wait")
         since = time.monotonic()
         cluster.release()
-        assert time.monotonic() - since < embedded_server.LEAVE_SECONDS / 2
+        assert time.monotonic() - since < PATIENCE_SECONDS
         assert not embedded.running(data_dir) and not caplog.messages
     finally:
         os.kill(backend, signal.SIGKILL)
