@@ -9,9 +9,9 @@ Equity is all that an entry's account holds, at the last prices, with what its u
 unrealised profit of its open positions at their marks, in the starting asset; what nobody can price is not in it and is
 named. Equal equity shares a rank, and the next rank counts those above: 1, 2, 2, 4. Who is disqualified stands below
 all others, without a rank.
-Known limits: between the end and its closing (a few seconds) resting orders of entries can still trade, and positions
-can be reduced; what is open then stays open, for its owner to close. Self-trade prevention looks at accounts, so a
-user's main account and entry can trade with each other within the price band.
+Known limits: between the end and its closing (a few seconds in which servers run) resting orders of entries can still
+trade, and positions can be reduced; what is open then stays open, for its owner to close. Self-trade prevention looks
+at accounts, so a user's main account and entry can trade with each other within the price band.
 """
 
 from collections import defaultdict

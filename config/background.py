@@ -40,6 +40,7 @@ async def startup() -> None:
     if (relay := _relay()) is not None:
         await relay.start()
         sequencer.relay = relay
+    await closing.first_look()
     _tasks.append(asyncio.create_task(feed.run(), name="feed"))
     _tasks.append(asyncio.create_task(equity.run_snapshots(), name="equity"))
     _tasks.append(asyncio.create_task(closing.run(), name="competitions"))

@@ -1,10 +1,11 @@
 """Closing the rounds of competitions that have ended: their open orders are cancelled, then equity is kept. And taking
 one entry out of a round in the same way, by an operator.
 
-One process at a time does it, within LOOK_SECONDS of the end. Doing it again does no harm, so a crash in between is
-made good by the next look.
+One process at a time does it, within LOOK_SECONDS of the end, and each before it opens. Doing it again does no harm, so
+a crash in between is made good by the next look.
 """
 
+import asyncio
 import logging
 
 from accounts import competitions
@@ -14,12 +15,15 @@ from exchange.commands import OrderNotOpen
 from exchange.models import Order
 from marketdata import leadership
 from marketdata.refusals import UnreadableMarket
+from marketdata.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
 #: Below 2^31, so that pg_locks shows it whole in objid.
 LOCK = 0x636F6D70
 LOOK_SECONDS = 2.0
+#: How long a server that starts waits for what ended before.
+FIRST_LOOK_SECONDS = 10.0
 
 
 def close_due() -> list[Competition]:
@@ -72,6 +76,18 @@ def _close(competition: Competition) -> bool:
         logger.warning("competition %d is not closed: %s", competition.pk, unreadable.detail)
         return False
     return competitions.close(competition)
+
+
+async def first_look() -> None:
+    """Close what ended while nothing ran, before this process takes an order: what still rests there stands at prices
+    of long ago, for whoever comes first. In each process, because none can tell whether another is there yet; what it
+    does not come to is left to `run`.
+    """
+    try:
+        async with asyncio.timeout(FIRST_LOOK_SECONDS):
+            await in_thread(close_due)
+    except Exception:
+        logger.exception("competitions: what ended is closed later")
 
 
 async def run() -> None:

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from django.db import connection
@@ -12,6 +13,7 @@ from django.test import Client as Browser
 from accounts import competitions, transfers
 from accounts.models import Account, Balance, Competition, CompetitionEntry, Entry, User
 from accounts.valuation import load_pairs, prices_in
+from config import background
 from exchange import audit, closing, orders
 from exchange.models import Order
 from marketdata import clock, markets
@@ -312,6 +314,26 @@ def test_closing_cancels_and_keeps_the_result(api, contest):
     api.venue.order("cat BUY 1 AAPL @ 95")
     assert board(api, spring) == before == [(1, "bob", "10000"), (2, "ann", "9999.5")]
     audit_is_clean()
+
+
+def test_a_server_opens_when_what_ended_before_is_closed(api, contest, monkeypatch):
+    """Whatever its services do later: what rests in an entry is not there for who comes first."""
+    spring = contest(ends=60)
+    resting = api("POST", ORDERS, BUY, headers=within(join(api, spring).json)).json["id"]
+    clock.shift(61)
+    idle = AsyncMock()
+    for name in (
+        "feed.run", "equity.run_snapshots", "closing.run", "positions_engine.run_updater",
+        "positions_engine.run_engine", "clockwork.run",
+    ):  # fmt: skip
+        monkeypatch.setattr(f"config.background.{name}", idle)
+    monkeypatch.setattr("config.background.gc", Mock())
+    api.run(background.startup())
+    try:
+        assert orders.stored(resting)["reason"] == "competition_ended"
+        assert api("GET", f"{V1}competitions/{spring.pk}/").json["status"] == "CLOSED"
+    finally:
+        api.run(background.shutdown())
 
 
 def test_a_clock_that_is_behind_places_nothing_in_a_closed_round(api, contest):
