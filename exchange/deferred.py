@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import connection, transaction
-from django.db.models import Q
 
 from accounts import holdings, ledger
 from accounts.ledger import Sheet
@@ -199,18 +198,3 @@ def unsettled_bases(account_id: int) -> set[int]:
     """The assets that an account has bought and not received."""
     rows = Settlement.objects.filter(settled_at=None, buyer_id=account_id)
     return set(rows.values_list("market__base_id", flat=True))
-
-
-def unsettled(account_id: int) -> dict[int, dict[str, int]]:
-    """What an account is still to receive and to deliver, as decimals by asset."""
-    columns = ("market__base_id", "market__quote_id", "buyer_id", "quantity", "notional", "buyer_fee", "seller_fee")
-    rows = Settlement.objects.filter(Q(buyer_id=account_id) | Q(seller_id=account_id), settled_at=None).order_by()
-    sums: dict[int, dict] = {}
-    for base, quote, buyer, quantity, notional, buyer_fee, seller_fee in rows.values_list(*columns):
-        if buyer == account_id:
-            flows = (base, "to_receive", quantity), (quote, "to_deliver", notional + buyer_fee)
-        else:
-            flows = (quote, "to_receive", notional - seller_fee), (base, "to_deliver", quantity)
-        for asset, name, amount in flows:
-            sums.setdefault(asset, {"to_receive": 0, "to_deliver": 0})[name] += amount
-    return sums

@@ -2,7 +2,7 @@
 
 from drf_spectacular.utils import extend_schema
 
-from accounts import portfolio
+from accounts import portfolio, unsettled
 from accounts.api import holdings
 from exchange import deferred
 from marketdata.api.shapes import AmountField
@@ -24,7 +24,7 @@ NOTHING = {"to_receive": 0, "to_deliver": 0}
 @one_moment()
 def rows(account_id: int) -> list[dict]:
     """The lines of what the account has, then those of what it has only bought."""
-    pending = deferred.unsettled(account_id)
+    pending = unsettled.both_ways(account_id)
     assets = dict(Asset.objects.filter(pk__in=pending).values_list("symbol", "pk"))
     owned = portfolio.holding_rows(account_id)
     lines = [_with(line, pending.get(assets.get(line["asset"]), NOTHING)) for line in owned]

@@ -29,8 +29,7 @@ Invariants
 Cost: the best price is one look; cancelling does not depend on the depth; a price level that appears or
 empties costs log(levels). Memory follows the resting orders, not the cancelled ones.
 
-Known limits: prices are positive. Ids are the caller's, and must not be used again while they rest. One
-thread.
+Known limits: prices are positive. Ids are the caller's, and must not be used again while they rest. One thread.
 """
 
 from collections import deque

@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from accounts import holdings_proof, ledger
+from accounts import holdings_proof, ledger, unsettled
 from accounts.models import Account, Journal
 from exchange import deferred
 from exchange.commands import ExitsUndeliverable
@@ -168,7 +168,7 @@ def test_average_costs_count_from_settlement_on(later):
 def test_what_is_to_come_and_to_go(later):
     trade(later)
     usd, aapl = (later.venue.assets[symbol].id for symbol in ("USD", "AAPL"))
-    buyer, seller = (deferred.unsettled(later.venue.accounts[name].id) for name in ("ann", "bob"))
+    buyer, seller = (unsettled.both_ways(later.venue.accounts[name].id) for name in ("ann", "bob"))
     assert (buyer[aapl], buyer[usd]) == ({"to_receive": 10, "to_deliver": 0}, {"to_receive": 0, "to_deliver": 1001})
     assert (seller[usd], seller[aapl]) == ({"to_receive": 999, "to_deliver": 0}, {"to_receive": 0, "to_deliver": 10})
 
