@@ -1,9 +1,9 @@
 """How an account's trading went: what was won and lost, by realised profit and by equity over time.
 
 A closed trade is a realisation (a sale of something bought before) or a margin position that was closed, with its fees
-and financing; it is won when it brought more than it had cost, lost when less. Days, weeks (from Monday) and months
-begin at midnight UTC. Sums in several quote assets are converted at present prices; what has no price in the asset
-asked for is listed as unpriced, and in no sum.
+and financing; it is won when it brought more than it had cost, lost when less. A loss counts whole, also what the
+insurance fund paid of it. Days, weeks (from Monday) and months begin at midnight UTC. Sums in several quote assets are
+converted at present prices; what has no price in the asset asked for is listed as unpriced, and in no sum.
 """
 
 from datetime import timedelta

@@ -94,7 +94,9 @@ class RealizedShape(serializers.Serializer):
 
 
 class MetricsShape(serializers.Serializer):
-    """How the trades went. A closed trade is a sale of what was bought before, or a closed margin position."""
+    """How the trades went. A closed trade is a sale of what was bought before, or a closed margin position, whose loss
+    counts whole: also what the insurance fund paid of it.
+    """
 
     quote = serializers.CharField()
     trades = serializers.IntegerField(help_text="Executions on spot markets.")

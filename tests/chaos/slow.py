@@ -17,6 +17,8 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+import uvloop
+
 from benchmarks.fanout import PACE_SECONDS, Round, SocketClient, Trader, sequence_in
 from benchmarks.frames import handshake, masked
 from benchmarks.report import table
@@ -200,8 +202,8 @@ def main() -> int:
     parser.add_argument("--levels", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     options = vars(parser.parse_args())
-    with PrivateVenue(users=1) as venue:
-        result = asyncio.run(run(venue, **options))
+    with PrivateVenue(users=1) as venue, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(run(venue, **options))
     print(table(HEADS, [result.row]))
     print("\n".join(result.problems))
     verdict = "clean" if not result.problems else f"{len(result.problems)} PROBLEMS"
