@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.models import Account
-from exchange import kill_switch, orders, redoing
+from exchange import halts, kill_switch, orders, redoing
 from exchange.books import LiveBook
 from exchange.commands import AccountInactive
 from exchange.sequencer import sequencer
@@ -31,6 +31,20 @@ class TestWholeVenue:
         day.venue.change("AAPL", status="HALTED")
         day.at("2026-11-23 12:01")
         assert Market.objects.get(symbol="BTC_USDT").status == "OPEN"
+
+    def test_what_an_operator_closes_meanwhile_stays_closed(self, day, settings, monkeypatch):
+        settings.VENUE_HALT_MARKETS = 1
+        Market.objects.filter(symbol="AAPL").update(status="HALTED", status_reason="by rule: it jumped")
+        halt = halts._halt
+
+        def closed_before(*arguments):
+            Market.objects.filter(symbol="BTC_USDT").update(status="CLOSED", status_reason="delisted")
+            return halt(*arguments)
+
+        monkeypatch.setattr(halts, "_halt", closed_before)
+        assert halts.watch() == 0
+        other = Market.objects.get(symbol="BTC_USDT")
+        assert (other.status, other.status_reason) == ("CLOSED", "delisted")
 
 
 class TestTypingErrors:
