@@ -274,13 +274,16 @@ class Sequencer:
         return len(batch.outcomes)
 
     def _tell(self, batch: Batch, answers: list[tuple[Waiting, Outcome]], committed_at: float) -> None:
-        """Answer the callers of a committed batch, and publish what it did."""
-        with PUBLISH_SECONDS.time():
-            self._answer(answers)
-            events = batch.sheet.published()
-            if batch.deltas or events:
-                books = [delta.message() for delta in batch.deltas]
-                hub.publish(books=books, accounts=events, committed_at=committed_at)
+        """Answer the callers of a committed batch, and publish what it did. Never raises: all would be repeated."""
+        try:
+            with PUBLISH_SECONDS.time():
+                self._answer(answers)
+                events = batch.sheet.published()
+                if batch.deltas or events:
+                    books = [delta.message() for delta in batch.deltas]
+                    hub.publish(books=books, accounts=events, committed_at=committed_at)
+        except Exception:
+            logger.exception("telling of a committed batch failed; streams catch up from the database")
 
     def _update_views(self, batch: Batch) -> None:
         """Bring the committed views up to the live books, which are what was just committed."""

@@ -4,6 +4,7 @@ import psycopg2
 import pytest
 from django.db import connection
 
+from accounts.ledger import Sheet
 from exchange import reading, transaction
 from exchange.models import Order
 from exchange.sequencer import ATTEMPTS
@@ -80,6 +81,15 @@ def test_an_error_after_the_commit_repeats_nothing(trader, monkeypatch):
         assert place(trader) == "OPEN"
     assert Order.objects.count() == 1
     assert trader.venue.book() == "5@100 |"
+
+
+def test_nor_does_one_while_it_is_told(trader, monkeypatch):
+    monkeypatch.setattr(Sheet, "published", lambda sheet: 1 / 0)
+    command = trader.venue.command("ann BUY 5 AAPL @ 100")
+    futures = trader.held.submit([command, command])
+    assert [words(future.result(PATIENCE_SECONDS)) for future in futures] == ["OPEN", "OPEN"]
+    assert place(trader) == "OPEN"
+    assert Order.objects.count() == 3
 
 
 @pytest.mark.parametrize("point", HOLDING)
