@@ -241,8 +241,8 @@ def stop() -> None:
 
 
 def view(spec: MarketSpec) -> BookView:
-    """The market's committed book, at least as new as this call."""
-    return answer_of(pass_for(spec.id))
+    """The market's committed book, at least as new as this call. Unavailable when there is none to be had."""
+    return _there(answer_of(pass_for(spec.id)), spec)
 
 
 def answer_of(future: Future) -> BookView | None:
@@ -255,4 +255,11 @@ def answer_of(future: Future) -> BookView | None:
 
 async def view_from_loop(spec: MarketSpec) -> BookView:
     """The same for a coroutine."""
-    return await pass_for_loop(spec.id)
+    return _there(await pass_for_loop(spec.id), spec)
+
+
+def _there(found: BookView | None, spec: MarketSpec) -> BookView:
+    """None comes of a market that is gone, or whose figures make no sense."""
+    if found is None:
+        raise Unavailable(f"The book of {spec.symbol} cannot be read now; try again.")
+    return found

@@ -18,7 +18,6 @@ from exchange.depth import BookView, Delta
 from exchange.streams import queries
 from marketdata import hub, markets
 from marketdata.markets import MarketSpec
-from marketdata.refusals import Unavailable
 from marketdata.threads import in_thread
 
 logger = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class CommittedMarket:
         """How far the database is now; the feed will be there soon. Unavailable when that cannot be known."""
         self._arriving += 1
         try:
-            sequence = (await _view(self.spec)).sequence
+            sequence = (await barrier.view_from_loop(self.spec)).sequence
             if self.shown.sequence < 0:
                 await asyncio.shield(self._catch_up_once())
         finally:
@@ -137,7 +136,7 @@ class CommittedMarket:
 
     async def _catch_up(self) -> None:
         """Take the process's view, and the trades up to it; members are told the difference at the next tick."""
-        view = await _view(self.spec)
+        view = await barrier.view_from_loop(self.spec)
         session = view.session
         sequence, levels = view.levels()
         await self._reach_figures(sequence)
@@ -180,11 +179,3 @@ class CommittedMarket:
         self.spec = self.shown.spec = spec
         if self.shown.sequence < 0:
             await self._catch_up_once()
-
-
-async def _view(spec: MarketSpec) -> BookView:
-    """The process's committed book, as new as the database; Unavailable when there is none."""
-    view = await barrier.view_from_loop(spec)
-    if view is None:
-        raise Unavailable(f"The book of {spec.symbol} cannot be read now; try again.")
-    return view

@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 from django.db import connection
@@ -11,6 +12,7 @@ from exchange.sequencer import Sequencer
 from exchange.tickers import board
 from marketdata import markets
 from marketdata.markets import by_symbol
+from marketdata.refusals import Unavailable
 from tests.patience import PATIENCE_SECONDS
 
 CUT = """
@@ -94,6 +96,10 @@ def test_an_unknown_market_has_no_view(venue):
 
     assert asyncio.run(read()) is None
     assert barrier.pass_for(999_999).result(PATIENCE_SECONDS) is None
+    gone = replace(by_symbol("AAPL"), id=999_999)
+    for view in (barrier.view, lambda spec: asyncio.run(barrier.view_from_loop(spec))):
+        with pytest.raises(Unavailable):
+            view(gone)
 
 
 def test_what_another_process_committed_is_seen_at_once(traders, monkeypatch):
