@@ -75,6 +75,7 @@ class _ThreadReader:
                     while not self._waiting and not self._stopping:
                         self._arrived.wait()
                     if self._stopping and not self._waiting:
+                        self._thread = None  # whoever comes while it ends needs another one
                         return
                     waiters = list(self._waiting)
                     self._waiting.clear()

@@ -1,7 +1,8 @@
 """Reading behind the barrier: from threads and from coroutines, with the database gone in between."""
 
 import asyncio
-from concurrent.futures import Future
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -100,6 +101,28 @@ def test_an_unknown_market_has_no_view(venue):
     for view in (barrier.view, lambda spec: asyncio.run(barrier.view_from_loop(spec))):
         with pytest.raises(Unavailable):
             view(gone)
+
+
+def test_whoever_reads_while_the_thread_ends_is_served_by_the_next_one(venue, monkeypatch):
+    ending, goes_on, end = threading.Event(), threading.Event(), barrier._ThreadReader._run
+
+    def run_and_linger(reader):
+        end(reader)
+        ending.set()
+        goes_on.wait(PATIENCE_SECONDS)
+
+    monkeypatch.setattr(barrier._ThreadReader, "_run", run_and_linger)
+    reader = barrier._ThreadReader()
+    reader.pass_for(999_999).result(PATIENCE_SECONDS)
+    with ThreadPoolExecutor() as others:
+        stopping = others.submit(reader.stop)
+        assert ending.wait(PATIENCE_SECONDS)
+        try:
+            assert reader.pass_for(999_999).result(5) is None
+        finally:
+            goes_on.set()
+        stopping.result(PATIENCE_SECONDS)
+        reader.stop()
 
 
 def test_what_another_process_committed_is_seen_at_once(traders, monkeypatch):
