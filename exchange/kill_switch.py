@@ -5,6 +5,8 @@ the account's lock: a batch that holds the lock finishes, and its orders are can
 reads the flag. Orders in halted markets are cancelled too, as an operator would. Pulling it twice does no harm.
 """
 
+from collections.abc import Callable
+
 from django.db import transaction
 
 from accounts.models import Account
@@ -22,7 +24,7 @@ class StoppedByOperator(Refusal):
 
 def pull(*, account_id: int, by: str) -> int:
     """Stop the account and cancel all it has open; how many orders were cancelled."""
-    _set(account_id, by, lambda before: OPERATOR if OPERATOR in (before, by) else by)
+    _set(account_id, lambda before: OPERATOR if OPERATOR in (before, by) else by)
     return cancel_everything(account_id, "" if by == OWNER else "operator")
 
 
@@ -34,7 +36,7 @@ def reset(*, account_id: int, by: str) -> None:
             raise StoppedByOperator("An operator has stopped this account; ask them.")
         return ""
 
-    _set(account_id, by, after)
+    _set(account_id, after)
 
 
 def state(account_id: int) -> str:
@@ -42,7 +44,7 @@ def state(account_id: int) -> str:
     return Account.objects.values_list("stopped_by", flat=True).get(pk=account_id)
 
 
-def _set(account_id: int, by: str, after) -> None:
+def _set(account_id: int, after: Callable[[str], str]) -> None:
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
         account.stopped_by = after(account.stopped_by)

@@ -79,7 +79,7 @@ def accounts(commands: Sequence[Command], books: Mapping[int, LiveBook], where: 
         elif not isinstance(command, Refresh):
             touched.add(command.account)
         if isinstance(command, Place) and (live := books.get(command.spec.id)):
-            demands[live.spec.id, command.side].add(live, command.side, command.price, _lots(live, command))
+            demands[live.spec.id, command.side].add(command.side, command.price, _lots(live, command))
         elif isinstance(command, Amend):
             _add_amendment(demands, command, books, where)
     for (market_id, side), demand in demands.items():
@@ -102,7 +102,7 @@ class Demand:
     lots: int = 0
     is_unlimited: bool = False
 
-    def add(self, live: LiveBook, side: int, price: int | None, lots: int) -> None:
+    def add(self, side: int, price: int | None, lots: int) -> None:
         self.lots += lots
         if price is None:
             self.is_unlimited = True
@@ -127,4 +127,4 @@ def _add_amendment(demands, command: Amend, books: Mapping[int, LiveBook], where
     if order is not None:
         price = order.price if command.price is None else int(command.price / live.spec.tick_size)
         lots = order.remaining if command.quantity is None else int(command.quantity / live.spec.lot_size)
-        demands[live.spec.id, order.side].add(live, order.side, price, lots)
+        demands[live.spec.id, order.side].add(order.side, price, lots)

@@ -168,10 +168,10 @@ class CommittedMarket:
     async def check(self, sequence: int, version: int) -> None:
         """The market's row, as read lately: notice what did not arrive, and new filters."""
         if version != self.spec.version:
-            await self._change_filters(version)
+            await self._change_filters()
         self.want(sequence)
 
-    async def _change_filters(self, version: int) -> None:
+    async def _change_filters(self) -> None:
         """Tick and lot can only change while nothing was ever traded: then everybody starts anew."""
         spec = await in_thread(markets.load_spec, self.spec.id)
         if (spec.tick_size, spec.lot_size) != (self.spec.tick_size, self.spec.lot_size):
