@@ -30,9 +30,10 @@ LEFT JOIN accounts_balance b ON b.account_id = p.account_id AND b.asset_id = c.s
 LEFT JOIN (
     SELECT o.account_id, oc.settlement_id, sum(o.reserved) AS reserved
     FROM exchange_order o JOIN marketdata_contract oc ON oc.market_id = o.market_id
-    WHERE o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') {of_order} GROUP BY o.account_id, oc.settlement_id
+    WHERE o.status IN ('PENDING', 'OPEN', 'PARTIALLY_FILLED') AND o.account_id = ANY(%s)
+    GROUP BY o.account_id, oc.settlement_id
 ) o ON o.account_id = p.account_id AND o.settlement_id = c.settlement_id
-WHERE p.closed_at IS NULL {of_position}
+WHERE p.closed_at IS NULL AND p.account_id = ANY(%s)
 """
 SEQUENCES = """
 SELECT a.id, a.event_sequence FROM accounts_account a
@@ -79,15 +80,10 @@ class Purse:
         )
 
 
-def purses(account_ids: Collection[int] | None = None) -> list[Purse]:
-    """Every purse with open positions that can be read, of these accounts or of all."""
-    of_order = of_position = ""
-    values = []
-    if account_ids is not None:
-        of_order, of_position = "AND o.account_id = ANY(%s)", "AND p.account_id = ANY(%s)"
-        values = [list(account_ids)] * 2
+def purses(account_ids: Collection[int]) -> list[Purse]:
+    """Every purse of these accounts with open positions that can be read."""
     with connection.cursor() as cursor:
-        cursor.execute(POSITIONS.format(of_order=of_order, of_position=of_position), values)
+        cursor.execute(POSITIONS, [list(account_ids)] * 2)
         rows = cursor.fetchall()
     found: dict[Key, Purse] = {}
     unread: set[Key] = set()
