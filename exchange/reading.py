@@ -6,11 +6,9 @@ exchange.barrier for how a reader makes sure that a view is not older than the d
 
 from collections.abc import Callable
 
-from exchange import writers
 from exchange.books import LiveBook
 from exchange.depth import BookView, Delta
 from exchange.registry import whole_book
-from marketdata import markets
 from marketdata.markets import MarketSpec
 
 #: The committed book of each market that this process has loaded.
@@ -20,14 +18,14 @@ listeners: list[Callable[[Delta], None]] = []
 
 
 def apply(delta: Delta, spec: MarketSpec | None = None) -> bool:
-    """Take a committed change into the view. False when changes are missing before it. `spec`: for a whole book, where
-    the caller has it.
+    """Take a committed change into the view. False when changes are missing before it. `spec`: for a whole book, which
+    may be the market's first.
     """
     view = views.get(delta.market_id)
     if view is None:
         if not delta.whole:
             return False
-        view = views.setdefault(delta.market_id, BookView(spec or writers.call(markets.load_spec, delta.market_id)))
+        view = views.setdefault(delta.market_id, BookView(spec))
     return view.apply(delta)
 
 
