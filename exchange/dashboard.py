@@ -115,7 +115,7 @@ def _grouped(value: Decimal | int) -> str:
 def audit_text(report: dict | None) -> dict:
     """The last audit in words, and whether it found something."""
     if report is None:
-        return {"text": "not run yet: manage.py audit", "colour": "info", "title": "Audit"}
+        return {"text": "not run yet: manage.py audit", "colour": "info"}
     age = timesince(datetime.fromisoformat(report["taken_at"]), clock.now())
     if report["violations"]:
         return {"text": f"{report['violations']:,} violations, {age} ago", "colour": "danger"}

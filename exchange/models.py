@@ -170,11 +170,6 @@ class Order(models.Model):
     def remaining_quantity(self):
         return self.quantity - self.filled_quantity
 
-    @property
-    def average_price(self):
-        """What one unit cost on average; None before the first fill."""
-        return self.filled_notional / self.filled_quantity if self.filled_quantity else None
-
     def __str__(self):
         price = units.plain(self.price) if self.price else "market"
         return f"{self.id} {self.side} {units.plain(self.quantity)} @ {price}"
