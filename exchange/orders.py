@@ -6,6 +6,7 @@ Each comes in two forms that do the same: a plain one for threads (views, comman
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,9 +20,11 @@ from exchange.lists import PlaceList
 from exchange.models import Fill, Order
 from exchange.rendering import order_row
 from exchange.sequencer import sequencer
+from exchange.transaction import OutcomeUnknown
 from marketdata.refusals import Malformed, Refusal
 from marketdata.threads import in_thread
 
+#: Then a thread gives up; what it asked for may be done all the same.
 WAIT_SECONDS = 60
 #: What `order_row` reads of the market.
 WITH_ORDER = ("market__base", "market__quote", "market__contract")
@@ -61,7 +64,7 @@ def place_many(commands: Sequence[Place | Replay | Refusal]) -> list[Placed | Ex
     Replay from exchange.resent) stays where it is.
     """
     futures = iter(sequencer.submit([command for command in commands if isinstance(command, Place)]))
-    outcomes = [next(futures).result(WAIT_SECONDS) if isinstance(one, Place) else one for one in commands]
+    outcomes = [_wait_for(next(futures)) if isinstance(one, Place) else one for one in commands]
     return [_placed(outcome) for outcome in outcomes]
 
 
@@ -89,7 +92,7 @@ def cancel_list(*, account_id: int, list_id: int) -> list[dict]:
     live = Order.objects.filter(list_id=list_id, account_id=account_id, status__in=Order.LIVE).order_by("-pk")
     ids = list(live.values_list("pk", flat=True))
     for future in sequencer.submit([Cancel(account_id, order_id) for order_id in ids]):
-        outcome = future.result(WAIT_SECONDS)
+        outcome = _wait_for(future)
         if isinstance(outcome, Exception) and not isinstance(outcome, OrderNotOpen):
             raise outcome
     return stored_list(list_id, account_id)
@@ -133,7 +136,7 @@ def cancel_these(order_ids: Sequence[int], *, reason: str) -> list[dict | Except
     outcomes = []
     for first in range(0, len(order_ids), c.CANCELLED_AT_ONCE):
         part = [Cancel(None, order_id, reason) for order_id in order_ids[first : first + c.CANCELLED_AT_ONCE]]
-        outcomes += [future.result(WAIT_SECONDS) for future in sequencer.submit(part)]
+        outcomes += [_wait_for(future) for future in sequencer.submit(part)]
     return outcomes
 
 
@@ -182,7 +185,15 @@ def _amendment(account_id, order_id, price, quantity) -> Amend:
 
 
 def _result(command: Command):
-    return _raise(sequencer.submit([command])[0].result(WAIT_SECONDS))
+    return _raise(_wait_for(sequencer.submit([command])[0]))
+
+
+def _wait_for(future: Future):
+    """The outcome of a command; OutcomeUnknown is one, too."""
+    try:
+        return future.result(WAIT_SECONDS)
+    except TimeoutError:
+        return OutcomeUnknown()
 
 
 async def _result_async(command: Command):

@@ -347,6 +347,12 @@ class TestIdempotency:
         assert two.refused("ann BUY 1 AAPL MARKET", client_order_id="one") == "no_liquidity"
         assert two.order("ann BUY 1 AAPL @ 50", client_order_id="one")["status"] == "OPEN"
 
+    def test_whoever_has_waited_for_too_long_finds_out_by_it(self, two, monkeypatch):
+        with monkeypatch.context() as impatient:
+            impatient.setattr(orders, "WAIT_SECONDS", 0)
+            assert two.refused("ann BUY 1 AAPL @ 50", client_order_id="one") == "outcome_unknown"
+        assert orders.place(two.command("ann BUY 1 AAPL @ 50", client_order_id="one")).replayed
+
 
 class TestAnswers:
     def test_memory_and_database_give_the_same_order(self, two):
