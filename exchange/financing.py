@@ -12,7 +12,6 @@ pays, as in exchange.margin; but the account's open orders go before that.
 
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -25,7 +24,7 @@ from accounts import conversion, covering, house, ledger, positions
 from accounts.financing_models import ArchivedPosition, FinancingCharge, Rollover
 from accounts.models import Journal, Position, Shortfall
 from exchange import by_time, margin_reading, orders, risk_reading, rollovers, weighing
-from exchange.commands import OrderNotOpen, UnknownOrder
+from exchange.commands import OrderNotOpen
 from exchange.risk_index import Key
 from exchange.rollovers import Calendar, Due
 from marketdata import bulk, clock, marks, threads, units
@@ -195,9 +194,9 @@ def _counts_on_orders(sheet: ledger.Sheet, asset: int, bill: Bill) -> bool:
 def _cancel_orders(accounts: Iterable[int], asset: int) -> None:
     """Take out what the accounts have set funds aside for, where the market's figures can be read."""
     for account in accounts:
-        for order_id in risk_reading.orders_to_cancel(Key(account, asset)):
-            with suppress(OrderNotOpen, UnknownOrder, UnreadableMarket):
-                orders.cancel(account_id=None, order_id=order_id, reason="financing")
+        for outcome in orders.cancel_these(risk_reading.orders_to_cancel(Key(account, asset)), reason="financing"):
+            if isinstance(outcome, Exception) and not isinstance(outcome, OrderNotOpen | UnreadableMarket):
+                raise outcome
 
 
 def _amount(contract: Contract, spec: MarketSpec, rollover: Rollover, quantity: Decimal) -> int:

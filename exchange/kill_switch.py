@@ -57,10 +57,9 @@ def cancel_everything(account_id: int, reason: str) -> int:
     """
     done = len(orders.cancel_all(account_id=account_id, reason=reason))
     left = Order.objects.filter(account_id=account_id, status__in=Order.LIVE).order_by("pk")
-    for order_id in list(left.values_list("pk", flat=True)):
-        try:
-            orders.cancel(account_id=None, order_id=order_id, reason=reason)
+    for outcome in orders.cancel_these(list(left.values_list("pk", flat=True)), reason=reason):
+        if not isinstance(outcome, Exception):
             done += 1
-        except (OrderNotOpen, UnreadableMarket):
-            pass  # filled meanwhile, or the other leg of one that was cancelled
+        elif not isinstance(outcome, OrderNotOpen | UnreadableMarket):  # filled meanwhile, or the other leg of a list
+            raise outcome
     return done
