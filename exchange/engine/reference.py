@@ -103,7 +103,7 @@ class ReferenceBook:
         assert plan.refusal is None
         order = plan.order
         if plan.quantity is not None:
-            self._touch(order)
+            self.touch(order)
             order.remaining = plan.quantity - (order.quantity - order.remaining)
             order.quantity = plan.quantity
             if plan.keeps_place:
@@ -111,33 +111,33 @@ class ReferenceBook:
             self.queues[order.side].remove(order)
             order.price = plan.price
         for maker, lots in plan.matches:
-            self._touch(maker)
+            self.touch(maker)
             maker.remaining -= lots
             if maker.remaining == 0:
                 self.queues[maker.side].remove(maker)
                 if maker.hidden:
-                    self._show(maker, maker.hidden)
-                    self._append(maker)
+                    self.show(maker, maker.hidden)
+                    self.append(maker)
         for maker in plan.expired_makers:
-            self._touch(maker)
+            self.touch(maker)
             self.queues[maker.side].remove(maker)
         if order.quantity > 0:
             order.remaining -= plan.filled
         if plan.rests:
             if order.display:
-                self._show(order, order.remaining)
-            self._append(order)
+                self.show(order, order.remaining)
+            self.append(order)
 
     def cancel(self, order_id: int) -> Order:
         order = self.orders[order_id]
-        self._touch(order)
+        self.touch(order)
         self.queues[order.side].remove(order)
         return order
 
     def restore(self, order: Order) -> None:
         if order.id in self.orders or order.remaining <= 0 or self._met(order.side, order.price):
             raise ValueError("this order cannot rest in this book")
-        self._append(order)
+        self.append(order)
 
     def best(self, side: int) -> int | None:
         prices = [order.price for order in self.queues[side]]
@@ -251,15 +251,16 @@ class ReferenceBook:
         plan.expires = 0 if rests else unfilled
         return plan
 
-    def _show(self, order: Order, left: int) -> None:
+    def show(self, order: Order, left: int) -> None:
         """Rule 7."""
         order.remaining = min(order.display, left)
         order.hidden = left - order.remaining
 
-    def _append(self, order: Order) -> None:
+    def append(self, order: Order) -> None:
         """`insort` puts the order behind all of its own price: that is time priority."""
         insort(self.queues[order.side], order, key=lambda other: -other.side * other.price)
-        self._touch(order)
+        self.touch(order)
 
-    def _touch(self, order: Order) -> None:
+    def touch(self, order: Order) -> None:
+        """Its level is told with the next changes."""
         self.touched.add((order.side, order.price))

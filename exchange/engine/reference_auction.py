@@ -87,16 +87,16 @@ def uncross(book: ReferenceBook, reference: int | None) -> list[tuple[int, int, 
 
 def _leave(book: ReferenceBook, order: Order, left: int) -> None:
     """Rule 4."""
-    book._touch(order)
+    book.touch(order)
     if left > order.hidden:
         order.remaining = left - order.hidden
         return
     book.queues[order.side].remove(order)
     order.remaining = 0
     if order.display:
-        book._show(order, left)
+        book.show(order, left)
     if left:
-        book._append(order)
+        book.append(order)
 
 
 def _crossed(book: ReferenceBook, side: int, price: int) -> list[Order]:
