@@ -10,10 +10,10 @@ is not open is left alone until it opens again; the hidden price moves on meanwh
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
-from math import ceil, exp, floor, sqrt
+from math import exp, sqrt
 from random import Random
 
-from exchange import barrier, orders
+from exchange import bands, barrier, orders
 from exchange.books import SIDE_NAMES, SIDES
 from exchange.commands import MarketClosed, MarketHalted
 from exchange.engine.book import BUY, SELL
@@ -180,8 +180,8 @@ class MarketRunner:
         spec, account, weather = scene.spec, member.account_id, self.reference.weather
         reference = max(1, round(self._believed * exp(conditions.displacement)))
         low, high = 1, 2 * reference
-        if band := _band(spec, scene.last_price):
-            low, high = band
+        if band := bands.around(spec, scene.last_price or spec.reference_price):
+            _, low, high = band
             # Somebody may have traded the price to the edge of the band: quotes half-way back lead home.
             quarter = (high - low) // 4
             reference = max(low + quarter, min(high - quarter, reference))
@@ -236,15 +236,6 @@ class MarketRunner:
                 await orders.amend_async(account_id=account_id, order_id=order_id, **terms)
             case CancelIntent(order_id):
                 await orders.cancel_async(account_id=account_id, order_id=order_id)
-
-
-def _band(spec: MarketSpec, last_price: Decimal | None) -> tuple[int, int] | None:
-    """The lowest and highest price in ticks that the market takes now; None when it takes any."""
-    price = last_price or spec.reference_price
-    if price is None or spec.price_band is None:
-        return None
-    ticks = price / spec.tick_size
-    return max(1, ceil(ticks * (1 - spec.price_band))), floor(ticks * (1 + spec.price_band))
 
 
 def _provided(market: Market) -> Decimal | None:
