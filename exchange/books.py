@@ -26,8 +26,8 @@ from exchange.reducing import Reducing
 from exchange.waiting import WaitingRoom
 from marketdata.markets import MarketSpec
 
-SIDES = {"BUY": BUY, "SELL": SELL}
-SIDE_NAMES = {BUY: "BUY", SELL: "SELL"}
+SIDES = loading.SIDES
+SIDE_NAMES = {side: name for name, side in SIDES.items()}
 
 #: Times in force that only end an order in time: to the engine they are GTC.
 RESTING = {"DAY": "GTC", "GTD": "GTC", "AUC": "GTC"}
@@ -275,7 +275,9 @@ class LiveBook:
     # Auctions
 
     def reference(self) -> int | None:
-        """The price that decides between several, in ticks: the last one, or the market's reference price."""
+        """The last price in ticks, or the market's reference price until the first trade. In an auction it decides
+        between several.
+        """
         price = self.last_price or self.spec.reference_price
         return None if price is None else max(1, int(price / self.spec.tick_size))
 

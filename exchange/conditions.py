@@ -71,8 +71,7 @@ def market_price(live: LiveBook) -> int | None:
         return live.spec.nearest(mark.price)
     if by_mark and live.waiting.mark is not None:
         return live.waiting.mark
-    price = live.last_price or live.spec.reference_price
-    return None if price is None else max(1, int(price / live.spec.tick_size))
+    return live.reference()
 
 
 def protection(spec: MarketSpec, stop: int) -> tuple[int, int]:

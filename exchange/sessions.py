@@ -122,9 +122,7 @@ def _end_auction_only(batch, live: LiveBook) -> None:
 
 def check_order(live: LiveBook, *, type: str, time_in_force: str, moment: datetime) -> None:
     """Whether the phase lets an order of this kind in."""
-    phase = live.session.phase
-    if phase == CLOSED:
-        raise c.MarketClosed(f"{live.spec.symbol} is closed; {_next_opening(live, moment)}.")
+    check_open(live, moment)
     if live.collecting and (type == "MARKET" or time_in_force in ("IOC", "FOK")):
         raise NotContinuous(f"{live.spec.symbol} collects orders for an auction: place a limit order that can rest.")
     if not live.collecting and time_in_force == "AUC":
@@ -132,7 +130,7 @@ def check_order(live: LiveBook, *, type: str, time_in_force: str, moment: dateti
 
 
 def check_open(live: LiveBook, moment: datetime) -> None:
-    """Amendments are for a market that is not closed."""
+    """Orders and amendments are for a market that is not closed."""
     if live.session.phase == CLOSED:
         raise c.MarketClosed(f"{live.spec.symbol} is closed; {_next_opening(live, moment)}.")
 
