@@ -5,13 +5,14 @@ later exactly as it would have been told then.
 """
 
 import orjson
-from django.db import connection, transaction
+from django.db import connection
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from accounts.models import Account, Balance, Position
 from exchange import margin_reading, orders
 from exchange.models import Order, Trade
 from exchange.rendering import order_row, trade_row
+from marketdata.snapshots import one_moment
 from marketdata.units import plain
 
 #: Rows (batches) of account events read at a time.
@@ -59,9 +60,7 @@ def account_events(account_id: int, after: int) -> list[dict]:
 
 def account_snapshot(account_id: int) -> dict:
     """{type, sequence, orders, balances, positions}: the account as it stood after the event of that sequence."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with one_moment():
         sequence = Account.objects.values_list("event_sequence", flat=True).get(pk=account_id)
         open_orders = Order.objects.filter(account_id=account_id, status__in=Order.LIVE).order_by("id")
         balances = Balance.objects.filter(account_id=account_id).select_related("asset").order_by("asset__symbol")
