@@ -20,6 +20,7 @@ from accounts import holdings, ledger
 from accounts.ledger import Sheet
 from accounts.models import Account, Holding, Journal
 from exchange.books import LiveBook, Match
+from exchange.models import Trade
 from exchange.settlement_models import Settlement
 from marketdata import bulk, clock, units
 from marketdata.calendar import end_of_utc_day, weekdays_after
@@ -116,8 +117,6 @@ def settle(trade_id: int, *, actor_id: int | None = None, by_hand: bool = False)
 
 
 def _missing(trade_id: int) -> Refusal:
-    from exchange.models import Trade
-
     if Trade.objects.filter(pk=trade_id).exists():
         return NotDeferred(f"Trade {trade_id} settled when it was made.")
     return NotFound(f"There is no trade {trade_id}.")

@@ -134,7 +134,7 @@ def order_row(order: Order, fills: Iterable[Fill]) -> dict:
         "post_only": order.post_only,
         "reduce_only": order.reduce_only,
         "self_trade_prevention": order.self_trade_prevention,
-        "price": None if order.price is None else plain(order.price),
+        "price": _plain(order.price),
         "stop_price": _plain(order.stop_price),
         "trail_amount": _plain(order.trail_amount),
         "trail_percent": _plain(order.trail_percent),
@@ -144,7 +144,7 @@ def order_row(order: Order, fills: Iterable[Fill]) -> dict:
         "expires_at": None if order.expires_at is None else clock.text(order.expires_at),
         "triggered_at": None if order.triggered_at is None else clock.text(order.triggered_at),
         "quantity": plain(order.quantity),
-        "quote_quantity": None if order.quote_quantity is None else plain(order.quote_quantity),
+        "quote_quantity": _plain(order.quote_quantity),
         "filled_quantity": plain(order.filled_quantity),
         "remaining_quantity": plain(order.remaining_quantity),
         "average_price": _average(

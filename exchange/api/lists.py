@@ -7,7 +7,7 @@ from rest_framework.generics import ListAPIView
 from rest_framework.response import Response
 
 from accounts.authentication import TRADING
-from exchange import lists, orders, resent
+from exchange import lists, orders, resent, validation
 from exchange.api import doors, shapes
 from exchange.api.serializers import PREVENTION, OrderRequest
 from exchange.commands import Replay, UnknownOrder
@@ -17,7 +17,6 @@ from marketdata.api.acceptor import accept
 from marketdata.api.doors import Answer, Call, Door, DoorView
 from marketdata.api.fields import Flag, PlainDecimal, StrictSerializer, Text, Word
 
-PLAIN_TYPES = ("LIMIT", "MARKET")
 ENTRY_TIMES = ("GTC", "IOC", "FOK", "DAY")
 
 
@@ -34,7 +33,10 @@ class OrderListRequest(StrictSerializer):
         required=False, allow_null=True, help_text="Makes the stop a STOP_LIMIT; a STOP_LOSS without it."
     )
     type = Word(
-        choices=PLAIN_TYPES, required=False, allow_null=True, help_text="Of a bracket's entry; LIMIT if left out."
+        choices=validation.PLAIN_TYPES,
+        required=False,
+        allow_null=True,
+        help_text="Of a bracket's entry; LIMIT if left out.",
     )
     price = PlainDecimal(required=False, allow_null=True, help_text="Of a bracket's LIMIT entry.")
     time_in_force = Word(
