@@ -163,7 +163,9 @@ class _LoopReader:
 
     async def _ask(self, market_ids: list[int]) -> dict[int, int]:
         if self._connection is None:
-            self._connection = psycopg2.connect(**connection.get_connection_params(), async_=True)
+            terms = connection.get_connection_params() | {"async_": True}
+            # It looks the host's name up, which may take long.
+            self._connection = await asyncio.to_thread(psycopg2.connect, **terms)
             await self._settled()
         with self._connection.cursor() as cursor:
             cursor.execute(SEQUENCES, [market_ids])

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
+import psycopg2
 import pytest
 from django.db import connection
 
@@ -63,6 +64,19 @@ def test_a_cut_connection_is_made_anew(traders):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         assert asyncio.run(read_cut_read()) == [1, 1, 1]
+
+
+def test_the_hosts_name_is_not_looked_up_on_the_loop(venue, monkeypatch):
+    spec, connect, threads = by_symbol("AAPL"), psycopg2.connect, []
+
+    def noting(**terms):
+        if terms.get("async_"):
+            threads.append(threading.get_ident())
+        return connect(**terms)
+
+    monkeypatch.setattr(psycopg2, "connect", noting)
+    asyncio.run(barrier.view_from_loop(spec))
+    assert threads and threading.get_ident() not in threads
 
 
 def test_a_database_that_is_gone_is_said_so(venue, monkeypatch):
