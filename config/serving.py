@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 from config import locks
 
@@ -166,6 +167,11 @@ def _run_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
                 signal.signal(signal.SIGHUP, self.handle_exit)
             with super().capture_signals():
                 yield
+
+        def handle_exit(self, number: int, frame: FrameType | None) -> None:
+            """A second Ctrl-C would have uvicorn leave without what the application does at its end."""
+            super().handle_exit(number, frame)
+            self.force_exit = False
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets=sockets)

@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config import locks
+from config import locks, serving
 from marketdata import metrics
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
@@ -88,6 +88,9 @@ class WorkerPool:
                 if not announced and all(worker.is_ready for worker in self._workers.values()):
                     announced = True
                     ready()
+        except SystemExit:
+            serving.ignore_signals()  # a second Ctrl-C must not have the database stopped under the children
+            raise
         finally:
             self.stop()
 

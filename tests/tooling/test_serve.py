@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -106,12 +107,15 @@ def test_a_closed_terminal_stops_it_in_order(data_dir, server):
     assert not embedded.running(data_dir)
 
 
-def test_under_nohup_a_closed_terminal_stops_nothing(data_dir):
+def test_under_nohup_a_closed_terminal_stops_nothing_and_a_second_ctrl_c_breaks_nothing_off(data_dir):
     serve = Serve(data_dir, before=["nohup"])
     address = serve.address()
     serve.process.send_signal(signal.SIGHUP)
     assert all(answers(address) for _ in range(3))
-    assert serve.end() == 0
+    serve.process.send_signal(signal.SIGINT)
+    time.sleep(0.05)  # two at once would be one
+    assert serve.end(signal.SIGINT) == 0
+    assert "Traceback" not in serve.lines[-1], serve.lines[-1]
     assert not embedded.running(data_dir)
 
 
