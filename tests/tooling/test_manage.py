@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 
@@ -61,6 +62,17 @@ def test_what_cannot_be_meant_is_refused_in_one_line(command_line, words):
     with pytest.raises(CommandError, match=words) as refused:
         call_command(*command_line.split())
     assert refused.value.returncode == 2
+
+
+def test_a_command_that_is_broken_off_explains_nothing(monkeypatch):
+    def broken_off(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("django.core.management.execute_from_command_line", broken_off)
+    monkeypatch.setattr(sys, "argv", ["manage.py", "check"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "manage.py"), run_name="__main__")
+    assert end.value.code == 130
 
 
 def test_of_two_that_migrate_at_once_one_waits(empty_database):
