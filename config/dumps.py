@@ -25,7 +25,11 @@ class DumpError(Exception):
 
 def dump(file: Path) -> None:
     """Write the database to the file, which appears only when it is whole. DumpError."""
-    if file.exists():
+    try:
+        is_there = file.exists()
+    except OSError as error:
+        raise DumpError(f"cannot write {file}: {error.strerror}") from error
+    if is_there:
         raise DumpError(f"{file} exists already; choose another name")
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('exchange_order')")
@@ -49,7 +53,11 @@ def restore(file: Path) -> None:
 
     A dump holds no statistics, and without them the audit that comes next is planned badly: they are taken at once.
     """
-    if not file.is_file():
+    try:
+        is_there = file.is_file()
+    except OSError as error:
+        raise DumpError(f"cannot read {file}: {error.strerror}") from error
+    if not is_there:
         raise DumpError(f"there is no file {file}")
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def manage(url: str, *arguments: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    environment["PYTHONIOENCODING"] = "ascii"  # a terminal that lacks most letters
     command = [sys.executable, "manage.py", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
@@ -48,7 +49,9 @@ def test_what_cannot_be_done_is_said(venue, tmp_path):
     for command, path, words in (
         ("backup", file, "exists already"),
         ("backup", tmp_path / "no" / "folder", "failed"),
+        ("backup", tmp_path / ("n" * 300), "cannot write .*too long"),
         ("restore", tmp_path / "nothing", "there is no file"),
+        ("restore", tmp_path / ("n" * 300), "cannot read .*too long"),
         ("restore", file, "not empty"),
     ):
         with pytest.raises(CommandError, match=words):
