@@ -110,6 +110,14 @@ def operator_password_path() -> Path:
     return Path(settings.DATA_DIR) / "operator_password"
 
 
+def kept_operator_password() -> str:
+    """What is kept there; empty if nothing is."""
+    try:
+        return operator_password_path().read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
 def _make_asset(symbol: str, name: str, kind: str, decimals: int) -> bool:
     return Asset.objects.get_or_create(symbol=symbol, defaults={"name": name, "kind": kind, "decimals": decimals})[1]
 
@@ -175,7 +183,8 @@ def _make_operator(reset: bool) -> str | None:
         raise OperatorNameTaken
     if user is None:
         user = User(username=OPERATOR, is_staff=True, is_superuser=True)
-    password = secrets.token_urlsafe(15)
+    # Another database's operator may have the one that is kept: there the file would go on to name it.
+    password = (not reset and kept_operator_password()) or secrets.token_urlsafe(15)
     user.set_password(password)
     with transaction.atomic():
         user.save()

@@ -172,6 +172,12 @@ class TestOperator:
         assert second != first and second in out
         assert self.operator().check_password(second) and not self.operator().check_password(first)
 
+    def test_of_two_databases_with_one_data_directory_both_have_the_password_that_is_kept_there(self, empty):
+        (empty / "operator_password").write_text("that of the other one\n")
+        assert "password that of the other one, kept in" in seed()
+        assert self.operator().check_password("that of the other one")
+        assert (empty / "operator_password").read_text() == "that of the other one\n"
+
     def test_an_ordinary_user_of_that_name_is_left_alone(self, empty):
         register(username="Operator", password="correct-horse-battery")
         seed()

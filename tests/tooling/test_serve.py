@@ -89,8 +89,10 @@ def test_up_from_nothing_then_killed_then_up_again_on_the_other_server(data_dir)
     assert embedded.running(data_dir)
     first.process.kill()
     first.process.communicate()
+    (data_dir / "operator_password").unlink()
     second = Serve(data_dir, "--server", "daphne", before=limited("ulimit -n 256"))
     assert answers(second.address())
+    second.hear(re.compile(r"operator \(new password: manage.py seed_demo --reset-operator-password\)"))
     # It takes what it may have, and says so when that is little.
     told = ["at most 256 files and connections" in "".join(serve.lines) for serve in (first, second)]
     assert told == [False, True]

@@ -210,7 +210,9 @@ def _demo_logins() -> str:
 
     if not User.objects.filter(username__in=demo.USERS).exists():
         return "those that you made; no demo users here"
-    operator = f"{demo.OPERATOR} (password in {demo.operator_password_path()})"
+    path = demo.operator_password_path()
+    where = f"password in {path}" if path.exists() else "new password: manage.py seed_demo --reset-operator-password"
+    operator = f"{demo.OPERATOR} ({where})"
     return f"{', '.join(demo.USERS)} (password {demo.PASSWORD}), {operator}"
 
 
