@@ -58,6 +58,7 @@ HINTS = {
     "is not compatible with this version": "the data was written by another version of PostgreSQL: "
     "install the requirements it was made with, or move DATA_DIR away to start afresh",
     "could not look up effective user ID": "this user id has no entry in /etc/passwd",
+    "could not open shared memory segment": "/dev/shm must be open to everybody (chmod 1777 /dev/shm)",
     "Permission denied": "a file there belongs to somebody else: run as the same user as before",
 }
 

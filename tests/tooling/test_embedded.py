@@ -233,9 +233,17 @@ def test_a_failed_initdb_leaves_nothing_half_made(data_dir, monkeypatch):
     embedded.acquire(data_dir, settings=FAST).release()
 
 
-def test_the_disk_being_full_is_told_in_words():
-    text = embedded_server._explained("initdb failed", 'could not write file "x": No space left on device')
-    assert "the disk is full" in text and "DATABASE_URL" in text and "could not write file" in text
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('could not write file "x": No space left on device', "the disk is full"),
+        ('could not open file "x": Permission denied', "belongs to somebody else"),
+        ('could not open shared memory segment "/PostgreSQL.1": Permission denied', "chmod 1777 /dev/shm"),
+    ],
+)
+def test_what_postgresql_says_is_explained(said, told):
+    text = embedded_server._explained("initdb failed", said)
+    assert told in text and "DATABASE_URL" in text and said in text
 
 
 def test_somebody_elses_directory_of_files_is_not_overwritten(data_dir):
