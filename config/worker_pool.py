@@ -92,6 +92,7 @@ class WorkerPool:
             serving.ignore_signals()  # a second Ctrl-C must not have the database stopped under the children
             raise
         finally:
+            serving.ignore_signals()
             self.stop()
 
     def process_ids(self) -> list[int]:

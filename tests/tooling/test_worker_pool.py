@@ -17,14 +17,17 @@ from config import serving, worker_pool
 from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.tooling.support import ROOT, hear_signals, is_alive
 
-# Takes the same arguments as `manage.py serve_worker`, and answers each connection with its number and process id.
+# Takes the same arguments as `manage.py serve_worker`, and answers each connection with its number and process id. The
+# second one takes its time to leave.
 SMALL_WORKER = f"""
-import os, signal, socket, sys
+import os, signal, socket, sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from config import worker_pool
 given = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 if os.environ.get("WORKER_FAILS") == os.environ["WORKER_INDEX"]:
     sys.exit(3)
+if os.environ["WORKER_INDEX"] == "1":
+    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.2), sys.exit()))
 worker_pool.leave_with_parent(int(given["--parent-fd"]))
 listener = socket.socket(fileno=int(given["--fd"]))
 open(os.path.join(os.environ["PROMETHEUS_MULTIPROC_DIR"], f"gauge_livesum_{{os.getpid()}}.db"), "w").close()
@@ -88,8 +91,10 @@ def test_a_signal_stops_parent_and_children_with_exit_code_0(parent, number):
     process, port, children = parent
     assert ask(port)[1] in children
     process.send_signal(number)
+    wait_until(lambda: not is_alive(children[0]), "the first child to leave")
+    process.send_signal(number)  # impatience leaves nothing behind
     assert process.wait(PATIENCE_SECONDS) == 0
-    assert not any(map(is_alive, children))
+    assert not any(map(is_alive, children)) and not any(map(living_metrics, children))
 
 
 def test_who_is_asked_to_stop_twice_waits_for_the_children_all_the_same(parent):
@@ -157,6 +162,7 @@ def test_a_child_that_dies_is_replaced_and_the_port_stays_open(parent):
 
 def test_a_child_that_cannot_start_ends_the_pool(small_worker, monkeypatch):
     monkeypatch.setattr(worker_pool, "MANAGE", small_worker)
+    monkeypatch.setattr(serving, "ignore_signals", lambda: None)  # this process is to hear them
     monkeypatch.setenv("WORKER_FAILS", "1")
     with serving.listen("127.0.0.1", 0) as listener:
         pool = worker_pool.WorkerPool(listener, count=2, server="uvicorn")
