@@ -129,20 +129,25 @@ class WorkerPool:
             "--server",
             self._server,
         ]
-        process = subprocess.Popen(
-            command,
-            env=os.environ
-            | {
-                "WORKER_INDEX": str(index),
-                "PROMETHEUS_MULTIPROC_DIR": self._metrics,
-                "RELAY_DIRECTORY": self._relay,
-                "RELAY_PROCESSES": str(self._count),
-            },
-            pass_fds=[self._listener.fileno(), self._child_end, ready_end, self._metrics_lock],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the parent, which stops the children in order
-        )
-        os.close(ready_end)
+        try:
+            process = subprocess.Popen(
+                command,
+                env=os.environ
+                | {
+                    "WORKER_INDEX": str(index),
+                    "PROMETHEUS_MULTIPROC_DIR": self._metrics,
+                    "RELAY_DIRECTORY": self._relay,
+                    "RELAY_PROCESSES": str(self._count),
+                },
+                pass_fds=[self._listener.fileno(), self._child_end, ready_end, self._metrics_lock],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the parent, which stops the children in order
+            )
+        except OSError:
+            os.close(ready_pipe)
+            raise
+        finally:
+            os.close(ready_end)
         self._workers[index] = Worker(index, process, ready_pipe, pause_seconds=pause_seconds)
         self._selector.register(ready_pipe, selectors.EVENT_READ, index)
 
@@ -155,7 +160,9 @@ class WorkerPool:
             self._bury(worker)
             if is_first_start:
                 raise WorkerFailed(f"server process {worker.index} ended with {worker.process.returncode}")
-            self._plan_restart(worker)
+            was_stable = time.monotonic() - worker.started_at > STABLE_AFTER_SECONDS
+            pause_seconds = 0.0 if was_stable else worker.pause_seconds
+            self._plan_restart(worker.index, pause_seconds, f"ended with {worker.process.returncode}")
         self._restart_those_due()
 
     def _bury(self, worker: Worker) -> None:
@@ -165,12 +172,11 @@ class WorkerPool:
         metrics.bury(self._metrics, worker.process.pid)
         del self._workers[worker.index]
 
-    def _plan_restart(self, worker: Worker) -> None:
-        was_stable = time.monotonic() - worker.started_at > STABLE_AFTER_SECONDS
-        pause = 0.5 if was_stable else min(LONGEST_PAUSE_SECONDS, max(0.5, worker.pause_seconds * 2))
-        code = worker.process.returncode
-        logger.error("server process %d ended with %s; starting it again in %.1f s", worker.index, code, pause)
-        self._restarts[worker.index] = (time.monotonic() + pause, pause)
+    def _plan_restart(self, index: int, pause_seconds: float, why: str) -> None:
+        """After twice the pause before."""
+        pause = min(LONGEST_PAUSE_SECONDS, max(0.5, pause_seconds * 2))
+        logger.error("server process %d %s; starting it again in %.1f s", index, why, pause)
+        self._restarts[index] = (time.monotonic() + pause, pause)
 
     def _seconds_to_next_restart(self) -> float | None:
         if not self._restarts:
@@ -181,7 +187,10 @@ class WorkerPool:
         for index, (due, pause) in list(self._restarts.items()):
             if due <= time.monotonic():
                 del self._restarts[index]
-                self._start(index, pause)
+                try:
+                    self._start(index, pause)
+                except OSError as error:  # no memory, no process or no file is left for it; the others serve on
+                    self._plan_restart(index, pause, f"cannot be started ({error})")
 
 
 def _place_for_metrics() -> tuple[str, int]:

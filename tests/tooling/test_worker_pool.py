@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -169,6 +170,23 @@ def test_a_child_that_cannot_start_ends_the_pool(small_worker, monkeypatch):
         with pytest.raises(worker_pool.WorkerFailed, match="server process 1 ended with 3"):
             pool.run(threading.Event().set)
         assert pool.process_ids() == []
+
+
+def test_a_child_for_which_the_system_has_nothing_left_is_tried_again_later(monkeypatch):
+    def no_process(*_, **__):
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with serving.listen("127.0.0.1", 0) as listener:
+        pool = worker_pool.WorkerPool(listener, count=1, server="uvicorn")
+        monkeypatch.setattr(subprocess, "Popen", no_process)
+        files = len(os.listdir("/proc/self/fd"))
+        pauses = []
+        for _ in range(3):
+            pool._restarts[0] = (0.0, pauses[-1] if pauses else 10.0)
+            pool._restart_those_due()
+            pauses.append(pool._restarts[0][1])
+        assert pauses == [20.0, 30.0, 30.0] and len(os.listdir("/proc/self/fd")) == files
+        pool.stop()
 
 
 def test_a_port_in_use_is_named_with_the_way_out():
