@@ -38,23 +38,26 @@ def prices_in(settlement: int, pairs: list[Pair]) -> dict[int, Fraction]:
 
 
 class _Cache:
-    """Prices in one settlement asset, for as long as the marks are the same ones."""
+    """Prices in one settlement asset, for as long as the marks are the same ones. Several threads ask at once: marks
+    and the prices by them are replaced together, and who is at work goes on with those that he began with.
+    """
 
     def __init__(self):
-        self.of: object = None
-        #: By settlement asset, and by how many of the SOURCES were asked.
-        self.prices: dict[tuple[int, int], dict[int, Fraction]] = {}
+        #: The marks, and the prices by settlement asset and by how many of the SOURCES were asked.
+        self.known: tuple[object, dict[tuple[int, int], dict[int, Fraction]]] = None, {}
 
     def find(self, asset: int, settlement: int, sources: int) -> Fraction | None:
         """The price by the first of so many sources, by more of them where those do not tell."""
         latest = marks.latest()
-        if latest is not self.of:
-            self.of, self.prices = latest, {}
+        of, prices = self.known
+        if latest is not of:
+            prices = {}
+            self.known = latest, prices
         for asked in range(1, sources + 1):
-            if (settlement, asked) not in self.prices:
+            if (settlement, asked) not in prices:
                 pairs = [pair for load in SOURCES[:asked] for pair in load()]
-                self.prices[settlement, asked] = prices_in(settlement, pairs)
-            if (price := self.prices[settlement, asked].get(asset)) is not None:
+                prices[settlement, asked] = prices_in(settlement, pairs)
+            if (price := prices[settlement, asked].get(asset)) is not None:
                 return price
         return None
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from accounts import conversion
+from accounts.valuation import Pair
 from exchange import orders
 from exchange.audit import replay
 from exchange.commands import Refresh
@@ -95,6 +96,23 @@ class TestMarketsThatAreNoLongerActive:
         fx.change("USDJPY", is_active=False)
         marks.forget()
         assert conversion.fraction_of(by_symbol("GBPJPY")) == Fraction(1, 152)
+
+
+def test_prices_by_older_marks_are_not_kept_for_newer_ones(monkeypatch):
+    """Another thread asks by newer marks while this one makes its prices of the older."""
+    cache, prices = conversion._Cache(), iter((100, 200))
+    seen = {}
+
+    def load() -> list[Pair]:
+        price = next(prices)
+        if price == 100:
+            monkeypatch.setattr(marks, "latest", lambda newer={}: newer)
+            seen["newer"] = cache.find(2, 1, 1)
+        return [Pair(2, 1, Decimal(price))]
+
+    monkeypatch.setattr(marks, "latest", lambda older={}: older)
+    monkeypatch.setattr(conversion, "SOURCES", (load,))
+    assert (cache.find(2, 1, 1), seen["newer"], cache.find(2, 1, 1)) == (100, 200, 200)
 
 
 class TestNoWayAtAll:
