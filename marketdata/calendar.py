@@ -80,11 +80,14 @@ class Calendar:
 
     def session(self, day: date) -> Session | None:
         """The session of a local day."""
-        if day not in self._sessions:
-            if len(self._sessions) > 2 * HORIZON_DAYS:
-                self._sessions.clear()
-            self._sessions[day] = self._make(day)
-        return self._sessions[day]
+        try:
+            return self._sessions[day]
+        except KeyError:  # new here; another thread may forget it again at any time
+            made = self._make(day)
+        if len(self._sessions) > 2 * HORIZON_DAYS:
+            self._sessions.clear()
+        self._sessions[day] = made
+        return made
 
     def _make(self, day: date) -> Session | None:
         hours = dict(self.week).get(day.weekday())

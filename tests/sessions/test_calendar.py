@@ -157,6 +157,16 @@ def test_after_a_closure_of_months_there_is_a_next_session():
     assert shown(calendar.changes(at("2026-10-30 17:00"), at("2027-03-01 09:00"))) == ["03-01 08:00 CONTINUOUS"]
 
 
+def test_another_thread_may_forget_the_sessions_at_any_time():
+    class Forgetful(dict):
+        def __setitem__(self, day, session):
+            self.clear()
+
+    calendar = Calendar(PLAIN.time_zone, PLAIN.week, (), Forgetful())
+    monday = date(2026, 11, 23)
+    assert [calendar.session(monday) for _ in range(2)] == [PLAIN.session(monday)] * 2
+
+
 def test_weekdays_without_a_calendar():
     assert weekdays_after(date(2026, 11, 26), 2) == date(2026, 11, 30)
     assert weekdays_after(date(2026, 11, 28), 1) == date(2026, 11, 30)
