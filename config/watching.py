@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from http.client import HTTPException
 
 from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
@@ -57,7 +58,7 @@ def sample(url: str, token: str = "") -> Sample:
         found.tickers = json.loads(_get(f"{url}/api/v1/tickers/?page_size=500", ""))["results"]
     except urllib.error.HTTPError as error:
         found.error = f"{error.url} answers {error.code}" + (": set METRICS_TOKEN" if error.code == 403 else "")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:  # the last: one that ended in the midst of its answer
         found.error = f"no server answers at {url}: {getattr(error, 'reason', error)}"
     return found
 

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from config import embedded, embedded_server
@@ -85,6 +87,21 @@ def holders(data_dir: Path, count: int) -> Iterator[list[Holder]]:
         for each in started:
             if each.process.poll() is None:
                 each.let_go()
+
+
+@contextmanager
+def pages(door: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server that answers by that handler, in threads of its own."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), door)
+    server.daemon_threads = False
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def is_alive(pid: int) -> bool:

@@ -5,8 +5,7 @@ import os
 import pty
 import sys
 import termios
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,6 +13,7 @@ from django.test import Client
 
 from config import watching
 from config.management.commands import top
+from tests.tooling.support import pages
 
 AFTER = """
 venue_commands_total{kind="place"} 30.0
@@ -93,14 +93,8 @@ def web(venue):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    server.daemon_threads = False
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with pages(Door) as address:
+        yield address
 
 
 def warnings_in(frame: str) -> list[str]:
@@ -128,6 +122,22 @@ def test_without_a_server_it_shows_what_the_database_knows(venue, capsys):
     assert "! no server answers at http://127.0.0.1:9" in out and "BTC_USDT  OPEN" in out
     with pytest.raises(CommandError):
         call_command("top", "--interval", "0")
+
+
+@pytest.mark.django_db
+def test_a_server_that_ends_in_the_midst_of_its_answer_does_not_end_it():
+    class Ends(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"venue_workers 1")
+
+        def log_message(self, *_):
+            pass
+
+    with pages(Ends) as address:
+        assert f"no server answers at {address}: IncompleteRead" in watching.sample(address).error
 
 
 @pytest.mark.django_db(transaction=True)
