@@ -6,12 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 import yaml
 
 from config.embedded_places import packaged_install
-from tests.tooling.support import ROOT
+from tests.tooling.support import ROOT, pages
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 CODE = "\n".join(path.read_text() for path in (ROOT / "config").rglob("*.py"))
@@ -137,3 +138,18 @@ def test_an_environment_whose_python_is_gone_is_filled_anew(tmp_path, stamp, is_
     command = ["make", "-C", ROOT, "-n", f"PYTHON={sys.executable}", f"VENV={tmp_path}", tmp_path / stamp]
     recipe = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "-m venv --clear" in recipe and " -m pip " in recipe
+
+
+def test_the_container_is_asked_itself_whether_it_is_ready_whatever_proxy_it_was_given():
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/health/ready" else 404)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with pages(Ready) as address:
+        terms = {"PORT": address.rpartition(":")[2], "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+        command = [sys.executable, "-m", "config.health_probe"]
+        assert subprocess.run(command, cwd=ROOT, env=os.environ | terms, check=False).returncode == 0
