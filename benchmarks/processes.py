@@ -1,4 +1,4 @@
-"""Three server processes against one, in one run: orders of half of which trade, spread over several markets.
+"""Three server processes against one, in one run: orders that rest, trade or are cancelled, over several markets.
 
     python -m benchmarks.processes [--workers 3] [--markets 8] [--rounds 5] [--seconds 4] [--quick]
 

@@ -272,6 +272,3 @@ def _beginning(market_id: int, interval: Interval, first: datetime) -> tuple[dat
 def shown(row: Row) -> dict:
     """The candle object of the API."""
     return {**row._asdict(), "open_time": clock.text(row.open_time)}
-
-
-# History from elsewhere

@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 from unfold.decorators import display
-from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from marketdata import clock, operators, quotes
@@ -74,10 +73,8 @@ class QuoteAdmin(operators.HistoryAdmin):
 class ExternalCandleAdmin(operators.HistoryAdmin):
     """Imported bars: not traded here."""
 
-    paginator = InfinitePaginator
     list_display = ("market", "source", "interval", "opened", "shown_open", "shown_high", "shown_low", "shown_close")
     list_select_related = ("market",)
-    ordering = ("-id",)
     text_search = ("market__symbol__iexact",)
     fields = (
         ("market", "source", "interval"), "opened", ("shown_open", "shown_high", "shown_low", "shown_close"),

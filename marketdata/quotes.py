@@ -2,8 +2,8 @@
 
 Invariants: a quote never goes back in time, whichever process writes it (the statement refuses it), unless its clock
 was put back: what lies in the future is stale and gives way. Every quote says from when on it is stale, so that a
-reader knows without the feed. Plain functions on the ORM: a coroutine calls them
-through `marketdata.threads.in_thread`.
+reader knows without the feed. Plain functions on the ORM: a coroutine has a thread call
+them.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ WHERE marketdata_quote.quoted_at <= EXCLUDED.quoted_at OR marketdata_quote.quote
 
 @dataclass(frozen=True, slots=True)
 class MarketQuote:
-    """A market's outside price. Decimals in quote currency a base unit; `mid` is the mark price."""
+    """A market's outside price. Decimals in quote currency a base unit; `mid` is what a mark is made of."""
 
     market_id: int
     bid: Decimal

@@ -1,4 +1,4 @@
-"""GET and POST of JSON with exact numbers, for the providers' REST sides.
+"""GET of JSON with exact numbers, for the providers' REST sides.
 
 Every failure of the way there and back is a ProviderError; what a status or a body means is the adapter's to say, as
 providers put errors into bodies with status 200.
