@@ -1,20 +1,17 @@
-"""Candle intervals of external history: their names and lengths. Pure.
+"""How long the candle intervals are, for history from outside. Pure.
 
 Known limit: `1M` counts as 31 days here, which is only good for asking providers for pages and for finding gaps.
 """
 
 from datetime import datetime, timedelta
 
-LENGTHS = {
-    "1s": timedelta(seconds=1), "1m": timedelta(minutes=1), "3m": timedelta(minutes=3), "5m": timedelta(minutes=5),
-    "15m": timedelta(minutes=15), "30m": timedelta(minutes=30), "1h": timedelta(hours=1), "2h": timedelta(hours=2),
-    "4h": timedelta(hours=4), "6h": timedelta(hours=6), "8h": timedelta(hours=8), "12h": timedelta(hours=12),
-    "1d": timedelta(days=1), "3d": timedelta(days=3), "1w": timedelta(weeks=1), "1M": timedelta(days=31),
-}  # fmt: skip
+from marketdata.candle_intervals import DAY, INTERVALS
+
+LENGTHS = {name: timedelta(seconds=interval.seconds or 31 * DAY) for name, interval in INTERVALS.items()}
 
 
 def length(interval: str) -> timedelta:
-    """KeyError for an interval that the contract does not name."""
+    """KeyError for what is no interval."""
     return LENGTHS[interval]
 
 
