@@ -276,7 +276,7 @@ SIMULATOR_SEED = whole("SIMULATOR_SEED", 1)
 # Simulated seconds a second; a schedule of halts, crashes and news: a file, or a name in exchange/simulator/scenarios.
 SIMULATOR_SPEED = seconds("SIMULATOR_SPEED", 1, most=1_000_000)
 SIMULATOR_SCENARIO = os.environ.get("SIMULATOR_SCENARIO", "")
-# Price providers; what is empty stands at the provider's default (marketdata/providers)
+# Price providers; an address that is empty is the provider's own (marketdata/providers)
 TWELVE_DATA_API_KEY = os.environ.get("TWELVE_DATA_API_KEY", "")
 TWELVE_DATA_BASE_REST = os.environ.get("TWELVE_DATA_BASE_REST", "")
 TWELVE_DATA_BASE_WS = os.environ.get("TWELVE_DATA_BASE_WS", "")

@@ -104,4 +104,4 @@ def count_stale() -> int:
 
 def stale_seconds() -> float:
     """After how long a quote is stale, unless its provider is polled more slowly: QUOTE_STALE_SECONDS."""
-    return float(getattr(settings, "QUOTE_STALE_SECONDS", None) or DEFAULT_STALE_SECONDS)
+    return settings.QUOTE_STALE_SECONDS or DEFAULT_STALE_SECONDS

@@ -19,30 +19,25 @@ def make(name: str, clock: Clock) -> PriceProvider:
     return MAKERS[name](clock)
 
 
-def _setting(name: str, default):
-    """A setting; the default when it is missing or empty."""
-    return getattr(settings, name, None) or default
-
-
 def _key(name: str) -> str:
-    key = _setting(name, "")
+    key = getattr(settings, name)
     if not key:
         raise KeyMissing(f"{name} is not set")
     return key
 
 
 def _synthetic(clock: Clock) -> Synthetic:
-    return Synthetic(clock=clock, seed=_setting("SIMULATOR_SEED", 1))
+    return Synthetic(clock=clock, seed=settings.SIMULATOR_SEED)
 
 
 def _twelve_data(clock: Clock) -> TwelveData:
     return TwelveData(
         key=_key("TWELVE_DATA_API_KEY"),
         clock=clock,
-        base_rest=_setting("TWELVE_DATA_BASE_REST", twelve_data.BASE_REST),
-        base_ws=_setting("TWELVE_DATA_BASE_WS", twelve_data.BASE_WS),
-        per_minute=int(_setting("TWELVE_DATA_CREDITS_PER_MINUTE", 8)),
-        per_day=int(_setting("TWELVE_DATA_CREDITS_PER_DAY", 800)),
+        base_rest=settings.TWELVE_DATA_BASE_REST or twelve_data.BASE_REST,
+        base_ws=settings.TWELVE_DATA_BASE_WS or twelve_data.BASE_WS,
+        per_minute=settings.TWELVE_DATA_CREDITS_PER_MINUTE,
+        per_day=settings.TWELVE_DATA_CREDITS_PER_DAY,
     )
 
 
@@ -50,9 +45,9 @@ def _alltick(clock: Clock) -> AllTick:
     return AllTick(
         key=_key("ALLTICK_API_KEY"),
         clock=clock,
-        base_rest=_setting("ALLTICK_BASE_REST", alltick.BASE_REST),
-        base_ws=_setting("ALLTICK_BASE_WS", alltick.BASE_WS),
-        plan=str(_setting("ALLTICK_PLAN", "free")).lower(),
+        base_rest=settings.ALLTICK_BASE_REST or alltick.BASE_REST,
+        base_ws=settings.ALLTICK_BASE_WS or alltick.BASE_WS,
+        plan=settings.ALLTICK_PLAN,
     )
 
 

@@ -7,6 +7,7 @@ from statistics import stdev
 
 import pytest
 
+from marketdata import providers
 from marketdata.followers import Follower
 from marketdata.providers.protocol import Rejected
 from marketdata.providers.synthetic import Synthetic
@@ -18,6 +19,13 @@ async def test_seed_and_time_alone_make_the_price():
     assert await first.quotes(["BTC@60000", "AAPL"]) == await second.quotes(["BTC@60000", "AAPL"])
     other = Synthetic(clock=JumpingClock(), seed=4)
     assert await first.quotes(["AAPL"]) != await other.quotes(["AAPL"])
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_seed_is_the_simulators(settings, seed):
+    settings.SIMULATOR_SEED = seed
+    made = providers.make("SYNTHETIC", JumpingClock())
+    assert made.price("A", 1e9) == Synthetic(clock=JumpingClock(), seed=seed).price("A", 1e9)
 
 
 async def test_a_known_price_of_a_known_moment():
