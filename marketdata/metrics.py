@@ -13,7 +13,6 @@ Known limit: lag is told by the clocks of two processes; of two hosts it is only
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
@@ -71,5 +70,4 @@ def registry() -> CollectorRegistry:
 
 def bury(directory: str, process_id: int) -> None:
     """Forget what only a living process has: its sockets, its queue. What it counted stays."""
-    for kind in ("gauge_livesum", "gauge_livemostrecent"):
-        Path(directory, f"{kind}_{process_id}.db").unlink(missing_ok=True)
+    multiprocess.mark_process_dead(process_id, directory)
