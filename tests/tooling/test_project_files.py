@@ -44,6 +44,12 @@ def test_every_variable_given_to_the_server_is_one_that_it_reads():
         assert re.search(rf"""["']{name}["']""", CODE), f"{name} is read nowhere in config/"
 
 
+def test_every_variable_that_the_settings_read_is_documented():
+    read = re.findall(r'\b\w+\("([A-Z][A-Z_]+)"', (ROOT / "config" / "settings.py").read_text())
+    documented = (ROOT / "docs" / "settings.md").read_text()
+    assert len(read) > 50 and [name for name in read if f"`{name}`" not in documented] == []
+
+
 def test_compose_is_two_processes_behind_one_port_on_healthy_stores():
     services = COMPOSE["services"]
     web = services["web"]
