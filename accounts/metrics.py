@@ -13,7 +13,7 @@ from django.db import connection
 
 from accounts import equity
 from accounts.portfolio import percent, text
-from accounts.valuation import EXACT_ENOUGH, Valuation, load_pairs, quote_asset, rounded
+from accounts.valuation import EXACT_ENOUGH, Valuation, load_pairs, quote_asset, rounded, symbols_of
 from marketdata import clock
 from marketdata.models import Asset
 from marketdata.snapshots import one_moment
@@ -84,7 +84,7 @@ def metrics(*, account_id: int, quote: Asset) -> dict:
         "profit_factor": plain(rounded(EXACT_ENOUGH.divide(gains, losses), RATIO_DECIMALS)) if losses else None,
         **_drawdown(account_id, valuation),
         "fees_paid": plain(total(paid, "fees")),
-        "unpriced": _unpriced(valuation, paid),
+        "unpriced": symbols_of([row["quote_id"] for row in paid if valuation.price(row["quote_id"]) is None]),
     }
 
 
@@ -95,11 +95,6 @@ def _drawdown(account_id: int, valuation: Valuation) -> dict:
         "max_drawdown": text(valuation.value(stored_in.pk, amount)),
         "max_drawdown_percent": percent(amount, of_equity) or "0",
     }
-
-
-def _unpriced(valuation: Valuation, rows: list[dict]) -> list[str]:
-    ids = [row["quote_id"] for row in rows if valuation.price(row["quote_id"]) is None]
-    return list(Asset.objects.filter(pk__in=ids).order_by("symbol").values_list("symbol", flat=True)) if ids else []
 
 
 def _rows(sql: str, parameters) -> list[dict]:

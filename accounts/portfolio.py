@@ -16,7 +16,7 @@ from decimal import Decimal
 from accounts import equity, holdings, positions, unsettled
 from accounts.holdings import Pool
 from accounts.models import Account, Balance, Holding
-from accounts.valuation import EXACT_ENOUGH, Valuation, load_pairs, rounded
+from accounts.valuation import EXACT_ENOUGH, Valuation, load_pairs, rounded, symbols_of
 from marketdata import units
 from marketdata.models import Asset
 from marketdata.snapshots import one_moment
@@ -212,8 +212,7 @@ def _sum(values: Iterable[Decimal | None]) -> Decimal:
 
 def _unpriced(*values: dict[int, Decimal | None]) -> list[str]:
     """The symbols of the assets of which something has no value."""
-    ids = {asset for some in values for asset, value in some.items() if value is None}
-    return list(Asset.objects.filter(pk__in=ids).order_by("symbol").values_list("symbol", flat=True)) if ids else []
+    return symbols_of({asset for some in values for asset, value in some.items() if value is None})
 
 
 def _cash_row(row: Balance, valuation: Valuation) -> dict:

@@ -10,6 +10,7 @@ Rounding: a price that is not simply a market's is rounded half up to PRICE_DECI
 unit of the quote asset.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 from heapq import heappop, heappush
@@ -97,6 +98,13 @@ def _as_price(price: Decimal) -> Decimal:
 def rounded(value: Decimal, decimals: int) -> Decimal:
     """Half up to that many decimals."""
     return value.quantize(Decimal(1).scaleb(-decimals), context=EXACT_ENOUGH)
+
+
+def symbols_of(asset_ids: Collection[int]) -> list[str]:
+    """The symbols of these assets, in order."""
+    if not asset_ids:
+        return []
+    return list(Asset.objects.filter(pk__in=asset_ids).order_by("symbol").values_list("symbol", flat=True))
 
 
 def quote_asset(symbol: str | None) -> Asset:
