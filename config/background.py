@@ -16,6 +16,8 @@ from config import stock
 from exchange import barrier, clockwork, closing, positions_engine
 from exchange.relay import Relay
 from exchange.sequencer import sequencer
+from exchange.simulator.leader import run_as_leader
+from exchange.streams import last_wishes, lifecycle
 from marketdata import feed, metrics, threads
 
 logger = logging.getLogger(__name__)
@@ -32,9 +34,6 @@ _tasks: list[asyncio.Task] = []
 
 async def startup() -> None:
     """Start what runs in the background; called once, in the server's event loop."""
-    from exchange.simulator.leader import run_as_leader
-    from exchange.streams import lifecycle
-
     await lifecycle.start()
     sequencer.loop = asyncio.get_running_loop()
     if (relay := _relay()) is not None:
@@ -69,8 +68,6 @@ def _relay() -> Relay | None:
 
 async def shutdown() -> None:
     """Stop it: first what sends commands, then the matcher, so that nothing is left half done."""
-    from exchange.streams import last_wishes, lifecycle
-
     metrics.WORKERS.set(0)
     for task in _tasks:
         task.cancel()

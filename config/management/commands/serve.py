@@ -22,9 +22,13 @@ from django.db.migrations.exceptions import MigrationSchemaMissing
 from django.db.models import Count
 from psycopg2.errors import InsufficientPrivilege
 
+from accounts.models import User
 from config import checks, embedded, serving, worker_pool
 from config.management.commands.migrate import STARTING_LOCK
+from exchange import demo
+from exchange.simulator import scenario
 from marketdata.leadership import alone
+from marketdata.models import Asset, Market
 
 #: Beside one address's sockets: everybody else's connections, those to the database, files.
 OTHER_OPEN_FILES = 500
@@ -102,18 +106,12 @@ class Command(BaseCommand):
             _check_encoding()
             self._say("migrating")
             _migrate()
-            if seeds and self._is_empty():
+            if seeds and not Market.objects.exists():
                 call_command("seed_demo", stdout=self.stdout)
             _check_portfolio_quote()
             logins = _demo_logins()
         connections.close_all()  # nothing here asks the database while the servers run
         return logins
-
-    @staticmethod
-    def _is_empty() -> bool:
-        from marketdata.models import Market
-
-        return not Market.objects.exists()
 
     def _announcer(self, listener: socket, server: str, workers: int, logins: str) -> Callable[[], None]:
         address = serving.address_of(listener)
@@ -178,8 +176,6 @@ def _migrate() -> None:
 
 def _check_scenario() -> None:
     """The simulator would refuse it too, but only once the venue is open."""
-    from exchange.simulator import scenario
-
     if not (settings.SIMULATOR and settings.SIMULATOR_SCENARIO):
         return
     try:
@@ -190,8 +186,6 @@ def _check_scenario() -> None:
 
 def _check_portfolio_quote() -> None:
     """Portfolios could not be valued. A venue without any asset has time to get this one."""
-    from marketdata.models import Asset
-
     symbols = Asset.objects.values_list("symbol", flat=True)
     if not symbols or settings.PORTFOLIO_QUOTE in symbols:
         return
@@ -205,9 +199,6 @@ def _check_portfolio_quote() -> None:
 
 
 def _demo_logins() -> str:
-    from accounts.models import User
-    from exchange import demo
-
     if not User.objects.filter(username__in=demo.USERS).exists():
         return "those that you made; no demo users here"
     path = demo.operator_password_path()
