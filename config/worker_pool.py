@@ -88,11 +88,8 @@ class WorkerPool:
                 if not announced and all(worker.is_ready for worker in self._workers.values()):
                     announced = True
                     ready()
-        except SystemExit:
-            serving.ignore_signals()  # a second Ctrl-C must not have the database stopped under the children
-            raise
         finally:
-            serving.ignore_signals()
+            serving.ignore_signals()  # a second Ctrl-C must not have the database stopped under the children
             self.stop()
 
     def process_ids(self) -> list[int]:

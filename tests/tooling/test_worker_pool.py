@@ -98,17 +98,6 @@ def test_a_signal_stops_parent_and_children_with_exit_code_0(parent, number):
     assert not any(map(is_alive, children)) and not any(map(living_metrics, children))
 
 
-def test_who_is_asked_to_stop_twice_waits_for_the_children_all_the_same(parent):
-    process, _, (first, second) = parent
-    os.kill(second, signal.SIGSTOP)
-    process.send_signal(signal.SIGINT)
-    wait_until(lambda: not is_alive(first), "the first child to leave")
-    process.send_signal(signal.SIGINT)
-    os.kill(second, signal.SIGCONT)
-    assert process.wait(PATIENCE_SECONDS) == 0
-    assert not is_alive(second) and not living_metrics(first) and not living_metrics(second)
-
-
 def test_children_leave_when_the_parent_is_killed_and_their_counters_with_the_next_start(parent):
     process, _, children = parent
 
