@@ -189,7 +189,10 @@ class Market(models.Model):
     def __str__(self):
         return self.symbol
 
+    @transaction.atomic
     def clean(self):
+        if self.calendar_id:  # before the market, as by who edits the calendar, whose markets must not change meanwhile
+            TradingCalendar.objects.select_for_update(no_key=True).filter(pk=self.calendar_id).first()
         fixed = self._fixed_errors()  # first: it holds a market that may still change, and its contract with it
         errors = {field: text for rule in self.RULES_ABOVE for field, text in rule(self).items()}
         if errors := errors | (self._filter_errors() or errors_of(self)) | fixed:

@@ -26,18 +26,22 @@ class TradingCalendar(models.Model):
         if self.time_zone not in calendar.time_zones():
             raise ValidationError({"time_zone": f"There is no time zone {self.time_zone!r}."})
 
+    @transaction.atomic
     def save(self, *args, **kwargs):
+        """A new name locks the row against all who refer to it, the matcher with one of the markets too: these first.
+        """
         self.clean()
+        if not self._state.adding:
+            self.changed()
         super().save(*args, **kwargs)
-        self.changed()
 
     @transaction.atomic
     def changed(self) -> None:
         """Let the markets' processes know. The markets are locked by id, as everybody locks them; before that the
-        calendar, for which a market waits that is about to follow it: else it would come with the old hours, and never
-        hear of these.
+        calendar, as by a market that is about to follow it (Market.clean): else it would come with the old hours, and
+        never hear of these. NO KEY, because a matcher that has one of the markets may refer to the calendar as well.
         """
-        TradingCalendar.objects.select_for_update().filter(pk=self.pk).first()
+        TradingCalendar.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
         followers = self.markets.order_by("pk").select_for_update(no_key=True)
         self.markets.filter(pk__in=[market.pk for market in followers.only("pk")]).update(version=F("version") + 1)
 
@@ -48,11 +52,13 @@ class DayModel(models.Model):
     class Meta:
         abstract = True
 
+    @transaction.atomic
     def save(self, *args, **kwargs):
         self.clean()
         super().save(*args, **kwargs)
         self.calendar.changed()
 
+    @transaction.atomic
     def delete(self, *args, **kwargs):
         result = super().delete(*args, **kwargs)
         self.calendar.changed()

@@ -3,12 +3,14 @@ circle."""
 
 import random
 import threading
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from django.db import connection, connections, transaction
 
 from accounts import transfers
+from marketdata import clock
 from marketdata.models import Market, TradingCalendar
 from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.races.stage import HOLDING, Stage, words
@@ -120,14 +122,32 @@ def test_a_calendar_locks_its_markets_by_id(venue, followed):
 def test_a_market_that_is_given_a_calendar_waits_for_its_edit(followed):
     """Else it would come with the hours from before, and not hear of the new ones."""
     calendar, first, _ = followed
-    given = Market.objects.filter(pk=first.pk)
-    thread = threading.Thread(target=_noting, args=(lambda: given.update(calendar=calendar), []))
+    first.calendar = calendar
+    thread = threading.Thread(target=_noting, args=(first.save, []))
     with transaction.atomic():
         calendar.changed()
         thread.start()
         wait_until(_somebody_waits, "the market to wait for the calendar")
+        # Nor does it hold what the edit may come to want.
+        assert Market.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=first.pk).exists()
     thread.join()
-    assert given.get().calendar == calendar
+    assert Market.objects.get(pk=first.pk).calendar == calendar
+
+
+@pytest.mark.parametrize("edit", ["hours", "name"])
+def test_a_calendar_is_edited_while_its_market_changes_its_phase(stage, edit):
+    """A row that is written twice has its foreign keys looked at when the batch commits, the calendar's too."""
+    clock.stand(datetime(2026, 3, 16, 12, tzinfo=UTC))
+    calendar = TradingCalendar.objects.create(name="hours")
+    hours = calendar.hours.create(weekday=0, opens="09:30", closes="16:00")
+    stage.venue.change("AAPL", calendar=calendar, reference_price=Decimal(100), volatility_band=Decimal("0.01"))
+    stage.venue.trader("ann", AAPL=10)
+    stage.venue.trader("bob", USD=10_000)
+    stage.venue.order("ann SELL 5 AAPL @ 105")
+    calendar.name = "other hours"
+    command, save = stage.venue.command("bob BUY 5 AAPL @ 105"), {"hours": hours, "name": calendar}[edit].save
+    said = stage.run("before its commit", held=command, other=save, guard="market", symbols=["AAPL"])
+    assert (said, Market.objects.get(symbol="AAPL").session["phase"]) == (("OPEN", "done"), "AUCTION")
 
 
 def _somebody_waits() -> bool:
