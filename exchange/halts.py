@@ -1,13 +1,16 @@
 """Halting the whole venue by rule: when too many of its markets were halted by theirs, all others are halted too.
 
 VENUE_HALT_MARKETS says how many; 0 switches the rule off. What a rule has halted only operators reopen, one by one or
-all at once (the admin); the reason stands in each market's row.
+all at once (the admin); the reason stands in each market's row. A market's halt counts once: what is reopened while
+those that halted the venue are halted still stays open.
 """
 
 import logging
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Concat
 
 from exchange.interruption import RULE
 from marketdata import markets
@@ -17,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: The markets that are halted along with the others.
 TAKEN_ALONG = {"status__in": (Market.Status.OPEN, Market.Status.CANCEL_ONLY), "is_active": True}
+BY_THEIRS = "markets were halted by theirs"
+COUNTED = "; the venue was halted with it"
 
 
 def watch() -> int:
@@ -24,11 +29,20 @@ def watch() -> int:
     most = settings.VENUE_HALT_MARKETS
     if not most:
         return 0
-    halted = Market.objects.filter(status=Market.Status.HALTED, status_reason__startswith=RULE).count()
-    if halted < most:
+    halted = list(_by_their_own_rules().values_list("pk", flat=True))
+    if len(halted) < most:
         return 0
-    ids = list(Market.objects.filter(**TAKEN_ALONG).order_by("id").values_list("id", flat=True))
-    return sum(_halt(market_id, f"{RULE}{halted} markets were halted by theirs") for market_id in ids)
+    others = Market.objects.filter(**TAKEN_ALONG).order_by("pk").values_list("pk", flat=True)
+    count = sum(_halt(market_id, f"{RULE}{len(halted)} {BY_THEIRS}") for market_id in list(others))
+    # Last: else a process that ends on the way would leave the others open.
+    _by_their_own_rules().filter(pk__in=halted).update(status_reason=Concat("status_reason", Value(COUNTED)))
+    return count
+
+
+def _by_their_own_rules() -> QuerySet[Market]:
+    """Those whose halts have not been counted."""
+    halted = Market.objects.filter(status=Market.Status.HALTED, status_reason__startswith=RULE)
+    return halted.exclude(status_reason__endswith=BY_THEIRS).exclude(status_reason__endswith=COUNTED)
 
 
 def _halt(market_id: int, reason: str) -> bool:

@@ -26,6 +26,21 @@ class TestWholeVenue:
         if status == "HALTED":
             assert other.status_reason == "by rule: 1 markets were halted by theirs"
 
+    def test_what_an_operator_reopens_stays_open(self, day, settings):
+        """One by one, whichever first; until as many markets are halted by theirs once more."""
+        settings.VENUE_HALT_MARKETS = 1
+        Market.objects.filter(symbol="AAPL").update(status="HALTED", status_reason="by rule: it jumped")
+        day.at("2026-11-23 12:01")
+        seen = []
+        for second, symbol in enumerate(("BTC_USDT", "AAPL")):
+            day.venue.change(symbol, status="OPEN")
+            day.at(f"2026-11-23 12:02:0{second}")
+            seen.append(list(Market.objects.order_by("symbol").values_list("status", flat=True)))
+        assert seen == [["HALTED", "OPEN"], ["OPEN", "OPEN"]]
+        Market.objects.filter(symbol="AAPL").update(status="HALTED", status_reason="by rule: it jumped")
+        day.at("2026-11-23 12:03")
+        assert not Market.objects.exclude(status="HALTED").exists()
+
     def test_an_operators_halt_does_not_count(self, day, settings):
         settings.VENUE_HALT_MARKETS = 1
         day.venue.change("AAPL", status="HALTED")
