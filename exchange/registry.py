@@ -15,6 +15,7 @@ from exchange.ids import IdStock
 from exchange.journal import JournalGone
 from exchange.store import MarketRow
 from marketdata import markets
+from marketdata.models import Market
 from marketdata.refusals import UnreadableMarket
 
 
@@ -92,7 +93,11 @@ class Registry:
 
     def _load(self, cursor, row: MarketRow) -> LiveBook:
         self.ids.clear()
-        live = LiveBook(writers.call(markets.load_spec, row.id), self._fees[row.id])
+        spec = writers.call(markets.load_spec, row.id)
+        if (spec.contract is None) != (self._houses[row.id] is None):  # it was of the other kind when we looked
+            del self._fees[row.id]
+            self.prepare([row.id])
+        live = LiveBook(spec, self._fees[row.id])
         live.house = self._houses[row.id]
         live.load(cursor, row.sequence, row.last_price)
         self.books[row.id] = live
@@ -102,10 +107,10 @@ class Registry:
     def _change_filters(self, cursor, live: LiveBook, row: MarketRow) -> LiveBook:
         """Take an operator's edit in.
 
-        Tick and lot only change on a market without history: then the book is loaded anew.
+        The fixed fields only change on a market without history: then the book is loaded anew.
         """
         spec = writers.call(markets.load_spec, row.id)
-        if (spec.tick_size, spec.lot_size) != (live.spec.tick_size, live.spec.lot_size):
+        if any(getattr(spec, name) != getattr(live.spec, name) for name in Market.FIXED_FIELDS):
             return self._load(cursor, row)
         live.spec = spec
         return live

@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from exchange import special_terms
 from exchange.books import SIDES
-from exchange.commands import BadLotSize, BadTickSize, BelowMinNotional, Place, QuantityOutOfRange
+from exchange.commands import BadLotSize, BadTickSize, BelowMinNotional, MarketClosed, Place, QuantityOutOfRange
 from marketdata import units
 from marketdata.markets import MarketSpec, by_symbol
 from marketdata.refusals import Malformed
@@ -79,6 +79,8 @@ def sizing_price(command: Place) -> int | None:
 def refit(command: Place, spec: MarketSpec) -> Place:
     """The same order under changed filters: called when an operator edited the market after the door's checks."""
     old = command.spec
+    if not spec.is_same_market(old):
+        raise MarketClosed(f"{spec.symbol} is another market by now; look at it before you order.")
     command.price = None if command.price is None else ticks(spec, old.price(command.price))
     command.quantity = lots(spec, old.quantity(command.quantity)) if command.quantity else 0
     command.spec = spec

@@ -69,6 +69,10 @@ class MarketSpec:
     #: The terms of a margin market; None for spot.
     contract: ContractSpec | None = None
 
+    def is_same_market(self, other: "MarketSpec") -> bool:
+        """Whether the same is traded there, for the same: an operator may change that until the first order."""
+        return (self.kind, self.base_id, self.quote_id) == (other.kind, other.base_id, other.quote_id)
+
     def reserve_decimals(self, side: int) -> int:
         """Of the asset that an order of this side sets aside."""
         if self.contract is not None:

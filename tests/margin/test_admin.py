@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse
 
 from accounts.models import MarginSetting, Position, Shortfall
-from exchange import mark_keeper, risk
+from exchange import mark_keeper, orders, risk
 from marketdata import markets
 from marketdata.models import Contract, Market
 from marketdata.refusals import UnknownMarket
@@ -158,6 +158,20 @@ def test_a_market_with_a_contract_stays_a_margin_market(venue, operator):
     with pytest.raises(ValidationError, match="kind MARGIN"):
         Contract.objects.create(market=apple, settlement=apple.quote)
     assert not Contract.objects.filter(market__kind="SPOT").exists()
+
+
+def test_a_market_that_becomes_a_margin_market_before_its_first_order(venue):
+    """In a process that has refused an order there before; and who ordered at the market as it was is told."""
+    spot = venue.market("USDEUR", base="USD", quote="EUR", maker_fee=0, taker_fee=0)
+    assert venue.refused("bob BUY 1 USDEUR @ 1") == "insufficient_funds"
+    before = [venue.command("ann SELL 1 USDEUR @ 1"), venue.command("ann BUY 0 USDEUR MARKET", quote_quantity=Decimal(9))]
+    venue.change("USDEUR", kind="MARGIN")
+    Contract.objects.create(market=spot, settlement=venue.assets["USD"])
+    markets.forget()
+    venue.mark("USDEUR", "1")
+    assert [outcome.code for outcome in orders.place_many(before)] == ["market_closed"] * 2
+    trade(venue, "ann", "BUY", "bob", "1", "USDEUR", "1")
+    assert venue.position("ann", "USDEUR").startswith("1 ") and venue.is_sound()
 
 
 def test_a_market_whose_figures_make_no_sense_takes_no_other_with_it(venue, api, caplog):
