@@ -5,9 +5,9 @@ verbs move money between its two columns and its accounts: `reserve` (available 
 `post` (a journal of entries that sums to zero per asset). Nothing reaches the database before `statements()` is
 executed, so a refusal leaves no trace.
 
-Lock order of the whole system: market rows by id, then account rows by id (`open_sheet` takes the latter), then
-at most a second factor's row. Balances are written as deltas under those locks, and the database checks once more
-that none gets below zero.
+Lock order of the whole system: an edited calendar's row, market rows by id, then account rows by id (`open_sheet` takes
+these), then at most a second factor's row. Balances are written as deltas under those locks, and the database checks
+once more that none gets below zero.
 """
 
 from collections import defaultdict
