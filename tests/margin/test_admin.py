@@ -164,7 +164,8 @@ def test_a_market_that_becomes_a_margin_market_before_its_first_order(venue):
     """In a process that has refused an order there before; and who ordered at the market as it was is told."""
     spot = venue.market("USDEUR", base="USD", quote="EUR", maker_fee=0, taker_fee=0)
     assert venue.refused("bob BUY 1 USDEUR @ 1") == "insufficient_funds"
-    before = [venue.command("ann SELL 1 USDEUR @ 1"), venue.command("ann BUY 0 USDEUR MARKET", quote_quantity=Decimal(9))]
+    by_budget = venue.command("ann BUY 0 USDEUR MARKET", quote_quantity=Decimal(9))
+    before = [venue.command("ann SELL 1 USDEUR @ 1"), by_budget]
     venue.change("USDEUR", kind="MARGIN")
     Contract.objects.create(market=spot, settlement=venue.assets["USD"])
     markets.forget()
