@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import connection
-from django.db.models import Min, QuerySet
+from django.db.models import QuerySet
 
 from marketdata import bulk, clock
 from marketdata.markets import MarketSpec
@@ -32,15 +32,15 @@ def candles(
     start: datetime | None,
     end: datetime | None,
     limit: int,
-    source: str | None = None,
+    *,
+    source: str,
 ) -> list[dict]:
     """At most `limit` bars with start <= open_time <= end, oldest first: from `start` on, the newest without it.
 
     The candle objects of the API with `source` added; quote_volume and trades are None, as nobody traded here.
-    Without `source`, the one whose history of that interval reaches back farthest; [] when there is none.
     """
     rows = ExternalCandle.objects.filter(market_id=spec.id, interval=interval)
-    rows = rows.filter(source=(_stored_name(rows, source) if source else _default_source(rows)) or "")
+    rows = rows.filter(source=_stored_name(rows, source) or "")
     if start is not None:
         rows = rows.filter(open_time__gte=start)
     if end is not None:
@@ -80,11 +80,6 @@ def _stored_name(rows: QuerySet[ExternalCandle], source: str) -> str | None:
         if name is None:
             return None
     return name
-
-
-def _default_source(rows: QuerySet[ExternalCandle]) -> str | None:
-    found = rows.order_by().values("source").annotate(first=Min("open_time")).order_by("first", "source").first()
-    return found["source"] if found else None
 
 
 def _rendered(row: ExternalCandle) -> dict:

@@ -215,7 +215,7 @@ def test_import_twice_changes_nothing(venue, file):
 def test_the_stored_bars_are_read_back(venue, file):
     run(str(file), "--market", "AAPL", "--source", "mine")
     spec = markets.by_symbol("AAPL")
-    everything = external.candles(spec, "1d", None, None, 10)
+    everything = external.candles(spec, "1d", None, None, 10, source="mine")
     assert everything[-1] == {
         "open_time": "2026-08-05T00:00:00.000000Z",
         "open": "12",
@@ -227,19 +227,12 @@ def test_the_stored_bars_are_read_back(venue, file):
         "trades": None,
         "source": "mine",
     }
-    assert external.candles(spec, "1d", None, None, 2) == everything[1:]
-    assert external.candles(spec, "1d", DAY - timedelta(days=2), None, 2) == everything[:2]
-    assert external.candles(spec, "1d", DAY - timedelta(days=1), DAY - timedelta(days=1), 5) == everything[1:2]
-    assert external.candles(spec, "1h", None, None, 5) == []
+    assert external.candles(spec, "1d", None, None, 2, source="mine") == everything[1:]
+    assert external.candles(spec, "1d", DAY - timedelta(days=2), None, 2, source="mine") == everything[:2]
+    yesterday = DAY - timedelta(days=1)
+    assert external.candles(spec, "1d", yesterday, yesterday, 5, source="mine") == everything[1:2]
+    assert external.candles(spec, "1h", None, None, 5, source="mine") == []
     assert external.candles(spec, "1d", None, None, 5, source="other") == []
-
-
-def test_without_a_source_the_longest_history_answers(venue, file, tmp_path):
-    run(str(file), "--market", "AAPL", "--source", "short")
-    older = tmp_path / "older.csv"
-    older.write_text(GOOD + "2020-01-01,1,1,1,1,1\n")
-    run(str(older), "--market", "AAPL", "--source", "long")
-    assert {bar["source"] for bar in external.candles(markets.by_symbol("AAPL"), "1d", None, None, 9)} == {"long"}
 
 
 def test_a_dry_run_stores_nothing_and_reports(venue, tmp_path):
@@ -282,7 +275,8 @@ def test_no_decimals_means_whole_prices(venue, tmp_path):
     path = tmp_path / "fine.csv"
     path.write_text("date,close\n2026-08-04,11.4\n2026-08-05,12.6\n")
     run(str(path), "--market", "AAPL", "--decimals", "0")
-    assert [bar["close"] for bar in external.candles(markets.by_symbol("AAPL"), "1d", None, None, 9)] == ["11", "13"]
+    stored = external.candles(markets.by_symbol("AAPL"), "1d", None, None, 9, source="fine")
+    assert [bar["close"] for bar in stored] == ["11", "13"]
 
 
 @pytest.mark.parametrize(("decimals", "close"), [("0", "11"), ("2", "11.43")])
@@ -290,7 +284,7 @@ def test_a_volume_has_the_base_assets_decimals_whatever_the_prices_have(venue, t
     path = tmp_path / "fine.csv"
     path.write_text("date,close,volume\n2026-08-04,11.432,0.25\n2026-08-05,11.432,7.123456789\n")
     run(str(path), "--market", "AAPL", "--decimals", decimals)
-    stored = external.candles(markets.by_symbol("AAPL"), "1d", None, None, 9)
+    stored = external.candles(markets.by_symbol("AAPL"), "1d", None, None, 9, source="fine")
     assert [(bar["close"], bar["volume"]) for bar in stored] == [(close, "0.25"), (close, "7.12345679")]
 
 
@@ -310,14 +304,15 @@ def test_history_of_a_provider(venue):
     arguments = ("SYNTHETIC", "--market", "AAPL", "--interval", "1h", "--start", "2026-08-01", "--limit", "100")
     assert "100 new" in run(*arguments)
     assert "0 new, 0 changed, 100 as before" in run(*arguments)
-    assert external.candles(market, "1h", None, None, 1)[0]["source"] == "SYNTHETIC"
+    assert len(external.candles(market, "1h", None, None, 9, source="SYNTHETIC")) == 9
 
 
 def test_the_ecbs_real_rates(venue):
     venue.assets["EUR"] = type(venue.assets["USD"]).objects.create(symbol="EUR", name="Euro", kind="FIAT", decimals=8)
     venue.market("EUR_USD", base="EUR", quote="USD", tick_size=Decimal("0.0001"))
     assert "0 changed" in run(datasets.ECB, "--market", "EUR_USD")
-    bars = external.candles(markets.by_symbol("EUR_USD"), "1d", datetime(1999, 1, 4, tzinfo=UTC), None, 10_000)
+    begin = datetime(1999, 1, 4, tzinfo=UTC)
+    bars = external.candles(markets.by_symbol("EUR_USD"), "1d", begin, None, 10_000, source="ECB")
     assert len(bars) > 7_000
     assert (bars[0]["close"], bars[0]["source"]) == ("1.1789", "ECB")
     with pytest.raises(CommandError, match="has no rate of AAPL"):
