@@ -41,7 +41,7 @@ bench: $(DEV_STAMP) ## measure what is claimed about speed (ARGS="engine http fa
 	@$(PIP) --no-deps -r requirements-bench.txt
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-prove: $(DEV_STAMP) ## run the proofs that take too long for the suite: load, crashes, fuzzing, models (nine minutes on four cores)
+prove: $(DEV_STAMP) ## run the proofs that take too long for the suite: load, crashes, fuzzing, models (ten minutes on four cores)
 	@exec $(BIN)/python -m benchmarks.prove $(ARGS)
 
 prove-long: $(DEV_STAMP) ## the same at full length (an hour and a half on four cores)

@@ -89,8 +89,7 @@ def _populate(venue, accounts: int, samples: int) -> list[str]:
     from marketdata.markets import by_symbol
     from tests.margin_risk import crash
 
-    venue.trader("rich", USD=10_000_000)
-    venue.trader("rich", USD=10_000_000)
+    venue.trader("rich", USD=20_000_000)
     venue.insure(1_000_000)
     venue.change("EURUSD", max_quantity=Decimal(10_000_000))
     spec = by_symbol("EURUSD")

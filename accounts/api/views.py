@@ -151,13 +151,11 @@ class EventsView(APIView):
     )
     def get(self, request):
         wanted = read_query(EventQuery, request.query_params)
-        found, has_more = events.after(account_id=request.auth.account_id, **_renamed(wanted))
+        found, has_more = events.after(
+            account_id=request.auth.account_id, sequence=wanted["after"], limit=wanted["limit"]
+        )
         last = found[-1]["sequence"] if found else wanted["after"]
         return Response({"events": found, "next": last, "has_more": has_more})
-
-
-def _renamed(wanted: dict) -> dict:
-    return {"sequence": wanted["after"], "limit": wanted["limit"]}
 
 
 def move_money(
