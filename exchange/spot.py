@@ -10,8 +10,7 @@ from accounts import spending
 from accounts.ledger import Sheet
 from accounts.models import Journal
 from exchange.engine.book import BUY, Plan
-from exchange.live import LiveOrder, held, required
-from marketdata.contracts import RATE_ONE
+from exchange.live import LiveOrder, fee_on, held, required
 from marketdata.markets import MarketSpec
 
 
@@ -32,8 +31,8 @@ def reserve(sheet: Sheet, spec: MarketSpec, order: LiveOrder, plan: Plan) -> Non
         spending.reserve(sheet, order.account, asset, held(spec, order))
         return
     if order.side == BUY:
-        needed = plan.notional * spec.notional_units
-        needed -= -needed * order.taker_rate // RATE_ONE
+        costs = [spec.notional(maker.price, lots) for maker, lots in plan.matches]
+        needed = sum(cost + fee_on(cost, order.taker_rate) for cost in costs)
     else:
         needed = max(plan.filled, order.remaining) * spec.lot_units
     spending.check(sheet, order.account, asset, needed)

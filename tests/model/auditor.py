@@ -208,8 +208,8 @@ class Auditor:
             return self._required(terms, request.side, request.price, request.quantity)
         if request.side == SELL:
             return max(plan.filled * terms.lot, request.quantity or Fraction(0))
-        notional = plan.notional * terms.tick * terms.lot
-        return notional + _up(notional * terms.taker, terms.quote_decimals)
+        costs = [maker.price * terms.tick * lots * terms.lot for maker, lots in plan.matches]
+        return sum((cost + _down(cost * terms.taker, terms.quote_decimals) for cost in costs), Fraction(0))
 
     def _accept(self, terms: Terms, request: Request, order_id: int, plan) -> Expected:
         expected = Expected(order_id, request, request.price, request.quantity or plan.filled * terms.lot)
@@ -241,7 +241,7 @@ class Auditor:
         notional = quantity * price
         fees = {}
         for order, rate, role in ((maker, terms.maker, "MAKER"), (taker, terms.taker, "TAKER")):
-            fees[role] = fee = Fraction(floor(notional * rate * 10**terms.quote_decimals), 10**terms.quote_decimals)
+            fees[role] = fee = _down(notional * rate, terms.quote_decimals)
             sign = order.request.side
             self._move(order.request.account, terms.base, sign * quantity)
             self._move(order.request.account, terms.quote, -sign * notional - fee)
@@ -343,3 +343,8 @@ class Auditor:
 def _up(amount: Fraction, decimals: int) -> Fraction:
     """Rounded up to the smallest unit."""
     return Fraction(ceil(amount * 10**decimals), 10**decimals)
+
+
+def _down(amount: Fraction, decimals: int) -> Fraction:
+    """Rounded down to the smallest unit."""
+    return Fraction(floor(amount * 10**decimals), 10**decimals)

@@ -124,6 +124,16 @@ class TestTrading:
         assert [f"{fill['quantity']}@{fill['price']}" for fill in order["fills"]] == ["2@100", "2@101", "1@102"]
         assert two.book() == "| 1@102"
 
+    def test_a_market_buy_needs_what_its_trades_will_cost(self, two):
+        two.trader("bob", BTC=1)
+        two.trader("cid", USDT="160.67521878")  # a unit less than both notionals and both fees, each rounded down
+        for price in ("650.01", "650.02"):
+            two.order(f"bob SELL 0.12347 BTC_USDT @ {price}")
+        assert two.refused("cid BUY 0.24694 BTC_USDT MARKET") == "insufficient_funds"
+        two.trader("cid", USDT="0.00000001")
+        two.order("cid BUY 0.24694 BTC_USDT MARKET")
+        assert two.funds("cid", "USDT") == "0+0"
+
     @pytest.mark.parametrize(
         ("side", "amount", "filled", "status"),
         [("BUY", "500", "4", "FILLED"), ("BUY", "10000", "6", "EXPIRED"), ("SELL", "99", "1", "FILLED")],
