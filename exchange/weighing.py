@@ -119,7 +119,7 @@ def weigh(
         notional = spec.notional(at, lots)
         before, netted = need.after, netting.fill(need.after, side=side, lots=lots, notional=notional)
         need.after = netted.net
-        need.cash += rate.down(netted.realized) - rate.up(fee_on(notional, taker_rate))
+        need.cash += rate.down(netted.realized) - rate.down(fee_on(notional, taker_rate))
         if netted.closed:
             freed = share(left.reserved, netted.closed, before.quantity)
             left.margin -= share(left.margin, netted.closed, before.quantity)

@@ -31,6 +31,16 @@ def leverage(venue, figure: int) -> None:
     positions.set_leverage(account_id=venue.accounts["ann"].id, symbol="EURUSD", leverage=figure)
 
 
+def test_what_trades_at_once_needs_its_margin_fee_and_loss_to_the_last_unit(venue):
+    venue.change("USDJPY", taker_fee=Decimal("0.00001"))
+    venue.order("bob SELL 1 USDJPY @ 150.001")
+    venue.trader("cid", USD="2001.68000666")  # 2,000.01333334 of margin, 150.001 yen of fee, 100 yen lost at the mark
+    assert venue.refused("cid BUY 1 USDJPY MARKET") == "insufficient_margin"
+    venue.trader("cid", USD="0.00000001")
+    venue.order("cid BUY 1 USDJPY MARKET")
+    assert venue.funds("cid", "USD") == "0.66666667+2000.01333334"
+
+
 def test_orders_that_rest_together_reach_the_tiers_together(ann):
     first = ann.order("ann BUY 1 EURUSD @ 1.1")
     second = ann.order("ann BUY 1 EURUSD @ 1.1")
