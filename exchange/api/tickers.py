@@ -52,7 +52,7 @@ class TickerShape(serializers.Serializer):
     open = AmountField(allow_null=True)
     high = AmountField(allow_null=True)
     low = AmountField(allow_null=True)
-    volume = AmountField(help_text="In the base asset.")
+    volume = AmountField(help_text="In the base asset; of a margin market in contracts.")
     quote_volume = AmountField(help_text="In the quote asset.")
     change = AmountField(allow_null=True, help_text="last - open.")
     change_percent = AmountField(allow_null=True, help_text="Rounded to four decimals.")

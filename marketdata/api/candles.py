@@ -71,7 +71,7 @@ class CandleShape(serializers.Serializer):
     high = AmountField()
     low = AmountField()
     close = AmountField()
-    volume = AmountField(help_text="In the base asset.")
+    volume = AmountField(help_text="In the base asset; of a margin market in contracts.")
     quote_volume = AmountField(allow_null=True, help_text="In the quote asset; null in imported history.")
     trades = serializers.IntegerField(allow_null=True, help_text="How many; null in imported history.")
     source = serializers.CharField(required=False, help_text="Only in imported history: where it came from.")
