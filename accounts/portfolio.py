@@ -5,7 +5,7 @@ active market; the quote asset of a summary is always cash there. Everything els
 
 A holding's line is in the quote asset that it was bought with: an asset bought with two makes two lines, and the part
 of a balance that was never bought, a deposit, belongs to the largest of them. Only the bought part has a cost, so
-`unrealized_pnl` is about that part. Figures are rounded half up: prices to AVERAGE_DECIMALS (those of markets are
+`unrealized_pnl` is about that part. Figures are rounded half up: prices to PRICE_DECIMALS (those of markets are
 exact), percents to PERCENT_DECIMALS, values as accounts.valuation says.
 """
 
@@ -16,13 +16,12 @@ from decimal import Decimal
 from accounts import equity, holdings, positions, unsettled
 from accounts.holdings import Pool
 from accounts.models import Account, Balance, Holding
-from accounts.valuation import EXACT_ENOUGH, Valuation, load_pairs, rounded, symbols_of
+from accounts.valuation import EXACT_ENOUGH, PRICE_DECIMALS, Valuation, load_pairs, rounded, symbols_of
 from marketdata import units
 from marketdata.models import Asset
 from marketdata.snapshots import one_moment
 from marketdata.units import plain
 
-AVERAGE_DECIMALS = 12
 PERCENT_DECIMALS = 4
 HUNDRED = Decimal(100)
 
@@ -45,7 +44,7 @@ class Line:
         """As the API shows it."""
         average = None
         if self.cost is not None:
-            average = rounded(EXACT_ENOUGH.divide(self.cost, self.bought), AVERAGE_DECIMALS)
+            average = rounded(EXACT_ENOUGH.divide(self.cost, self.bought), PRICE_DECIMALS)
         return {
             "asset": self.asset.symbol,
             "quote": self.quote and self.quote.symbol,

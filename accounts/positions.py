@@ -18,11 +18,10 @@ from accounts import conversion, margin, netting
 from accounts.margin import Exposure
 from accounts.netting import Net
 from accounts.position_models import Position
+from accounts.valuation import PRICE_DECIMALS
 from marketdata import bulk, clock, markets, marks, units
 from marketdata.markets import MarketSpec
 from marketdata.refusals import UnreadableMarket
-
-AVERAGE_DECIMALS = 12
 
 
 @dataclass(slots=True, eq=False)
@@ -166,9 +165,9 @@ def average_text(spec: MarketSpec, net: Net) -> str | None:
     """The average entry price, rounded half up: to look at, never to settle by."""
     if not net.quantity:
         return None
-    scaled = abs(net.cost) * int(spec.tick_size.scaleb(18)) * 10**AVERAGE_DECIMALS
+    scaled = abs(net.cost) * int(spec.tick_size.scaleb(18)) * 10**PRICE_DECIMALS
     divisor = abs(net.quantity) * spec.notional_units * 10**18
-    return units.text((2 * scaled + divisor) // (2 * divisor), AVERAGE_DECIMALS)
+    return units.text((2 * scaled + divisor) // (2 * divisor), PRICE_DECIMALS)
 
 
 # Reading

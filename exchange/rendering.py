@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 
+from accounts.valuation import PRICE_DECIMALS
 from exchange.books import SIDE_NAMES, Match
 from exchange.live import STATUS_NAMES, LiveOrder, SpecialOrder, reserved
 from exchange.models import Fill, Order, Trade
@@ -14,8 +15,6 @@ from marketdata import clock, markets, units
 from marketdata.contracts import RATE_DECIMALS
 from marketdata.markets import MarketSpec
 from marketdata.units import plain
-
-AVERAGE_DECIMALS = 12
 
 
 def percent_text(rate: int) -> str:
@@ -84,14 +83,14 @@ def _live_average(spec: MarketSpec, order: LiveOrder, filled: int) -> str | None
 def _average(
     notional: int, quote_decimals: int, quantity: int, base_decimals: int, contract: tuple[int, int]
 ) -> str | None:
-    """notional / quantity / contract size, rounded half up to AVERAGE_DECIMALS: a figure to look at, never one to
+    """notional / quantity / contract size, rounded half up to PRICE_DECIMALS: a figure to look at, never one to
     settle by.
     """
     if not quantity:
         return None
-    scaled = notional * 10 ** (AVERAGE_DECIMALS + base_decimals) * contract[1]
+    scaled = notional * 10 ** (PRICE_DECIMALS + base_decimals) * contract[1]
     divisor = quantity * 10**quote_decimals * contract[0]
-    return units.text((2 * scaled + divisor) // (2 * divisor), AVERAGE_DECIMALS)
+    return units.text((2 * scaled + divisor) // (2 * divisor), PRICE_DECIMALS)
 
 
 def live_fill(spec: MarketSpec, trade_id: int, match: Match, *, role: str, moment: datetime) -> dict:

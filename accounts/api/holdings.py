@@ -23,7 +23,7 @@ class HoldingShape(serializers.Serializer):
     quantity = AmountField(help_text="Available and reserved.")
     bought_quantity = AmountField(help_text="The part of it that was bought here.")
     reserved = AmountField(help_text="Of the whole balance, set aside for orders and withdrawals.")
-    avg_price = AmountField(allow_null=True, help_text="cost_basis / bought_quantity.")
+    avg_price = AmountField(allow_null=True, help_text="cost_basis / bought_quantity, rounded half up to 18 decimals.")
     current_price = AmountField(allow_null=True, help_text="Null where no market leads to a price.")
     market_value = AmountField(allow_null=True, help_text="Of the whole quantity.")
     cost_basis = AmountField(allow_null=True, help_text="Null for what was never bought.")

@@ -92,7 +92,7 @@ class BasicPositionShape(serializers.Serializer):
     symbol = serializers.CharField()
     side = serializers.ChoiceField(choices=SIDES)
     quantity = AmountField(help_text="Contracts, signed: below zero for a short.")
-    entry_price = AmountField(allow_null=True, help_text="Average, of what is open.")
+    entry_price = AmountField(allow_null=True, help_text="Average, of what is open; rounded half up to 18 decimals.")
     settlement_asset = serializers.CharField()
     margin = AmountField(help_text="Initial margin as it was opened.")
     realized_pnl = AmountField(help_text="So far, before fees and financing.")

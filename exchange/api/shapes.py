@@ -47,7 +47,7 @@ class OrderShape(serializers.Serializer):
     filled_quantity = AmountField()
     remaining_quantity = AmountField()
     displayed_quantity = AmountField(allow_null=True)
-    average_price = AmountField(allow_null=True)
+    average_price = AmountField(allow_null=True, help_text="Rounded half up to 18 decimals.")
     status = serializers.ChoiceField(choices=Order.Status.choices)
     reason = serializers.CharField(
         allow_null=True,

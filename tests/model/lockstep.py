@@ -30,7 +30,7 @@ from tests.patience import PATIENCE_SECONDS
 from tests.venue import withdraw
 
 SIDES = {BUY: "BUY", SELL: "SELL"}
-AVERAGE_STEPS = 10**12
+AVERAGE_STEPS = 10**18
 
 
 class Lockstep:

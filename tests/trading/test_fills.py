@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from accounts.portfolio import holding_rows
 from exchange import audit, orders
 from exchange.audit.replay import replay
 from exchange.models import Fill, Order, Trade
@@ -54,3 +55,15 @@ def test_numbers_of_more_than_64_bits(venue):
     assert venue.stored(order)["remaining_quantity"] == "1000.0000000000000001"
     assert replay(market.pk).difference is None
     assert [finding for finding in audit.run() if finding.violations] == []
+
+
+def test_an_average_is_no_coarser_than_a_price(venue):
+    """Where a price has more than twelve decimals, the average was told as 0."""
+    venue.assets["WEI"] = Asset.objects.create(symbol="WEI", name="WEI", decimals=18)
+    venue.market("DUST", base="AAPL", quote="WEI", tick_size=Decimal("1E-18"), lot_size=Decimal(1), price_band=None)
+    venue.trader("ann", AAPL=1000)
+    account = venue.trader("bob", WEI=1)
+    venue.order("ann SELL 1000 DUST @ 0.000000000000012345")
+    order = venue.order("bob BUY 1000 DUST @ 0.000000000000012345")
+    told = order["average_price"], venue.stored(order)["average_price"], holding_rows(account.id)[0]["avg_price"]
+    assert told == ("0.000000000000012345", "0.000000000000012345", "0.000000000000012357"), "the last with its fee"
