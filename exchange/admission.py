@@ -51,11 +51,11 @@ def check_account(holder: Holder, spec: MarketSpec, moment: datetime, *, only_re
         holder.terms.check(spec.id, spec.symbol, moment, only_reduces=only_reduces)
 
 
-def check_room(live: LiveBook, cmd: Place) -> None:
+def check_room(spec: MarketSpec, cmd: Place, open_orders: int) -> None:
     """An account has so many open orders in a market, those that wait among them."""
     stays = cmd.more or cmd.time_in_force not in ("IOC", "FOK")
-    if stays and live.open_orders.count(cmd.account) + cmd.orders > live.spec.max_open_orders:
-        raise c.TooManyOpenOrders(f"{live.spec.symbol} takes at most {live.spec.max_open_orders}; cancel some.")
+    if stays and open_orders + cmd.orders > spec.max_open_orders:
+        raise c.TooManyOpenOrders(f"{spec.symbol} takes at most {spec.max_open_orders}; cancel some.")
 
 
 def check_band(live: LiveBook, price: int | None) -> None:

@@ -225,10 +225,10 @@ class Batch:
             conditions.complete(cmd, live)
         elif not cmd.is_liquidation:
             admission.check_band(live, cmd.price)
-        admission.check_room(live, cmd)
+        admission.check_room(live.spec, cmd, live.open_orders.count(cmd.account))
         order = order_of(cmd, next(self.ids), fee_tiers.rates.of(cmd.account, live.spec), self.records.moment)
         if not cmd.is_liquidation:
-            limits.check_terms(live, order.price, order.quantity, order.budget)
+            limits.check_terms(live.spec, order.price, order.quantity, order.budget)
         if live.spec.contract is not None:
             self.margin_desk.check(self.sheet, live, order, cmd)
         return order

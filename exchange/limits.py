@@ -15,6 +15,7 @@ from exchange import expiry, sessions
 from exchange.books import LiveBook
 from exchange.live import LiveOrder
 from exchange.phases import ALWAYS_OPEN
+from marketdata.markets import MarketSpec
 from marketdata.rules import NO_RULES
 
 #: Times in force that no clock and no phase of a session ends.
@@ -69,7 +70,8 @@ def check(batch, live: LiveBook, cmd: c.Place) -> None:
     if always_open and cmd.time_in_force in TIMELESS and not cmd.more:
         return
     moment = batch.records.moment
-    sessions.check_order(live, type=cmd.type, time_in_force=cmd.time_in_force, moment=moment)
+    phase = live.session.phase
+    sessions.check_order(live.spec, phase, type=cmd.type, time_in_force=cmd.time_in_force, moment=moment)
     expiry.complete(cmd, live.spec, moment)
     if live.spec.rules is not NO_RULES and not cmd.is_liquidation:
         check_ratio(batch, live, cmd.account)
@@ -77,7 +79,7 @@ def check(batch, live: LiveBook, cmd: c.Place) -> None:
 
 def check_amendment(batch, live: LiveBook, account: int) -> None:
     """The rules for an amendment."""
-    sessions.check_open(live, batch.records.moment)
+    sessions.check_open(live.spec, live.session.phase, batch.records.moment)
     if live.spec.rules is not NO_RULES:
         check_ratio(batch, live, account)
 
@@ -87,15 +89,15 @@ def check_ratio(batch, live: LiveBook, account: int) -> None:
         ratios.order(live, account, batch.records.moment.date())
 
 
-def check_terms(live: LiveBook, price: int | None, lots: int, budget: int | None) -> None:
+def check_terms(spec: MarketSpec, price: int | None, lots: int, budget: int | None) -> None:
     """What an order is worth by its own terms; a market order by quantity has none before its plan."""
-    if live.spec.rules.max_notional is not None and (price is not None or budget is not None):
-        check_notional(live, live.spec.notional(price, lots) if budget is None else budget)
+    if spec.rules.max_notional is not None and (price is not None or budget is not None):
+        check_notional(spec, spec.notional(price, lots) if budget is None else budget)
 
 
-def check_notional(live: LiveBook, notional: int) -> None:
+def check_notional(spec: MarketSpec, notional: int) -> None:
     """Nobody buys the market by a typing error."""
-    limit, spec = live.spec.rules.max_notional, live.spec
+    limit = spec.rules.max_notional
     if limit is not None and notional > limit:
         raise OrderTooLarge(
             f"The order is worth {spec.quote_text(notional)} {spec.quote}; {spec.symbol} takes at most "
@@ -108,9 +110,9 @@ def check_plan(live: LiveBook, order: LiveOrder, plan) -> None:
     if len(plan.matches) > c.MOST_FILLS:
         raise c.TooManyFills(f"It would make more than {c.MOST_FILLS} trades at once: order less at a time.")
     if plan.quantity is not None:
-        check_terms(live, plan.price, plan.quantity, None)
+        check_terms(live.spec, plan.price, plan.quantity, None)
     elif order.price is None:
-        check_notional(live, live.spec.notional_units * plan.notional)
+        check_notional(live.spec, live.spec.notional_units * plan.notional)
 
 
 def traded(live: LiveBook, order: LiveOrder, plan) -> None:

@@ -1,5 +1,8 @@
 """Weighing an order without placing it: what it would need, whether it would pass, and how the account would stand
 afterwards. Book and account are read without a lock: what is placed a moment later may meet others.
+
+Known limits: orders of one's own that it would meet are looked at like anybody's, and neither the order-to-trade ratio
+nor an interruption that it would bring on is looked at.
 """
 
 from dataclasses import dataclass
@@ -7,16 +10,19 @@ from decimal import Decimal
 
 from accounts import conversion
 from accounts.positions import LivePosition, average_text
-from exchange import admission, bands, barrier, margin, margin_reading, validation, weighing
+from exchange import admission, bands, barrier, limits, margin, margin_reading, sessions, validation, weighing
 from exchange.books import SIDE_NAMES
 from exchange.commands import NoLiquidity, Place, ReduceOnly
 from exchange.fee_tiers import rates_of
 from exchange.margin_reading import MarginAccount
+from exchange.models import Order
+from exchange.phases import COLLECTING
 from exchange.positions import margin_market
 from marketdata import clock, marks, units
 from marketdata.markets import MarketSpec
 from marketdata.models import Market
 from marketdata.refusals import Refusal
+from marketdata.rules import session_row
 
 #: How deep a weighed order looks into the book.
 DEPTH = 1000
@@ -50,7 +56,9 @@ def check(
         reduce_only=reduce_only,
     )
     spec = command.spec
-    matches, rest = _walk(spec, command)
+    market = Market.objects.get(pk=spec.id)
+    phase = session_row(market, clock.now())["phase"]
+    matches, rest = ([], command.quantity) if phase in COLLECTING else _walk(spec, command)
     with margin_reading.snapshot():
         account = margin_reading.read(account_id)
         maker_rate, taker_rate = rates_of(account_id, spec)
@@ -61,7 +69,7 @@ def check(
             worst_rate=max(maker_rate, taker_rate),
             beside=margin_reading.resting_notional(account_id, spec, SIDE_NAMES[command.side]),
         )  # fmt: skip
-        refusal = _refusal(command, account, need, bool(matches))
+        refusal = _refusal(command, market, phase, account, need, matches)
         return _weighed_row(Weighed(spec, account, need, rest, refusal))
 
 
@@ -78,19 +86,24 @@ def _walk(spec: MarketSpec, command: Place) -> tuple[list[tuple[int, int]], int]
     return matches, left
 
 
-def _refusal(command: Place, account: MarginAccount, need: weighing.Need, meets_anybody: bool) -> Refusal | None:
+def _refusal(
+    command: Place, market: Market, phase: str, account: MarginAccount, need: weighing.Need,
+    matches: list[tuple[int, int]],
+) -> Refusal | None:  # fmt: skip
     """The first thing for which the venue would refuse the order."""
     spec = command.spec
     try:
-        _check_market(command, account)
+        _check_market(command, market, phase, account)
         margin.check_placing(command, spec, clock.now())
     except Refusal as refusal:
         return refusal
     if command.reduce_only and (refusal := _over_or_under(command, account.positions.of(command.account, spec))):
         return refusal
-    if command.price is None and not meets_anybody:
+    if command.price is None and not matches:
         return NoLiquidity("There is no order on the other side; place a limit order instead.")
     try:
+        if command.price is None:
+            limits.check_notional(spec, sum(spec.notional(price, lots) for price, lots in matches))
         need.check(spec)
         need.check_orders(spec)
     except Refusal as refusal:
@@ -111,15 +124,21 @@ def _over_or_under(command: Place, position: LivePosition | None) -> Refusal | N
     return None
 
 
-def _check_market(command: Place, account: MarginAccount) -> None:
-    """The market's status, who may trade there, and its price band, as the matcher knows them under the lock."""
-    spec, market = command.spec, Market.objects.get(pk=command.spec.id)
+def _check_market(command: Place, market: Market, phase: str, account: MarginAccount) -> None:
+    """The market's status and phase, who may trade there, its price band and its limits, in the order in which the
+    matcher asks for them under the lock.
+    """
+    spec, now = command.spec, clock.now()
     admission.check_status(spec, market.status if market.is_active else Market.Status.CLOSED)
-    admission.check_account(account.holder, spec, clock.now(), only_reduces=command.reduce_only)
+    admission.check_account(account.holder, spec, now, only_reduces=command.reduce_only)
+    sessions.check_order(spec, phase, type=command.type, time_in_force=command.time_in_force, moment=now)
     mark = marks.mark(spec.id)
     band = bands.around(spec, mark.price if mark else market.last_price or spec.reference_price)
     if command.price is not None and band is not None:
         admission.check_within(spec, command.price, band)
+    waiting = Order.objects.filter(account=account.account_id, market=spec.id, status__in=Order.LIVE)
+    admission.check_room(spec, command, waiting.count())
+    limits.check_terms(spec, command.price, command.quantity, None)
 
 
 def _weighed_row(weighed: Weighed) -> dict:

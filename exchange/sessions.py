@@ -29,6 +29,7 @@ from exchange.live import Status
 from exchange.phases import AUCTION, CLOSED, COLLECTING, CONTINUOUS, State
 from marketdata import clock
 from marketdata.calendar import Calendar, Change
+from marketdata.markets import MarketSpec
 from marketdata.rules import Rules
 
 SAVE = "UPDATE marketdata_market SET session = %s::jsonb WHERE id = %s::bigint"
@@ -120,23 +121,24 @@ def _end_auction_only(batch, live: LiveBook) -> None:
         following.end(batch, live, order, Status.EXPIRED, "auction_ended")
 
 
-def check_order(live: LiveBook, *, type: str, time_in_force: str, moment: datetime) -> None:
+def check_order(spec: MarketSpec, phase: str, *, type: str, time_in_force: str, moment: datetime) -> None:
     """Whether the phase lets an order of this kind in."""
-    check_open(live, moment)
-    if live.collecting and (type == "MARKET" or time_in_force in ("IOC", "FOK")):
-        raise NotContinuous(f"{live.spec.symbol} collects orders for an auction: place a limit order that can rest.")
-    if not live.collecting and time_in_force == "AUC":
-        raise AuctionOnly(f"{live.spec.symbol} is trading; AUC orders are taken while an auction is prepared.")
+    check_open(spec, phase, moment)
+    collecting = phase in COLLECTING
+    if collecting and (type == "MARKET" or time_in_force in ("IOC", "FOK")):
+        raise NotContinuous(f"{spec.symbol} collects orders for an auction: place a limit order that can rest.")
+    if not collecting and time_in_force == "AUC":
+        raise AuctionOnly(f"{spec.symbol} is trading; AUC orders are taken while an auction is prepared.")
 
 
-def check_open(live: LiveBook, moment: datetime) -> None:
+def check_open(spec: MarketSpec, phase: str, moment: datetime) -> None:
     """Orders and amendments are for a market that is not closed."""
-    if live.session.phase == CLOSED:
-        raise c.MarketClosed(f"{live.spec.symbol} is closed; {_next_opening(live, moment)}.")
+    if phase == CLOSED:
+        raise c.MarketClosed(f"{spec.symbol} is closed; {_next_opening(spec, moment)}.")
 
 
-def _next_opening(live: LiveBook, moment: datetime) -> str:
-    calendar = live.spec.rules.calendar
+def _next_opening(spec: MarketSpec, moment: datetime) -> str:
+    calendar = spec.rules.calendar
     change = calendar.next_change(moment) if calendar else None
     return f"orders are taken again from {clock.text(change.at)} on" if change else "no session lies ahead"
 

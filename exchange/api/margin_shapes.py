@@ -162,7 +162,7 @@ class CheckShape(serializers.Serializer):
     """What the order would need, whether it would pass now, and how the account would stand after its fills."""
 
     symbol = serializers.CharField()
-    would_pass = serializers.BooleanField()
+    would_pass = serializers.BooleanField(help_text="Orders of your own that it would meet count like anybody's.")
     code = serializers.CharField(allow_null=True, help_text="Of the refusal.")
     detail = serializers.CharField(allow_null=True)
     leverage = serializers.IntegerField()

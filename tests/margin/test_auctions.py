@@ -4,11 +4,12 @@ from decimal import Decimal
 
 import pytest
 
-from exchange import clockwork
+from exchange import clockwork, preview
 from exchange.audit import replay
 from exchange.sequencer import sequencer
 from marketdata import clock
 from marketdata.markets import by_symbol
+from marketdata.models import TradingCalendar, TradingHours
 from tests.margin.conftest import MARKETS
 from tests.margin.test_settlement import trade
 from tests.sessions.language import Day
@@ -139,3 +140,19 @@ def test_several_accounts_at_once(fx):
     fx.order("eve BUY 9 EURUSD @ 1.10000")
     hold(fx, forgets=True)
     assert [fx.position(name, "EURUSD").split()[0] for name in ("ann", "dan", "eve")] == ["flat", "flat", "2"]
+
+
+def test_an_order_is_weighed_by_the_phase(fx):
+    def weigh(price):
+        terms = {"symbol": "EURUSD", "side": "BUY", "quantity": Decimal(1), "reduce_only": False}
+        row = preview.check(account_id=fx.accounts["dan"].id, price=price, **terms)
+        return row["code"], row["unfilled_quantity"], row["position_after"]
+
+    begin(fx)
+    assert weigh(None)[0] == fx.refused("dan BUY 1 EURUSD MARKET") == "auction_phase"
+    assert weigh(Decimal("1.13")) == (None, "1", "0")
+    hold(fx)
+    calendar = TradingCalendar.objects.create(name="Tuesdays")
+    TradingHours.objects.create(calendar=calendar, weekday=1, opens="09:00", closes="17:00")
+    fx.change("EURUSD", calendar=calendar)
+    assert weigh(Decimal("1.13"))[0] == fx.refused("dan BUY 1 EURUSD @ 1.13") == "market_closed"

@@ -298,18 +298,22 @@ class TestChecking:
             ({}, "1.22", "price_out_of_band"),
             ({}, "0.9", "price_out_of_band"),
             ({"price_band": None}, "1.22", None),
+            ({"max_notional": Decimal(1)}, "1.1", "order_too_large"),
+            ({"max_notional": Decimal(1)}, None, "order_too_large"),
+            ({"max_open_orders": 1}, "1.1", "too_many_open_orders"),
+            ({"max_open_orders": 1}, None, None),
         ],
     )
     def test_what_the_market_refuses_is_said_in_the_same_words(self, fx, change, price, code):
+        for resting in ("bob SELL 1 EURUSD @ 1.10300", "ann BUY 0.01 EURUSD @ 1.05000"):
+            fx.fx.order(resting)
         fx.fx.change("EURUSD", **change)
         order = {"symbol": "EURUSD", "side": "buy", "quantity": "1", "price": price}
         said = fx("POST", V1 + "margin/check", order).json
         assert (said["would_pass"], said["code"]) == (code is None, code)
-        done = fx("POST", V1 + "orders/", order)
-        if code is None:
-            assert done.status == 201
-        else:
-            assert (done.code, done.json["detail"]) == (code, said["detail"])
+        done = fx("POST", V1 + "orders/", {**order, "type": "MARKET" if price is None else "LIMIT"})
+        told = (None, None) if done.status == 201 else (done.code, done.json["detail"])
+        assert told == (code, said["detail"])
 
     def test_a_market_without_a_mark_has_its_band_around_the_last_price(self, fx):
         fx.fx.contract("GBPJPY", "GBP", "JPY", "0.001", mark_source="BOOK")
