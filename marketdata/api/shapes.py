@@ -69,7 +69,7 @@ class HoursShape(serializers.Serializer):
 
 
 class SessionShape(serializers.Serializer):
-    """Where a market stands in its day. A market without hours is always CONTINUOUS."""
+    """Where a market stands in its day: CONTINUOUS without hours, CLOSED outside of a contract's."""
 
     phase = serializers.ChoiceField(choices=PHASES)
     until = serializers.DateTimeField(allow_null=True, help_text="When an AUCTION in the midst of trading ends.")

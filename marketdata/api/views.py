@@ -80,12 +80,14 @@ def market_row(market: Market) -> dict:
     """A market (with its assets loaded) as the wire shows it."""
     session = session_row(market, clock.now())
     contract = contract_row(market) if hasattr(market, "contract") else None
+    if contract is not None and not contract["is_open_now"]:
+        session["phase"] = CLOSED
     return {
         "symbol": market.symbol,
         "base": market.base.symbol,
         "quote": market.quote.symbol,
         "kind": market.kind,
-        "status": _status(market, session, contract),
+        "status": _status(market, session),
         "tick_size": plain(market.tick_size),
         "lot_size": plain(market.lot_size),
         "min_quantity": plain(market.min_quantity or market.lot_size),
@@ -108,9 +110,9 @@ def market_row(market: Market) -> dict:
     }
 
 
-def _status(market: Market, session: dict, contract: dict | None) -> str:
+def _status(market: Market, session: dict) -> str:
     """The operators' word; CLOSED while an open market is outside its hours."""
-    is_closed = session["phase"] == CLOSED or (contract is not None and not contract["is_open_now"])
+    is_closed = session["phase"] == CLOSED
     return Market.Status.CLOSED.value if is_closed and market.status == Market.Status.OPEN else market.status
 
 

@@ -13,6 +13,7 @@ from exchange import orders
 from exchange.audit import replay
 from exchange.sequencer import sequencer
 from marketdata import clock
+from marketdata.api.views import market_row
 from marketdata.contracts import Tier, read_tiers
 from marketdata.hours import Schedule, is_open
 from marketdata.models import Market
@@ -114,6 +115,8 @@ class TestRefusals:
     def test_outside_its_hours(self, venue):
         venue.terms("EURUSD", holidays=holidays())
         assert venue.refused("ann BUY 1 EURUSD @ 1.10000") == "market_closed"
+        shown = market_row(Market.objects.get(symbol="EURUSD"))
+        assert (shown["status"], shown["session"]["phase"]) == ("CLOSED", "CLOSED")
 
     def test_new_risk_can_be_stopped(self, venue):
         trade(venue, "ann", "BUY", "bob", "1", "EURUSD", "1.10000")
