@@ -14,8 +14,7 @@ from psycopg2.errors import ConfigurationLimitExceeded
 from exchange import barrier
 from exchange.commands import Refresh
 from exchange.sequencer import QUEUE_COMMANDS, sequencer
-from marketdata import markets, quotes
-from marketdata.models import PriceSource
+from marketdata import feed, markets
 
 REDIS_SECONDS = 2
 WRITER_SECONDS = 5
@@ -96,9 +95,7 @@ def _ask_redis() -> None:
 
 def _feeds() -> str:
     """ok, none, or how many price sources have no fresh quote."""
-    sources = PriceSource.objects.filter(is_active=True, market__is_active=True)
-    ids = sources.values_list("market_id", flat=True)
-    count, fresh = len(ids), sum(not quote.is_stale for quote in quotes.latest(ids).values())
-    if count == fresh:
+    stale, count = feed.freshness()
+    if not stale:
         return "ok" if count else "none"
-    return f"{count - fresh} of {count} stale"
+    return f"{stale} of {count} stale"

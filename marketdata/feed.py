@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import DatabaseError, InterfaceError
+from django.db.models import QuerySet
 
 from marketdata import followers, gate, leadership, metrics, providers, quotes
 from marketdata.models import PriceSource
@@ -72,7 +73,7 @@ class Supervisor:
     async def _reload(self) -> bool:
         """Start, stop and restart followers as the sources say. False when there are none."""
         directory = await self._leader.do(load)
-        metrics.STALE_FEEDS.set(await self._leader.do(quotes.count_stale))
+        metrics.STALE_FEEDS.set((await self._leader.do(freshness))[0])
         by_provider: dict[str, list[gate.Source]] = {}
         for source in directory.sources:
             by_provider.setdefault(source.provider, []).append(source)
@@ -101,13 +102,24 @@ class Supervisor:
         return {name: follower.status() for name, follower in self.followers.items()}
 
 
+def active_sources() -> QuerySet[PriceSource]:
+    return PriceSource.objects.filter(is_active=True, market__is_active=True)
+
+
 def has_sources() -> bool:
-    return PriceSource.objects.filter(is_active=True, market__is_active=True).exists()
+    return active_sources().exists()
+
+
+def freshness() -> tuple[int, int]:
+    """How many sources are without a fresh quote, those that never had one included, and how many sources there are."""
+    market_ids = active_sources().values_list("market_id", flat=True)
+    fresh = sum(not quote.is_stale for quote in quotes.latest(market_ids).values())
+    return len(market_ids) - fresh, len(market_ids)
 
 
 def load() -> Directory:
     """Active sources of active markets, in order of market."""
-    rows = PriceSource.objects.filter(is_active=True, market__is_active=True).select_related("market")
+    rows = active_sources().select_related("market")
     sources = tuple(
         gate.Source(
             market_id=row.market_id,

@@ -43,7 +43,7 @@ AUDIT_SECONDS = Gauge(
 AUDIT_VIOLATIONS = Gauge(
     "venue_audit_violations", "Violations that the last audit found", multiprocess_mode="mostrecent"
 )
-STALE_FEEDS = Gauge("venue_stale_quotes", "Markets whose provider's quote is stale", multiprocess_mode="mostrecent")
+STALE_FEEDS = Gauge("venue_stale_quotes", "Markets whose provider gives no fresh quote", multiprocess_mode="mostrecent")
 LIQUIDATIONS = Counter("venue_liquidations", "Liquidations that ended, by outcome", ["outcome"])
 RISK_STOPS = Counter("venue_risk_stops", "Times that an empty insurance fund stopped new risk")
 

@@ -97,11 +97,6 @@ def mark_stale() -> list[int]:
         return [market_id for (market_id,) in cursor.fetchall()]
 
 
-def count_stale() -> int:
-    """How many markets' quotes are stale now."""
-    return sum(quote.is_stale for quote in latest().values())
-
-
 def stale_seconds() -> float:
     """After how long a quote is stale, unless its provider is polled more slowly: QUOTE_STALE_SECONDS."""
     return settings.QUOTE_STALE_SECONDS or DEFAULT_STALE_SECONDS

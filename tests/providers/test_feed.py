@@ -225,9 +225,21 @@ def test_a_quote_of_a_clock_that_was_put_back_is_stale_and_gives_way(venue):
     market = Market.objects.get(symbol="AAPL")
     later = venue_clock.now() + timedelta(hours=1)
     quoted(market_id=market.id, bid=Decimal(99), ask=Decimal(101), quoted_at=later)
-    assert quotes.latest()[market.id].is_stale and quotes.count_stale() == 1
+    assert quotes.latest()[market.id].is_stale
     assert quoted(market_id=market.id, bid=Decimal(98), ask=Decimal(102))
-    assert not quotes.latest()[market.id].is_stale and not quotes.count_stale()
+    assert not quotes.latest()[market.id].is_stale
+
+
+def test_stale_are_the_sources_without_a_fresh_quote(venue):
+    """A provider that never came is one of them; a price that nobody follows any more is not."""
+    source = follow("AAPL", "AAPL", provider="TWELVE_DATA")
+    assert feed.freshness() == (1, 1)
+    quoted(market_id=source.market_id, bid=Decimal(99), ask=Decimal(101))
+    assert feed.freshness() == (0, 1)
+    quoted(market_id=source.market_id, bid=Decimal(99), ask=Decimal(101), stale_after_seconds=-1)
+    assert feed.freshness() == (1, 1)
+    PriceSource.objects.update(is_active=False)
+    assert feed.freshness() == (0, 0)
 
 
 def test_a_reader_sees_staleness_before_anybody_notes_it(venue):
