@@ -323,7 +323,7 @@ def test_an_asset_that_is_no_longer_traded_is_paid_out_and_only_told_again_as_pa
 def test_an_idempotency_key_moves_money_once(api):
     first, again = deposit(api, key="k1"), deposit(api, "5.0", key="k1")
     assert again.headers["idempotent-replayed"] == "true" and "idempotent-replayed" not in first.headers
-    assert (again.status, again.json) == (201, first.json)
+    assert (again.status, again.body) == (201, first.body)
     assert deposit(api, "6", key="k1").code == "idempotency_key_reused"
     assert deposit(api, key="k1", path="wallet/withdraw/").code == "idempotency_key_reused"
     assert deposit(api, key="k1", token=api.tokens["bob"]).json["id"] != first.json["id"]
