@@ -15,12 +15,13 @@ from marketdata.api.fields import MAX_ID, Moment, StrictSerializer, Text, Whole,
 from marketdata.refusals import Malformed, NotFound
 
 MAX_ADDRESSES = 32
+DEFAULT_NAME = "API key"
 
 
 class KeyRequest(StrictSerializer):
     """A key to be made. It is bound to the account of the request: the main one, or that of X-Account."""
 
-    name = Text(max_length=64)
+    name = Text(max_length=64, default=None, allow_null=True, help_text=f"Else {DEFAULT_NAME}.")
     permissions = serializers.ListField(
         child=Word(choices=ApiKey.Permission.choices), min_length=1, max_length=8, default=[READ], allow_null=True
     )
@@ -29,6 +30,10 @@ class KeyRequest(StrictSerializer):
         help_text="Addresses or networks; [] is any.",
     )  # fmt: skip
     expires_at = Moment(required=False, allow_null=True, default=None)
+
+    def validate_name(self, name: str | None) -> str:
+        """Null is the same as nothing."""
+        return name or DEFAULT_NAME
 
     def validate_permissions(self, permissions: list[str] | None) -> list[str]:
         """Null is the same as nothing."""

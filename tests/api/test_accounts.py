@@ -43,7 +43,7 @@ OPTIONAL = [
     ("register/", {"username": "Cleo", "password": PASSWORD}, ("email",)),
     ("wallet/", {"amount": "5"}, ("asset",)),
     ("wallet/withdraw/", {"amount": "5"}, ("asset",)),
-    ("api-keys/", {"name": "bot"}, ("permissions", "allowed_ips", "expires_at")),
+    ("api-keys/", {}, ("name", "permissions", "allowed_ips", "expires_at")),
 ]
 
 

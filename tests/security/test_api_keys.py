@@ -31,7 +31,7 @@ def test_the_secret_is_shown_once_and_stored_sealed(api, bot):
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        ({}, 400, "invalid"),
+        ({"name": "", "permissions": ["READ"]}, 400, "invalid"),
         ({"name": "x", "permissions": []}, 400, "invalid"),
         ({"name": "x", "permissions": ["OWN"]}, 400, "invalid"),
         ({"name": "x", "allowed_ips": ["10.0.0.300"]}, 400, "invalid"),
