@@ -5,6 +5,7 @@ Each comes in two forms that do the same: a plain one for threads (views, comman
 `place_many` answers each order by itself.
 """
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -63,8 +64,8 @@ def place_many(commands: Sequence[Place | Replay | Refusal]) -> list[Placed | Ex
     """Place several side by side, in this order; what was refused or answered already (a Refusal from validation, a
     Replay from exchange.resent) stays where it is.
     """
-    futures = iter(sequencer.submit([command for command in commands if isinstance(command, Place)]))
-    outcomes = [_wait_for(next(futures)) if isinstance(one, Place) else one for one in commands]
+    answers = iter(_wait_for(sequencer.submit([command for command in commands if isinstance(command, Place)])))
+    outcomes = [next(answers) if isinstance(one, Place) else one for one in commands]
     return [_placed(outcome) for outcome in outcomes]
 
 
@@ -91,8 +92,7 @@ def cancel_list(*, account_id: int, list_id: int) -> list[dict]:
     # The exits before the entry, which would bring them to life.
     live = Order.objects.filter(list_id=list_id, account_id=account_id, status__in=Order.LIVE).order_by("-pk")
     ids = list(live.values_list("pk", flat=True))
-    for future in sequencer.submit([Cancel(account_id, order_id) for order_id in ids]):
-        outcome = _wait_for(future)
+    for outcome in _wait_for(sequencer.submit([Cancel(account_id, order_id) for order_id in ids])):
         if isinstance(outcome, Exception) and not isinstance(outcome, OrderNotOpen):
             raise outcome
     return stored_list(list_id, account_id)
@@ -136,7 +136,11 @@ def cancel_these(order_ids: Sequence[int], *, reason: str) -> list[dict | Except
     outcomes = []
     for first in range(0, len(order_ids), c.CANCELLED_AT_ONCE):
         part = [Cancel(None, order_id, reason) for order_id in order_ids[first : first + c.CANCELLED_AT_ONCE]]
-        outcomes += [_wait_for(future) for future in sequencer.submit(part)]
+        futures = sequencer.submit(part)
+        outcomes += _wait_for(futures)
+        if not all(future.done() for future in futures):  # nor would the next part be answered
+            outcomes += [OutcomeUnknown() for _ in order_ids[len(outcomes) :]]
+            break
     return outcomes
 
 
@@ -185,15 +189,18 @@ def _amendment(account_id, order_id, price, quantity) -> Amend:
 
 
 def _result(command: Command):
-    return _raise(_wait_for(sequencer.submit([command])[0]))
+    return _raise(_wait_for(sequencer.submit([command]))[0])
 
 
-def _wait_for(future: Future):
-    """The outcome of a command; OutcomeUnknown is one, too."""
-    try:
-        return future.result(WAIT_SECONDS)
-    except TimeoutError:
-        return OutcomeUnknown()
+def _wait_for(futures: Sequence[Future]) -> list:
+    """The outcomes of commands, all waited for together; OutcomeUnknown is one, too."""
+    end, outcomes = time.monotonic() + WAIT_SECONDS, []
+    for future in futures:
+        try:
+            outcomes.append(future.result(max(0, end - time.monotonic())))
+        except TimeoutError:
+            outcomes.append(OutcomeUnknown())
+    return outcomes
 
 
 async def _result_async(command: Command):

@@ -1,6 +1,8 @@
 """Two people trade: sentences in, money and books out."""
 
+from concurrent.futures import Future
 from decimal import Decimal
+from time import monotonic
 
 import pytest
 
@@ -362,6 +364,16 @@ class TestIdempotency:
             impatient.setattr(orders, "WAIT_SECONDS", 0)
             assert two.refused("ann BUY 1 AAPL @ 50", client_order_id="one") == "outcome_unknown"
         assert orders.place(two.command("ann BUY 1 AAPL @ 50", client_order_id="one")).replayed
+
+    def test_several_are_waited_for_no_longer_than_one(self, two, monkeypatch):
+        monkeypatch.setattr(orders, "WAIT_SECONDS", 0.05)
+        monkeypatch.setattr(commands, "CANCELLED_AT_ONCE", 10)
+        monkeypatch.setattr(sequencer, "submit", lambda commands: [Future() for _ in commands])
+        begun = monotonic()
+        placed = orders.place_many([two.command("ann BUY 1 AAPL @ 50")] * 40)
+        cancelled = orders.cancel_these(range(1, 41), reason="operator")
+        assert [outcome.code for outcome in placed + cancelled] == ["outcome_unknown"] * 80
+        assert monotonic() - begun < 2
 
 
 class TestAnswers:
