@@ -35,8 +35,16 @@ def watch() -> int:
     others = Market.objects.filter(**TAKEN_ALONG).order_by("pk").values_list("pk", flat=True)
     count = sum(_halt(market_id, f"{RULE}{len(halted)} {BY_THEIRS}") for market_id in list(others))
     # Last: else a process that ends on the way would leave the others open.
-    _by_their_own_rules().filter(pk__in=halted).update(status_reason=Concat("status_reason", Value(COUNTED)))
+    _count(halted)
     return count
+
+
+@transaction.atomic
+def _count(halted: list[int]) -> None:
+    """Once more only those that are still halted, locked by id as everybody locks markets."""
+    rows = _by_their_own_rules().filter(pk__in=halted).order_by("pk").select_for_update(no_key=True)
+    counted = [market.pk for market in rows.only("pk")]
+    Market.objects.filter(pk__in=counted).update(status_reason=Concat("status_reason", Value(COUNTED)))
 
 
 def _by_their_own_rules() -> QuerySet[Market]:

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from accounts import transfers
+from exchange import halts
 from marketdata import clock
 from marketdata.models import Market, TradingCalendar
 from tests.patience import PATIENCE_SECONDS, wait_until
@@ -106,14 +107,19 @@ def followed(venue):
     return calendar, venue.change("AAPL", max_open_orders=9), second
 
 
-def test_a_calendar_locks_its_markets_by_id(venue, followed):
+@pytest.mark.parametrize("who", ["calendar", "rule that halts the venue"])
+def test_several_markets_are_locked_by_id(venue, followed, settings, who):
     calendar, first, second = followed
+    settings.VENUE_HALT_MARKETS = 2
     venue.change("AAPL", calendar=calendar)
-    thread = threading.Thread(target=_noting, args=(calendar.changed, []))
+    if who != "calendar":
+        Market.objects.update(status="HALTED", status_reason="by rule: it jumped")
+    lock = calendar.changed if who == "calendar" else halts.watch
+    thread = threading.Thread(target=_noting, args=(lock, []))
     with transaction.atomic():
         Market.objects.select_for_update(no_key=True).get(pk=first.pk)
         thread.start()
-        wait_until(_somebody_waits, "the calendar to wait for the first market")
+        wait_until(_somebody_waits, "it to wait for the first market")
         free = Market.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=second.pk)
         assert first.pk < second.pk and free.exists()
     thread.join()
