@@ -7,6 +7,8 @@ the market's lock.
 from collections.abc import Iterable
 from contextlib import suppress
 
+from django.db import OperationalError
+
 from accounts import house, ledger
 from exchange import redoing, writers
 from exchange.books import LiveBook
@@ -17,6 +19,12 @@ from exchange.store import MarketRow
 from marketdata import markets
 from marketdata.models import Market
 from marketdata.refusals import UnreadableMarket
+
+
+class KindChanged(OperationalError):
+    """A market is not what it was when its accounts were looked up. The batch comes again and has them made before it
+    begins: on a thread, they would end its transaction.
+    """
 
 
 def whole_book(live: LiveBook) -> Delta:
@@ -94,9 +102,8 @@ class Registry:
     def _load(self, cursor, row: MarketRow) -> LiveBook:
         self.ids.clear()
         spec = writers.call(markets.load_spec, row.id)
-        if (spec.contract is None) != (self._houses[row.id] is None):  # it was of the other kind when we looked
-            del self._fees[row.id]
-            self.prepare([row.id])
+        if row.id not in self._houses or (spec.contract is None) != (self._houses[row.id] is None):
+            raise KindChanged
         live = LiveBook(spec, self._fees[row.id])
         live.house = self._houses[row.id]
         live.load(cursor, row.sequence, row.last_price)

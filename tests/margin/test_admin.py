@@ -170,7 +170,7 @@ def test_a_market_that_becomes_a_margin_market_before_its_first_order(venue):
     Contract.objects.create(market=spot, settlement=venue.assets["USD"])
     markets.forget()
     venue.mark("USDEUR", "1")
-    assert [outcome.code for outcome in orders.place_many(before)] == ["market_closed"] * 2
+    assert [orders.place_many([one])[0].code for one in before] == ["market_closed"] * 2
     trade(venue, "ann", "BUY", "bob", "1", "USDEUR", "1")
     assert venue.position("ann", "USDEUR").startswith("1 ") and venue.is_sound()
 
