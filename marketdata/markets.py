@@ -71,7 +71,11 @@ class MarketSpec:
 
     def is_same_market(self, other: "MarketSpec") -> bool:
         """Whether the same is traded there, for the same: an operator may change that until the first order."""
-        return (self.kind, self.base_id, self.quote_id) == (other.kind, other.base_id, other.quote_id)
+        mine, others = (
+            (one.kind, one.base_id, one.quote_id, one.contract and (one.contract.settlement_id, one.contract.size))
+            for one in (self, other)
+        )
+        return mine == others
 
     def reserve_decimals(self, side: int) -> int:
         """Of the asset that an order of this side sets aside."""

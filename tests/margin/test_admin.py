@@ -171,6 +171,9 @@ def test_a_market_that_becomes_a_margin_market_before_its_first_order(venue):
     markets.forget()
     venue.mark("USDEUR", "1")
     assert [orders.place_many([one])[0].code for one in before] == ["market_closed"] * 2
+    before = [venue.command("ann BUY 1 USDEUR @ 1")]  # of a contract that is another one, too
+    venue.terms("USDEUR", contract_size=1_000)
+    assert [getattr(outcome, "code", "taken") for outcome in orders.place_many(before)] == ["market_closed"]
     trade(venue, "ann", "BUY", "bob", "1", "USDEUR", "1")
     assert venue.position("ann", "USDEUR").startswith("1 ") and venue.is_sound()
 
