@@ -111,10 +111,10 @@ def operator_password_path() -> Path:
 
 
 def kept_operator_password() -> str:
-    """What is kept there; empty if nothing is."""
+    """What is kept there; empty if nothing is, or nothing that can be read."""
     try:
         return operator_password_path().read_text().strip()
-    except FileNotFoundError:
+    except (OSError, UnicodeDecodeError):
         return ""
 
 

@@ -178,6 +178,12 @@ class TestOperator:
         assert self.operator().check_password("that of the other one")
         assert (empty / "operator_password").read_text() == "that of the other one\n"
 
+    def test_what_is_kept_there_but_is_no_password_gives_way(self, empty):
+        path = empty / "operator_password"
+        path.write_bytes(b"\xff\xfe\n")
+        seed()
+        assert self.operator().check_password(path.read_text().strip())
+
     def test_an_ordinary_user_of_that_name_is_left_alone(self, empty):
         register(username="Operator", password="correct-horse-battery")
         seed()
