@@ -103,7 +103,10 @@ def warnings_in(frame: str) -> list[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_once(venue, web, settings, capsys):
+def test_once(venue, web, settings, monkeypatch, capsys):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # for the world outside: it knows nothing of this machine
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setattr("urllib.request._opener", None)  # made once, by the environment of then
     venue.trader("ann", USD=1_000)
     venue.order("ann BUY 1 AAPL @ 99.5")
     call_command("top", "--once", "--interval", "0.01", "--url", web)
