@@ -82,15 +82,17 @@ class WorkerPool:
         announced = False
         try:
             for index in range(self._count):
-                self._start(index)
+                self._start_first(index)
             while True:
                 self._watch(is_first_start=not announced)
                 if not announced and all(worker.is_ready for worker in self._workers.values()):
                     announced = True
                     ready()
         finally:
-            serving.ignore_signals()  # a second Ctrl-C must not have the database stopped under the children
-            self.stop()
+            try:
+                serving.ignore_signals()  # a second Ctrl-C must not have the database stopped under the children
+            finally:
+                self.stop()  # also where another signal came together with the first, and ends the line above
 
     def process_ids(self) -> list[int]:
         """The living children, in order of their index."""
@@ -114,6 +116,12 @@ class WorkerPool:
         os.close(self._metrics_lock)
         shutil.rmtree(self._metrics, ignore_errors=True)
         shutil.rmtree(self._relay, ignore_errors=True)
+
+    def _start_first(self, index: int) -> None:
+        try:
+            self._start(index)
+        except OSError as error:
+            raise WorkerFailed(f"server process {index} cannot be started ({error})") from error
 
     def _start(self, index: int, pause_seconds: float = 0.0) -> None:
         ready_pipe, ready_end = os.pipe()
@@ -163,9 +171,9 @@ class WorkerPool:
         self._restart_those_due()
 
     def _bury(self, worker: Worker) -> None:
+        worker.process.wait()  # first: a signal that breaks it off leaves a worker that can be buried
         self._selector.unregister(worker.ready_pipe)
         os.close(worker.ready_pipe)
-        worker.process.wait()
         metrics.bury(self._metrics, worker.process.pid)
         del self._workers[worker.index]
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.tooling.support import ROOT, hear_signals, is_alive
 
 # Takes the same arguments as `manage.py serve_worker`, and answers each connection with its number and process id. The
-# second one takes its time to leave.
+# second one does not leave while it is held.
 SMALL_WORKER = f"""
 import os, signal, socket, sys, time
 sys.path.insert(0, {str(ROOT)!r})
@@ -27,8 +28,11 @@ from config import worker_pool
 given = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 if os.environ.get("WORKER_FAILS") == os.environ["WORKER_INDEX"]:
     sys.exit(3)
-if os.environ["WORKER_INDEX"] == "1":
-    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.2), sys.exit()))
+def leave(*_):
+    while os.environ["WORKER_INDEX"] == "1" and os.path.exists(sys.argv[0] + ".held"):
+        time.sleep(0.01)
+    sys.exit()
+signal.signal(signal.SIGTERM, leave)
 worker_pool.leave_with_parent(int(given["--parent-fd"]))
 listener = socket.socket(fileno=int(given["--fd"]))
 open(os.path.join(os.environ["PROMETHEUS_MULTIPROC_DIR"], f"gauge_livesum_{{os.getpid()}}.db"), "w").close()
@@ -70,9 +74,15 @@ def parent(small_worker):
     )
     port, *children = map(int, process.stdout.readline().split())
     yield process, port, children
+    held(small_worker).unlink(missing_ok=True)
     process.kill()
     process.communicate()
     wait_until(lambda: not any(map(is_alive, children)), "the children to leave")
+
+
+def held(script: Path) -> Path:
+    """While this is there, the second child does not leave."""
+    return script.with_name(f"{script.name}.held")
 
 
 def ask(port: int) -> tuple[int, int]:
@@ -87,13 +97,18 @@ def living_metrics(pid: int) -> list[Path]:
     return [file for place in places for file in place.glob(f"venue-counters-*/gauge_livesum_{pid}.db")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_parent_and_children_with_exit_code_0(parent, number):
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP, signal.SIGTERM]])
+def test_signals_stop_parent_and_children_with_exit_code_0(parent, small_worker, numbers):
+    """Impatience leaves nothing behind, nor do two that come at once, as from systemd where it is to send SIGHUP."""
     process, port, children = parent
     assert ask(port)[1] in children
-    process.send_signal(number)
+    held(small_worker).touch()
+    for number in [signal.SIGSTOP, *numbers, signal.SIGCONT]:
+        process.send_signal(number)
     wait_until(lambda: not is_alive(children[0]), "the first child to leave")
-    process.send_signal(number)  # impatience leaves nothing behind
+    if len(numbers) == 1:
+        process.send_signal(numbers[0])
+    held(small_worker).unlink()
     assert process.wait(PATIENCE_SECONDS) == 0
     assert not any(map(is_alive, children)) and not any(map(living_metrics, children))
 
@@ -161,6 +176,24 @@ def test_a_child_that_cannot_start_ends_the_pool(small_worker, monkeypatch):
         assert pool.process_ids() == []
 
 
+def test_a_stop_while_a_child_is_buried_goes_on(monkeypatch):
+    """Its pipe is closed, but it is not gone yet; then comes the signal."""
+    waits = iter([SystemExit(0)])
+
+    def wait(timeout=None):
+        for end in waits:
+            raise end
+
+    child = SimpleNamespace(pid=2**22 + 1, wait=wait, terminate=lambda: None, returncode=0)
+    monkeypatch.setattr(serving, "ignore_signals", lambda: None)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: child)
+    with serving.listen("127.0.0.1", 0) as listener:
+        pool = worker_pool.WorkerPool(listener, count=1, server="uvicorn")
+        with pytest.raises(SystemExit):
+            pool.run(threading.Event().set)
+        assert pool.process_ids() == [] and not Path(pool._metrics).exists()
+
+
 def test_a_child_for_which_the_system_has_nothing_left_is_tried_again_later(monkeypatch):
     def no_process(*_, **__):
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
@@ -175,7 +208,9 @@ def test_a_child_for_which_the_system_has_nothing_left_is_tried_again_later(monk
             pool._restart_those_due()
             pauses.append(pool._restarts[0][1])
         assert pauses == [20.0, 30.0, 30.0] and len(os.listdir("/proc/self/fd")) == files
-        pool.stop()
+        monkeypatch.setattr(serving, "ignore_signals", lambda: None)
+        with pytest.raises(worker_pool.WorkerFailed, match="0 cannot be started .*unavailable"):  # the first time
+            pool.run(threading.Event().set)
 
 
 def test_a_port_in_use_is_named_with_the_way_out():
