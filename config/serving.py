@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -35,9 +37,13 @@ LARGEST_SOCKET_MESSAGE_BYTES = 256 * 1024
 SEND_BUFFER_BYTES = 128 * 1024
 #: What to ask for where the system allows more, or any number: some then refuse the first.
 OPEN_FILES = (65_536, 10_240)
+#: After what a server does at its end; all that is waited for there with a limit takes less.
+STOP_SECONDS = 40.0
 #: One that was just told to stop still answers its last requests.
 LEAVE_SECONDS = 10.0
 POLL_SECONDS = 0.1
+
+logger = logging.getLogger(__name__)
 
 
 class ClaimError(Exception):
@@ -145,6 +151,26 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+@contextmanager
+def bounded() -> Iterator[None]:
+    """For a server's end, which no signal breaks off: a database that hangs would have it wait for ever.
+
+    Threads that wait there cannot be ended, only the process can; what is lost is what a kill -9 loses.
+    """
+    timer = threading.Timer(STOP_SECONDS, _give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _give_up() -> None:
+    logger.error("not everything has stopped after %.0f s: this process ends all the same", STOP_SECONDS)
+    os._exit(1)
+
+
 def run(listener: socket.socket, *, server: str, ready: Callable[[], None]) -> None:
     """Serve on the listener until a signal; `ready` is called once, when requests are answered.
 
@@ -177,6 +203,10 @@ def _run_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
             await super().startup(sockets=sockets)
             if self.started:
                 ready()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            with bounded():
+                await super().shutdown(sockets=sockets)
 
     config = uvicorn.Config(
         APPLICATION,
@@ -219,4 +249,5 @@ def _run_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
         server.run()
     finally:
         ignore_signals()
-        twisted_loop.run_until_complete(asgi.shutdown())
+        with bounded():
+            twisted_loop.run_until_complete(asgi.shutdown())

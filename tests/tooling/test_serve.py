@@ -7,9 +7,9 @@ import fcntl
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -22,10 +22,25 @@ from django.db import connection
 
 from config import embedded, embedded_server, serving
 from config.embedded_places import places_of
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.tooling.support import ROOT, data_directory, hear_signals
 
 READY_LINE = re.compile(r"The venue is open at (http://\S+)/")
+
+
+HANGS_AT_ITS_END = """
+import asyncio, os, signal
+from config import serving
+
+async def application(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await asyncio.Event().wait()
+
+serving.APPLICATION, serving.STOP_SECONDS = application, 0.1
+with serving.listen("127.0.0.1", 0) as listener:
+    serving.run(listener, server="uvicorn", ready=lambda: os.kill(os.getpid(), signal.SIGINT))
+"""
 
 
 class Serve:
@@ -83,6 +98,12 @@ def answers(address: str) -> bool:
         return answer.status == 200
 
 
+def is_listening(address: str) -> bool:
+    parts = urlsplit(address)
+    with socket.socket() as client:
+        return client.connect_ex((parts.hostname, parts.port)) == 0
+
+
 def test_up_from_nothing_then_killed_then_up_again_on_the_other_server(data_dir):
     first = Serve(data_dir, before=limited("ulimit -Sn 256"))
     assert answers(first.address())
@@ -109,13 +130,19 @@ def test_a_closed_terminal_stops_it_in_order(data_dir, server):
     assert not embedded.running(data_dir)
 
 
+def test_an_end_that_hangs_does_not_last_for_ever():
+    command = [sys.executable, "-c", HANGS_AT_ITS_END]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    assert answer.returncode == 1 and "not everything has stopped" in answer.stderr, answer.stderr
+
+
 def test_under_nohup_a_closed_terminal_stops_nothing_and_a_second_ctrl_c_breaks_nothing_off(data_dir):
     serve = Serve(data_dir, before=["nohup"])
     address = serve.address()
     serve.process.send_signal(signal.SIGHUP)
     assert all(answers(address) for _ in range(3))
     serve.process.send_signal(signal.SIGINT)
-    time.sleep(0.05)  # two at once would be one
+    wait_until(lambda: not is_listening(address), "it to close its door")  # two at once would be one
     assert serve.end(signal.SIGINT) == 0
     assert "Traceback" not in serve.lines[-1], serve.lines[-1]
     assert not embedded.running(data_dir)
