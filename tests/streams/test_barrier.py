@@ -132,7 +132,7 @@ def test_whoever_reads_while_the_thread_ends_is_served_by_the_next_one(venue, mo
         stopping = others.submit(reader.stop)
         assert ending.wait(PATIENCE_SECONDS)
         try:
-            assert reader.pass_for(999_999).result(5) is None
+            assert reader.pass_for(999_999).result(PATIENCE_SECONDS) is None
         finally:
             goes_on.set()
         stopping.result(PATIENCE_SECONDS)
