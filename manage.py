@@ -2,6 +2,7 @@
 """The venue's commands. Those that use the database find the embedded one running while they need it."""
 
 import os
+import select
 import signal
 import sys
 
@@ -45,6 +46,18 @@ def execute(arguments: list[str]) -> None:
                 f"`manage.py migrate` makes it, and brings it up to date. {error}".strip()
             )
         raise
+    except BrokenPipeError:
+        if not is_unread(sys.stdout):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python still writes at its end
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def is_unread(stream) -> bool:
+    """Whether whoever read this output has left, as `head` and `less` do."""
+    poll = select.poll()
+    poll.register(stream, 0)
+    return bool(poll.poll(0))
 
 
 def needs_embedded_database(arguments: list[str]) -> bool:

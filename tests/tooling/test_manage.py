@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 
@@ -73,6 +74,26 @@ def test_a_command_that_is_broken_off_explains_nothing(monkeypatch):
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(ROOT / "manage.py"), run_name="__main__")
     assert end.value.code == 130
+
+
+@pytest.mark.parametrize(("is_ours", "ends_by"), [(True, SystemExit), (False, BrokenPipeError)])
+def test_a_reader_that_leaves_ends_a_command_without_a_traceback(monkeypatch, is_ours, ends_by):
+    reading, writing = os.pipe()
+
+    def report(arguments):
+        if is_ours:
+            os.close(reading)
+        raise BrokenPipeError("another pipe's, or that one's")
+
+    monkeypatch.setattr("django.core.management.execute_from_command_line", report)
+    with open(writing, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(ends_by) as ended:
+            manage.execute(["manage.py", "replay"])
+    if is_ours:
+        assert ended.value.code == 128 + signal.SIGPIPE
+    else:
+        os.close(reading)
 
 
 def test_of_two_that_migrate_at_once_one_waits(empty_database):
