@@ -267,7 +267,8 @@ def _check_time(signed: Signed, now_ms: int) -> None:
     if sent is None:
         raise TimestampOutOfWindow("X-API-TIMESTAMP is the time of signing in milliseconds since 1970, UTC.")
     if sent >= now_ms + AHEAD_MS or now_ms - sent > window:
-        raise TimestampOutOfWindow(f"The request was signed at {sent}, here it is {now_ms}; the window is {window} ms.")
+        allowed = f"at most {window} ms before and less than {AHEAD_MS} ms ahead"
+        raise TimestampOutOfWindow(f"The request was signed at {sent}, here it is {now_ms}: {allowed} is taken.")
 
 
 def _whole(text: str) -> int | None:

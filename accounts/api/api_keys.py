@@ -99,8 +99,8 @@ class KeyListView(ListAPIView):
         description=(
             "Requests signed with it need no login: `X-API-KEY`, `X-API-TIMESTAMP` (milliseconds), `X-API-SIGN` = hex "
             "HMAC-SHA256(secret, timestamp + method + path with query + raw body), all as sent, and if you like "
-            "`X-API-RECV-WINDOW` (5000, at most 60000 ms). READ opens what GET opens, TRADE orders, WITHDRAW "
-            "withdrawals; keys and logins are never managed by a key."
+            "`X-API-RECV-WINDOW`: how old it may be (5000, at most 60000 ms); a second ahead is too far. READ opens "
+            "what GET opens, TRADE orders, WITHDRAW withdrawals; keys and logins are never managed by a key."
         ),
         request=KeyRequest,
         responses={201: OpenApiResponse(NewKeyShape, "Keep the secret: it is not shown again.")},

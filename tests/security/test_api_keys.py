@@ -107,6 +107,7 @@ def test_what_is_refused(bot, settings, lean):
     assert trader("POST", ORDERS, ORDER, age_ms=20_000, **{"X-API-RECV-WINDOW": "60000"}).status == 201
     answers = {name: (reply := case[0](trader)) and (reply.status, reply.code) for name, case in BAD.items()}
     assert answers == {name: case[1:] for name, case in BAD.items()}
+    assert "less than 1000 ms ahead" in trader("GET", ORDERS, age_ms=-3_000).json["detail"]
 
 
 def test_what_was_signed_is_what_counts(api, bot):
