@@ -68,6 +68,6 @@ class LedgerView(ListAPIView):
 
 
 def _wants_csv(request) -> bool:
-    """Whether CSV is the first of the kinds asked for that there is."""
-    asked = [kind.partition(";")[0].strip().lower() for kind in request.headers.get("Accept", "").split(",")]
+    """Whether CSV is the first of the kinds asked for that there is, by their weights."""
+    asked = [f"{kind.main_type}/{kind.sub_type}" for kind in request.accepted_types]
     return next((kind for kind in asked if kind in (CSV, "application/json", "*/*")), None) == CSV
