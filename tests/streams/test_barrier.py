@@ -57,6 +57,7 @@ def test_a_cut_connection_is_made_anew(traders):
         before = await barrier.view_from_loop(spec)
         assert await asyncio.to_thread(barrier.view, spec)
         assert cut_readers() == 2
+        connection.close()  # a coroutine has one of its own
         after = await barrier.view_from_loop(spec)
         in_thread = await asyncio.to_thread(barrier.view, spec)
         return [before.sequence, after.sequence, in_thread.sequence]
