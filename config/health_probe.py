@@ -9,7 +9,8 @@ import sys
 import urllib.request
 
 TIMEOUT_SECONDS = 4
-#: A container may have been given a proxy for the world outside (HTTP_PROXY), which knows nothing of its loopback.
+#: A proxy that was set for the world outside (HTTP_PROXY) knows nothing of this machine, and is not to see what is sent
+#: to it: `manage.py top` sends METRICS_TOKEN.
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

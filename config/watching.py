@@ -16,11 +16,10 @@ from http.client import HTTPException
 from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 
+from config.health_probe import DIRECTLY
 from marketdata.models import Market
 
 ANSWER_SECONDS = 5
-#: A proxy that was set for the world outside knows nothing of this machine, and is not to see METRICS_TOKEN.
-DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 STAGES = ("lock", "decide", "commit", "publish")
 #: name and labels of a sample of Prometheus
 Key = tuple[str, tuple[tuple[str, str], ...]]

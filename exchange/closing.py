@@ -11,10 +11,8 @@ import logging
 from accounts import competitions
 from accounts.models import Competition, CompetitionEntry
 from exchange import kill_switch, orders
-from exchange.commands import OrderNotOpen
 from exchange.models import Order
 from marketdata import leadership
-from marketdata.refusals import UnreadableMarket
 from marketdata.threads import in_thread
 
 logger = logging.getLogger(__name__)
@@ -51,8 +49,7 @@ def finish_disqualified() -> int:
         account__competition_entry__disqualified_at__isnull=False, status__in=Order.LIVE, reduce_only=False
     )
     ids = list(left.order_by("pk").values_list("pk", flat=True))
-    outcomes = orders.cancel_these(ids, reason="disqualified")
-    return sum(not isinstance(outcome, Exception) for outcome in outcomes)
+    return orders.cancel_these(ids, reason="disqualified").cancelled
 
 
 def look() -> None:
@@ -65,13 +62,7 @@ def _close(competition: Competition) -> bool:
     accounts = competitions.stop(competition)
     open_orders = Order.objects.filter(account_id__in=accounts, status__in=Order.LIVE).order_by("pk")
     ids = list(open_orders.values_list("pk", flat=True))
-    outcomes = orders.cancel_these(ids, reason="competition_ended")
-    unreadable = None
-    for outcome in outcomes:
-        if isinstance(outcome, UnreadableMarket):
-            unreadable = outcome
-        elif isinstance(outcome, Exception) and not isinstance(outcome, OrderNotOpen):  # filled meanwhile
-            raise outcome
+    unreadable = orders.cancel_these(ids, reason="competition_ended").unreadable
     if unreadable is not None:
         logger.warning("competition %d is not closed: %s", competition.pk, unreadable.detail)
         return False

@@ -24,7 +24,6 @@ from accounts import conversion, covering, house, ledger, positions
 from accounts.financing_models import ArchivedPosition, FinancingCharge, Rollover
 from accounts.models import Journal, Position, Shortfall
 from exchange import by_time, margin_reading, orders, risk_reading, rollovers, weighing
-from exchange.commands import OrderNotOpen
 from exchange.risk_index import Key
 from exchange.rollovers import Calendar, Due
 from marketdata import bulk, clock, marks, threads, units
@@ -32,7 +31,6 @@ from marketdata.contracts import RATE_DECIMALS
 from marketdata.markets import UNREADABLE, MarketSpec, spec_of
 from marketdata.marks import StalePrice
 from marketdata.models import Contract, Market
-from marketdata.refusals import UnreadableMarket
 
 logger = logging.getLogger(__name__)
 
@@ -194,9 +192,7 @@ def _counts_on_orders(sheet: ledger.Sheet, asset: int, bill: Bill) -> bool:
 def _cancel_orders(accounts: Iterable[int], asset: int) -> None:
     """Take out what the accounts have set funds aside for, where the market's figures can be read."""
     for account in accounts:
-        for outcome in orders.cancel_these(risk_reading.orders_to_cancel(Key(account, asset)), reason="financing"):
-            if isinstance(outcome, Exception) and not isinstance(outcome, OrderNotOpen | UnreadableMarket):
-                raise outcome
+        orders.cancel_these(risk_reading.orders_to_cancel(Key(account, asset)), reason="financing")
 
 
 def _amount(contract: Contract, spec: MarketSpec, rollover: Rollover, quantity: Decimal) -> int:

@@ -11,9 +11,8 @@ from django.db import transaction
 
 from accounts.models import Account
 from exchange import orders
-from exchange.commands import OrderNotOpen
 from exchange.models import Order
-from marketdata.refusals import Refusal, UnreadableMarket
+from marketdata.refusals import Refusal
 
 OWNER, OPERATOR = "OWNER", "OPERATOR"
 
@@ -57,9 +56,4 @@ def cancel_everything(account_id: int, reason: str) -> int:
     """
     done = len(orders.cancel_all(account_id=account_id, reason=reason))
     left = Order.objects.filter(account_id=account_id, status__in=Order.LIVE).order_by("pk")
-    for outcome in orders.cancel_these(list(left.values_list("pk", flat=True)), reason=reason):
-        if not isinstance(outcome, Exception):
-            done += 1
-        elif not isinstance(outcome, OrderNotOpen | UnreadableMarket):  # filled meanwhile, or the other leg of a list
-            raise outcome
-    return done
+    return done + orders.cancel_these(list(left.values_list("pk", flat=True)), reason=reason).cancelled

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError
 from django.db.models import Prefetch
@@ -22,7 +23,7 @@ from exchange.models import Fill, Order
 from exchange.rendering import order_row
 from exchange.sequencer import sequencer
 from exchange.transaction import OutcomeUnknown
-from marketdata.refusals import Malformed, Refusal
+from marketdata.refusals import Malformed, Refusal, UnreadableMarket
 from marketdata.threads import in_thread
 
 #: Then a thread gives up; what it asked for may be done all the same.
@@ -129,19 +130,36 @@ async def cancel_async(*, account_id: int | None, order_id: int, reason: str = "
     return await _with_fills_async(await _result_async(Cancel(account_id, order_id, reason)))
 
 
-def cancel_these(order_ids: Sequence[int], *, reason: str) -> list[dict | Exception]:
-    """Take open orders out for the venue, whoever's they are: of each the matcher's answer, or why it was not. Of very
-    many a part at a time, between which others have their turn.
+class TakenOut(NamedTuple):
+    """What became of orders that the venue takes out."""
+
+    #: how many are cancelled by this; the others were no longer open, or are in a market whose figures make no sense
+    cancelled: int
+    #: why such a market's orders stay: nothing can be cancelled there, and nothing trades
+    unreadable: UnreadableMarket | None
+
+
+def cancel_these(order_ids: Sequence[int], *, reason: str) -> TakenOut:
+    """Take open orders out for the venue, whoever's they are; one that is filled meanwhile, or goes with another of its
+    list, is passed over. Of very many a part at a time, between which others have their turn. Anything else that went
+    wrong is raised once all were tried.
     """
-    outcomes = []
+    cancelled, unreadable, wrong = 0, None, None
     for first in range(0, len(order_ids), c.CANCELLED_AT_ONCE):
         part = [Cancel(None, order_id, reason) for order_id in order_ids[first : first + c.CANCELLED_AT_ONCE]]
         futures = sequencer.submit(part)
-        outcomes += _wait_for(futures)
+        for outcome in _wait_for(futures):
+            if isinstance(outcome, UnreadableMarket):
+                unreadable = outcome
+            elif not isinstance(outcome, Exception):
+                cancelled += 1
+            elif not isinstance(outcome, OrderNotOpen):
+                wrong = outcome
         if not all(future.done() for future in futures):  # nor would the next part be answered
-            outcomes += [OutcomeUnknown() for _ in order_ids[len(outcomes) :]]
             break
-    return outcomes
+    if wrong is not None:
+        raise wrong
+    return TakenOut(cancelled, unreadable)
 
 
 def cancel_all(*, account_id: int, market_id: int | None = None, reason: str = "") -> list[dict]:
