@@ -46,7 +46,6 @@ class FinancingCharge(models.Model):
     asset = models.ForeignKey(Asset, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
     quantity = MoneyField(help_text="Held at the rollover: contracts, below zero for a short.")
     amount = MoneyField(help_text="In the settlement asset.")
-    journal_id = models.BigIntegerField(null=True, help_text="Empty: it came to less than the smallest unit.")
     created_at = models.DateTimeField()
 
     class Meta:
