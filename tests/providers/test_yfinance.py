@@ -61,7 +61,7 @@ def library(monkeypatch):
 
 def test_without_the_library_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "yfinance", None)
-    with pytest.raises(KeyMissing, match="not installed"):
+    with pytest.raises(KeyMissing, match="not installed: .*-m pip install yfinance"):
         YFinance(clock=JumpingClock())
 
 

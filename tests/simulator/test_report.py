@@ -168,7 +168,7 @@ class TestCommand:
 
     def test_without_matplotlib_plots_say_so(self, demo_venue, monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-        with pytest.raises(CommandError, match="plots need matplotlib"):
+        with pytest.raises(CommandError, match="plots need matplotlib: .*-m pip install matplotlib"):
             self.run("--market", "AAPL", "--plots", str(tmp_path))
 
 

@@ -118,5 +118,5 @@ def test_days(monkeypatch, value, expected):
         monkeypatch.setenv("A_SETTING", value)
     assert environment.days("A_SETTING", 30, least=2) == expected
     monkeypatch.setenv("A_SETTING", "1")
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="from 2 to 36,500 or never, not '1'"):
         environment.days("A_SETTING", 30, least=2)
