@@ -32,12 +32,14 @@ class Delta:
     whole: bool = False
     #: Phase, its end and the reference price in ticks, of a market with sessions; None: as before.
     session: dict | None = None
+    #: What a tick and a lot are, in a market's first batch: until then they may have been edited. None: as before.
+    grid: tuple[str, str] | None = None
 
     def message(self) -> list:
         """The fields in order, as they travel between processes; `Delta(*message)` makes it again."""
         return [
             self.market_id, self.symbol, self.first_sequence, self.sequence, self.changes, self.trades, self.whole,
-            self.session,
+            self.session, self.grid,
         ]  # fmt: skip
 
 
@@ -58,10 +60,14 @@ class BookView:
         self._rendered: dict[int, orjson.Fragment] = {}
 
     def apply(self, delta: Delta) -> bool:
-        """Take a delta in. False when changes before it are missing, so that the view must be refreshed."""
+        """Take a delta in. False when changes before it are missing, or it counts in other ticks and lots than the
+        view's spec, so that the view must be refreshed.
+        """
         with self._lock:
             if delta.sequence <= self.sequence:
                 return True
+            if delta.grid is not None and tuple(delta.grid) != self.spec.grid:
+                return False
             if delta.whole:
                 self._totals, self._prices = {1: {}, -1: {}}, {1: [], -1: []}
             elif delta.first_sequence > self.sequence + 1:

@@ -18,14 +18,16 @@ listeners: list[Callable[[Delta], None]] = []
 
 
 def apply(delta: Delta, spec: MarketSpec | None = None) -> bool:
-    """Take a committed change into the view. False when changes are missing before it. `spec`: for a whole book, which
-    may be the market's first.
+    """Take a committed change into the view. False when the view must be refreshed (see BookView.apply). `spec`: of
+    the live book that the change comes from; a whole one may be the market's first.
     """
     view = views.get(delta.market_id)
     if view is None:
         if not delta.whole:
             return False
         view = views.setdefault(delta.market_id, BookView(spec))
+    elif spec is not None and view.spec is not spec:
+        view.change_filters(spec)
     return view.apply(delta)
 
 

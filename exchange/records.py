@@ -189,7 +189,8 @@ class Records:
             changes = live.book.drain_changes()
             session = live.shown_session()
             delta = Delta(
-                market_id, live.spec.symbol, first, live.sequence, changes, tape[market_id], session=session
-            )
+                market_id, live.spec.symbol, first, live.sequence, changes, tape[market_id], session=session,
+                grid=live.spec.grid if first == 1 else None,
+            )  # fmt: skip
             deltas.append(delta)
         return deltas

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 GROUP = "venue"
 #: Changes with the format, so that a process of another version that shares the Redis is passed over.
-MESSAGE_TYPE = "venue.batch.2"
+MESSAGE_TYPE = "venue.batch.3"
 #: Batches that wait for a slow Redis; the oldest are dropped beyond.
 QUEUE_BATCHES = 2_000
 SEND_SECONDS = 5.0

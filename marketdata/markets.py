@@ -77,6 +77,11 @@ class MarketSpec:
         )
         return mine == others
 
+    @property
+    def grid(self) -> tuple[str, str]:
+        """What a tick and a lot are, as texts: an operator may change that until the first order."""
+        return units.plain(self.tick_size), units.plain(self.lot_size)
+
     def reserve_decimals(self, side: int) -> int:
         """Of the asset that an order of this side sets aside."""
         if self.contract is not None:

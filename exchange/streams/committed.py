@@ -137,6 +137,8 @@ class CommittedMarket:
     async def _catch_up(self) -> None:
         """Take the process's view, and the trades up to it; members are told the difference at the next tick."""
         view = await barrier.view_from_loop(self.spec)
+        if view.spec.version > self.spec.version:
+            self._take_filters(view.spec)
         session = view.session
         sequence, levels = view.levels()
         await self._reach_figures(sequence)
@@ -172,10 +174,12 @@ class CommittedMarket:
         self.want(sequence)
 
     async def _change_filters(self) -> None:
-        """Tick and lot can only change while nothing was ever traded: then everybody starts anew."""
-        spec = await in_thread(markets.load_spec, self.spec.id)
-        if (spec.tick_size, spec.lot_size) != (self.spec.tick_size, self.spec.lot_size):
-            self._begin_anew(spec)
-        self.spec = self.shown.spec = spec
+        self._take_filters(await in_thread(markets.load_spec, self.spec.id))
         if self.shown.sequence < 0:
             await self._catch_up_once()
+
+    def _take_filters(self, spec: MarketSpec) -> None:
+        """Tick and lot can only change while nothing was ever traded: then everybody starts anew."""
+        if spec.grid != self.spec.grid:
+            self._begin_anew(spec)
+        self.spec = self.shown.spec = spec

@@ -99,10 +99,12 @@ class TickerFeed(MarketFeed):
     def ticker(self) -> dict:
         """The ticker as a read would have it now; only once the feed was reached.
 
-        It comes from this process's view, which may be ahead of what the feed has heard: the figures are, too.
+        It comes from this process's view, which may be ahead of what the feed has heard: the figures are, too. Of a
+        market whose tick was edited the view may count in ticks that the feed has yet to hear of.
         """
         view = reading.views.get(self.spec.id)
-        book = view if view is not None and view.sequence > self.shown.sequence else self.shown
+        is_ahead = view is not None and view.sequence > self.shown.sequence and view.spec.grid == self.spec.grid
+        book = view if is_ahead else self.shown
         return board.compose(self.spec, book.sequence, book.best)
 
     async def _reach_figures(self, sequence: int) -> None:

@@ -1,0 +1,64 @@
+"""What operators change in a market while sockets are open: everybody goes on with figures that are right."""
+
+from decimal import Decimal
+
+import pytest
+
+from exchange.barrier import view
+from exchange.streams.feeds import feeds
+from exchange.tickers import board
+from marketdata import hub
+from marketdata.markets import by_symbol
+from tests.patience import wait_until
+from tests.streams.support import OtherProcess
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BID, ASK = "99.5", "100.5"
+
+
+def edit_grid(venue) -> None:
+    """Of a market that never had an order; nobody here looks whether it was."""
+    fields = {"tick_size": Decimal("0.5"), "lot_size": Decimal("2"), "min_quantity": None}
+    venue.change("AAPL", **fields)
+
+
+def test_books_of_other_processes_count_in_the_new_tick_and_lot(venue, server, monkeypatch):
+    """This process has shown the empty book, and hears the first order from the one that settled it."""
+    ann = venue.trader("ann", USD=100_000)
+    assert view(by_symbol("AAPL")).snapshot(10)["sequence"] == 0
+    heard = []
+    monkeypatch.setattr(hub.hub, "_books_handlers", [*hub.hub._books_handlers, heard.extend])
+    with OtherProcess() as other:
+        edit_grid(venue)
+        other.order(ann.id, f"BUY 4 AAPL @ {BID}")
+        other.order(ann.id, "BUY 2 AAPL @ 99")
+    wait_until(lambda: len(heard) == 2, "the other process's orders")
+    assert view(by_symbol("AAPL")).snapshot(10)["bids"] == [[BID, "4"], ["99", "2"]]
+    assert board.read([by_symbol("AAPL")])[0]["bid"] == BID
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_no_socket_tells_the_first_orders_in_the_old_tick_and_lot(venue, server, monkeypatch, is_here):
+    """They come before the feeds have looked whether the market was edited."""
+    ann = venue.trader("ann", USD=100_000)
+    paths = ("/ws/orderbook/AAPL/", "/ws/prices/", "/ws/market/")
+    book, prices, market = (server.client(path) for path in paths)
+    with book, prices, market, OtherProcess() as other:
+        assert (book.next()["bids"], prices.next()["prices"]["AAPL"]["bid"]) == ([], None)
+        market.send({"type": "subscribe", "symbols": ["AAPL"], "order_book": True})
+        market.until(lambda message: message["type"] == "order_book")
+        monkeypatch.setattr(feeds, "check", nothing)
+        monkeypatch.setattr("exchange.streams.ticker_feeds.ticker_feeds.check", nothing)
+        edit_grid(venue)
+        if is_here:
+            venue.order(f"ann BUY 4 AAPL @ {BID}")
+        else:
+            other.order(ann.id, f"BUY 4 AAPL @ {BID}")
+        assert book.next()["bids"] == [[BID, "4"]]
+        assert prices.next()["prices"]["AAPL"]["bid"] == BID
+        told = [market.next(), market.next()]
+        assert (told[0]["bid"], told[1]["bids"]) == (BID, [[BID, "4"]])
+
+
+async def nothing() -> None:
+    pass
