@@ -11,6 +11,7 @@ limit: a level that came and went between two ticks may be told as removed thoug
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Protocol
 
 from exchange.depth import Delta
@@ -20,6 +21,7 @@ from exchange.streams.committed import CommittedMarket
 from exchange.streams.outbox import Frame, Outbox
 from marketdata import metrics
 from marketdata.markets import MarketSpec
+from marketdata.refusals import UnreadableMarket
 from marketdata.threads import in_thread
 
 SOCKET_LAG = metrics.LAG_SECONDS.labels("socket")
@@ -244,14 +246,17 @@ class Feeds:
             self.by_market[delta.market_id].receive(delta)
 
     async def check(self) -> None:
-        """Compare every feed with the database; let go of those that nobody listens to."""
+        """Compare every feed with the database; let go of those that nobody listens to. A market whose figures make no
+        sense stays as it was, and keeps no other from being looked at.
+        """
         for market_id in [market_id for market_id, feed in self.by_market.items() if feed.is_empty()]:
             del self.by_market[market_id]
         if self.by_market:
             heads = await in_thread(queries.market_heads, list(self.by_market))
             for market_id, (sequence, version) in heads.items():
                 if market_id in self.by_market:
-                    await self.by_market[market_id].check(sequence, version)
+                    with suppress(UnreadableMarket):
+                        await self.by_market[market_id].check(sequence, version)
 
 
 feeds = Feeds(MarketFeed)

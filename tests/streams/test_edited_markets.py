@@ -7,9 +7,10 @@ import pytest
 from exchange.barrier import view
 from exchange.streams.feeds import feeds
 from exchange.tickers import board
-from marketdata import hub
+from marketdata import hub, markets
 from marketdata.markets import by_symbol
-from tests.patience import wait_until
+from marketdata.models import Market
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.streams.support import OtherProcess
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,3 +63,17 @@ def test_no_socket_tells_the_first_orders_in_the_old_tick_and_lot(venue, server,
 
 async def nothing() -> None:
     pass
+
+
+def test_a_market_that_makes_no_sense_keeps_nobody_from_hearing_what_was_lost(venue, server, monkeypatch):
+    venue.trader("ann", USDT=100_000)
+    with server.client("/ws/orderbook/AAPL/") as bad, server.client("/ws/orderbook/BTC_USDT/") as good:
+        assert (bad.next()["sequence"], good.next()["sequence"]) == (0, 0)
+        row = Market.objects.get(symbol="AAPL")
+        Market.objects.filter(pk=row.pk).update(tick_size=Decimal("1e-18"), version=row.version + 1)
+        markets.forget()
+        monkeypatch.setattr(feeds, "receive", lambda delta: None)
+        venue.order("ann BUY 1 BTC_USDT @ 99")
+        assert good.socket.recv(PATIENCE_SECONDS)
+        Market.objects.filter(pk=row.pk).update(tick_size=row.tick_size, version=row.version)
+        markets.forget()
