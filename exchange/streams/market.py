@@ -61,8 +61,14 @@ class MarketDataConsumer(StreamConsumer):
         specs = await self._markets(names)
         if len(self.subscriptions.keys() | {spec.id for spec in specs}) > MAX_SYMBOLS:
             raise TooManySymbols(f"One socket follows at most {MAX_SYMBOLS} markets.")
+        new = [spec.id for spec in specs if spec.id not in self.subscriptions]
         chosen = [self._subscription(spec) for spec in specs]
-        reached = await ticker_feeds.reach([known.feed for known in chosen])
+        try:
+            reached = await ticker_feeds.reach([known.feed for known in chosen])
+        except Refusal:
+            for market_id in new:
+                self.subscriptions.pop(market_id).leave()
+            raise
         self.tell({"type": "subscribed", "symbols": [spec.symbol for spec in specs], "order_book": wants_book})
         for known in chosen:
             known.wants_book = wants_book

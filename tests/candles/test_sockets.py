@@ -17,6 +17,7 @@ from exchange.tickers import board
 from marketdata import hub
 from marketdata.markets import by_symbol
 from marketdata.models import Market
+from marketdata.refusals import Unavailable
 from tests.candles.sessions import Clock, fund, trade
 from tests.patience import wait_until
 from tests.streams.support import Client, LiveServer, OtherProcess
@@ -223,6 +224,26 @@ def test_errors_name_the_bad_symbol_and_the_rest_is_done(venue, server):
         assert client.next()["code"] == "too_many_symbols"
         client.send({"type": "ping"})
         assert client.next() == {"type": "pong"}
+
+
+def test_a_subscription_that_failed_is_none(venue, server, monkeypatch):
+    """What is asked for later is not kept waiting for it."""
+    fund(venue)
+    trade(venue, 100)
+    with server.client("/ws/market/") as other, server.client("/ws/market/") as client:
+        other.send({"type": "subscribe", "symbols": ["AAPL"]})
+        other.until(lambda message: message["type"] == "market_data")
+        with monkeypatch.context() as patch:
+            patch.setattr(TickerFeed, "reach", unavailable)
+            client.send({"type": "subscribe", "symbols": ["AAPL"]})
+            assert client.next()["code"] == "unavailable"
+        client.send({"type": "snapshot"})
+        client.send({"type": "subscribe", "symbols": ["BTC_USDT"]})
+        assert [client.next()["type"] for _ in range(2)] == ["subscribed", "market_data"]
+
+
+async def unavailable(feed: TickerFeed) -> int:
+    raise Unavailable("The database is away.")
 
 
 def test_unsubscribed_markets_are_silent_and_snapshots_come_when_asked_for(venue, server):
