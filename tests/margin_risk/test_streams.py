@@ -95,6 +95,17 @@ def test_who_has_no_positions_hears_of_no_margin(venue, connect):
     assert client.next() == {"type": "pong"}
 
 
+def test_when_the_last_position_is_closed_margin_is_told_once_more(venue, connect):
+    venue.trade("ann", "BUY", "rich", "1", "EURUSD", "1.10000")
+    client, _ = connect("ann")
+    assert client.until(of_type("margin"))["used"] == "2200"
+    venue.trade("ann", "SELL", "rich", "1", "EURUSD", "1.11000")
+    last = client.until(lambda message: message["type"] == "margin" and not message["positions"])
+    assert [last[name] for name in ("asset", "equity", "used", "free", "level")] == ["USD", "11000", "0", "11000", None]
+    venue.trade("ann", "BUY", "rich", "1", "EURUSD", "1.10000")
+    assert client.until(of_type("margin"))["used"] == "2200"
+
+
 def test_nothing_is_said_twice(venue, connect):
     """Two rounds at the same marks are one message."""
     venue.trade("ann", "BUY", "rich", "1", "EURUSD", "1.10000")
