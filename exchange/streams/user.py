@@ -52,6 +52,7 @@ from exchange import orders
 from exchange.api.doors import amend_command, known_id, place_command
 from exchange.streams import last_wishes
 from exchange.streams.account_feeds import AccountMember, account_feeds
+from exchange.streams.outbox import TRY_AGAIN_LATER
 from exchange.streams.sockets import NOT_AUTHENTICATED, BadMessage, StreamConsumer, header, name_of
 from marketdata import markets
 from marketdata.api.problems import problem_of
@@ -122,7 +123,10 @@ class UserConsumer(StreamConsumer):
         self.principal = principal
         self.member = AccountMember(principal, self.outbox, self._deactivated)
         account_feeds.join(self.member)
-        await self.member.begin()
+        try:
+            await self.member.begin()
+        except Refusal as refusal:  # as of who holds a position in a market whose figures make no sense
+            self.fail(refusal, TRY_AGAIN_LATER)
 
     def _is_late(self) -> None:
         self.fail(NotAuthenticated(f"Authenticate within {AUTHENTICATE_SECONDS:.0f} seconds."), NOT_AUTHENTICATED)

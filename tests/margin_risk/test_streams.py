@@ -6,6 +6,7 @@ from rest_framework_simplejwt.tokens import RefreshToken
 from exchange.streams.margin_feed import messages_for
 from marketdata import marks
 from marketdata.models import Mark
+from tests.margin_risk.test_unreadable import BAD, change
 from tests.streams.support import LiveServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -104,6 +105,17 @@ def test_when_the_last_position_is_closed_margin_is_told_once_more(venue, connec
     assert [last[name] for name in ("asset", "equity", "used", "free", "level")] == ["USD", "11000", "0", "11000", None]
     venue.trade("ann", "BUY", "rich", "1", "EURUSD", "1.10000")
     assert client.until(of_type("margin"))["used"] == "2200"
+
+
+def test_who_holds_something_in_a_market_that_makes_no_sense_is_not_left_waiting(venue, connect):
+    """Nothing can be told, so the socket ends: one that stayed open would never tell anything."""
+    venue.trade("ann", "BUY", "rich", "0.1", BAD, "1.10000")
+    change("0.000000000000000001")
+    client, first = connect("ann")
+    assert (first["type"], first["code"]) == ("error", "market_unreadable")
+    assert client.rest() == ([], 1013)
+    change("0.00001")
+    assert connect("ann")[1]["type"] == "snapshot"
 
 
 def test_nothing_is_said_twice(venue, connect):
