@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from threading import Lock
 
 from django.db import connection
@@ -132,14 +133,16 @@ class Board:
 
     def read(self, specs: Sequence[MarketSpec]) -> list[dict]:
         """The tickers of these markets, not older than this call. Unavailable when the database does not answer."""
-        sequences = _sequences(specs, [barrier.answer_of(future) for future in [barrier.pass_for(s.id) for s in specs]])
+        futures = [barrier.pass_for(spec.id) for spec in specs]
+        specs, sequences = _reached(specs, [barrier.answer_of(future) for future in futures])
         self.reach(specs, sequences)
         return [self.shown(spec) for spec in specs]
 
     async def read_async(self, specs: Sequence[MarketSpec]) -> list[dict]:
         """The same for a coroutine."""
         views = await asyncio.gather(*[barrier.pass_for_loop(spec.id) for spec in specs])
-        await self.reach_async(specs, _sequences(specs, views))
+        specs, sequences = _reached(specs, views)
+        await self.reach_async(specs, sequences)
         return [self.shown(spec) for spec in specs]
 
     def shown(self, spec: MarketSpec) -> dict:
@@ -216,10 +219,14 @@ class Board:
                     state.go_on()
 
 
-def _sequences(specs: Sequence[MarketSpec], views: Sequence) -> dict[int, int]:
+def _reached(specs: Sequence[MarketSpec], views: Sequence) -> tuple[list[MarketSpec], dict[int, int]]:
+    """The specs and how far each market is. Where tick and lot were edited the book knows it before the cache that a
+    spec comes from.
+    """
     if None in views:
         raise Unavailable("The books cannot be read now; try again.")
-    return {spec.id: view.sequence for spec, view in zip(specs, views, strict=True)}
+    newest = [max(spec, view.spec, key=attrgetter("version")) for spec, view in zip(specs, views, strict=True)]
+    return newest, {spec.id: view.sequence for spec, view in zip(specs, views, strict=True)}
 
 
 LOAD = """

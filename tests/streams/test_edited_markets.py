@@ -14,7 +14,7 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.streams.support import OtherProcess
 
 pytestmark = pytest.mark.django_db(transaction=True)
-BID, ASK = "99.5", "100.5"
+BID = "99.5"
 
 
 def edit_grid(venue) -> None:
@@ -36,6 +36,15 @@ def test_books_of_other_processes_count_in_the_new_tick_and_lot(venue, server, m
     wait_until(lambda: len(heard) == 2, "the other process's orders")
     assert view(by_symbol("AAPL")).snapshot(10)["bids"] == [[BID, "4"], ["99", "2"]]
     assert board.read([by_symbol("AAPL")])[0]["bid"] == BID
+
+
+def test_tickers_count_in_the_new_tick_and_lot_before_the_cache_of_markets_does(venue):
+    venue.trader("ann", USD=100_000)
+    before = by_symbol("AAPL")
+    assert board.read([before])[0]["bid"] is None
+    edit_grid(venue)
+    venue.order(f"ann BUY 4 AAPL @ {BID}")
+    assert board.read([before])[0]["bid"] == BID
 
 
 @pytest.mark.parametrize("is_here", [True, False])
