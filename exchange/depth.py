@@ -5,7 +5,7 @@ Changes carry the sequences they span and absolute totals, so that applying them
 and a gap is noticed. A view may be read from any thread.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -111,6 +111,16 @@ class BookView:
             return self.sequence, [
                 (side, abs(key), total) for side, totals in self._totals.items() for key, total in totals.items()
             ]
+
+    def coming(self, side: int, depth: int, known: int | None) -> tuple[list[tuple[int, int, int]], int | None]:
+        """The levels among the best `depth` of a side that lie beyond the one that this gave last, as (side, price,
+        total); and the last of the best now, for the next call. None: there are no others.
+        """
+        with self._lock:
+            prices, totals = self._prices[side], self._totals[side]
+            first = len(prices) if known is None else bisect_right(prices, known)
+            found = [(side, abs(key), totals[key]) for key in prices[first:depth]]
+            return found, prices[depth - 1] if len(prices) > depth else None
 
     def snapshot(self, depth: int) -> dict:
         """{symbol, sequence, bids, asks} with [price, quantity] strings, best first.

@@ -3,7 +3,8 @@
 How it comes by them stands in exchange.streams.committed. Between two ticks it collects which levels changed; at a
 tick members get one update from the sequence told last to the one reached, and whoever joins gets a snapshot at
 exactly that sequence. So snapshot(n) + updates = snapshot(m) for every member, whenever it came; of what the hub lost
-members only ever notice a delay.
+members only ever notice a delay. A book that is deeper than a snapshot is told as deep as that: what comes among its
+levels from behind them is told with them, though nothing changed there.
 
 Members that overflow are taken out, and join again with a snapshot when they have read what was queued. Known
 limit: a level that came and went between two ticks may be told as removed though it was never told before.
@@ -55,6 +56,8 @@ class MarketFeed(CommittedMarket):
         self._next_tick = 0.0
         self._snapshot: tuple[int, Frame] | None = None
         self._depth_levels: dict[int, tuple] = {}
+        #: Up to where a snapshot reached at the last tick, by side; None: to the end. As BookView.coming gave it.
+        self._last: dict[int, int | None] = {BUY: None, SELL: None}
 
     # Members
 
@@ -97,7 +100,7 @@ class MarketFeed(CommittedMarket):
         for member in [*self.followers, *(m for members in self.watchers.values() for m in members)]:
             self.rejoin(member)
         super()._begin_anew(spec)
-        self._told, self._snapshot = -1, None
+        self._told, self._snapshot, self._last = -1, None, {BUY: None, SELL: None}
 
     # Telling
 
@@ -126,9 +129,10 @@ class MarketFeed(CommittedMarket):
             self._admit()
 
     def _tell_followers(self) -> None:
+        coming = self._coming()
         if not self.followers:
             return
-        changes = sorted((side, price, total) for (side, price), total in self._changed.items())
+        changes = sorted((side, price, total) for (side, price), total in (coming | self._changed).items())
         content = {
             "type": "update",
             "symbol": self.spec.symbol,
@@ -142,6 +146,14 @@ class MarketFeed(CommittedMarket):
         update = Frame(content)
         for member in [member for member in self.followers if not member.outbox.offer(update)]:
             self._drop_behind(member)
+
+    def _coming(self) -> dict[tuple[int, int], int]:
+        """Totals of levels that a snapshot now has and one at the last tick had not, by side and price."""
+        found = {}
+        for side, last in self._last.items():
+            levels, self._last[side] = self.shown.coming(side, SNAPSHOT_LEVELS, last)
+            found |= {(side, price): total for _, price, total in levels}
+        return found
 
     def _tell_watchers(self) -> None:
         """Only depths whose levels changed, and only the newest snapshot for those that are slow."""

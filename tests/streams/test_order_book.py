@@ -8,6 +8,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from exchange.barrier import view
+from exchange.streams import feeds as feeds_module
 from marketdata import markets
 from marketdata.markets import by_symbol
 from tests.patience import wait_until
@@ -78,6 +79,28 @@ def test_snapshot_and_updates_make_the_next_snapshot(venue, server):
     for client in clients:
         with client:
             assert Mirror().follow(client, expected["sequence"]) == expected
+
+
+def test_levels_that_come_among_those_of_a_snapshot_are_told(venue, server, monkeypatch):
+    """A snapshot ends somewhere; what lay behind that is heard of once it lies before, though nobody touched it."""
+    monkeypatch.setattr(feeds_module, "SNAPSHOT_LEVELS", 3)
+    venue.trader("ann", USD=100_000)
+    venue.trader("bob", AAPL=100, USD=100_000)
+    for price in range(101, 109):
+        venue.order(f"bob SELL 1 AAPL @ {price}")
+        venue.order(f"bob BUY 1 AAPL @ {price - 10}")
+    with server.client("/ws/orderbook/AAPL/") as client:
+        mirror = Mirror()
+        mirror.take(client.next())
+        assert [len(levels) for levels in mirror.sides.values()] == [3, 3]
+        sentences = ("BUY 2 AAPL @ 102", "SELL 2 AAPL @ 97", "BUY 1 AAPL @ 93", "BUY 3 AAPL @ 105")
+        for number, sentence in enumerate(sentences, 17):
+            venue.order(f"ann {sentence}")
+            mirror.follow(client, number)
+            best = snapshot_of("AAPL", 3)
+            for side, levels in mirror.sides.items():
+                prices = sorted(levels, key=Decimal, reverse=side == "bids")[:3]
+                assert [[price, levels[price]] for price in prices] == best[side]
 
 
 def test_a_burst_is_conflated(venue, server):
