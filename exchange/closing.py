@@ -1,5 +1,5 @@
-"""Closing the rounds of competitions that have ended: their open orders are cancelled, then equity is kept. And taking
-one entry out of a round in the same way, by an operator.
+"""Closing the rounds of competitions that have ended: their open orders are cancelled, the financing up to their end is
+posted, then equity is kept. And taking one entry out of a round in the same way, by an operator.
 
 One process at a time does it, within LOOK_SECONDS of the end, and each before it opens. Doing it again does no harm, so
 a crash in between is made good by the next look.
@@ -10,7 +10,7 @@ import logging
 
 from accounts import competitions
 from accounts.models import Competition, CompetitionEntry
-from exchange import kill_switch, orders
+from exchange import financing, kill_switch, orders
 from exchange.models import Order
 from marketdata import leadership
 from marketdata.threads import in_thread
@@ -66,6 +66,7 @@ def _close(competition: Competition) -> bool:
     if unreadable is not None:
         logger.warning("competition %d is not closed: %s", competition.pk, unreadable.detail)
         return False
+    financing.post_due(competition.ends_at)  # else a rollover just before the end, or missed, would count for nobody
     return competitions.close(competition)
 
 

@@ -13,6 +13,7 @@ pays, as in exchange.margin; but the account's open orders go before that.
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -59,38 +60,39 @@ in_thread = _pool.run
 stop_threads = _pool.stop
 
 
-def post_due() -> int:
-    """Post every rollover that has passed; how many charges were made. One market that cannot be charged now holds up
-    no other.
+def post_due(until: datetime | None = None) -> int:
+    """Post every rollover that has passed, at `until` unless that is now; how many charges were made. One market that
+    cannot be charged now holds up no other.
     """
+    until = until or clock.now()
     rows = Contract.objects.select_related("settlement", *(f"market__{name}" for name in ("base", "quote")))
     charged = 0
     for contract in rows.order_by("market_id"):
         try:
-            charged += _post_market(contract)
+            charged += _post_market(contract, until)
         except (StalePrice, *UNREADABLE) as error:  # its positions are charged once that is mended
             logger.warning("financing of %s waits: %r", contract.market.symbol, error)
     return charged
 
 
-def _post_market(contract: Contract) -> int:
+def _post_market(contract: Contract, until: datetime) -> int:
     # Read once: a rollover that had no price would be passed over if the next one had.
     if mark := marks.mark(contract.market_id):
-        for due in _due(contract):
+        for due in _due(contract, until):
             _price(contract, due, mark.price)
-    waiting = Rollover.objects.filter(market=contract.market_id, posted_at__isnull=True).order_by("at")
-    return sum(_post(contract, rollover) for rollover in waiting)
+    waiting = Rollover.objects.filter(market=contract.market_id, posted_at__isnull=True, at__lte=until)
+    return sum(_post(contract, rollover) for rollover in waiting.order_by("at"))
 
 
-def _due(contract: Contract) -> Iterable[Due]:
-    """The rollovers that have passed since the last priced one, or since the market's first position."""
+def _due(contract: Contract, until: datetime) -> Iterable[Due]:
+    """The rollovers up to that moment since the last priced one, or since the market's first position."""
     last = Rollover.objects.filter(market=contract.market_id).aggregate(at=Max("at"))["at"]
     if last is None:
         last = Position.objects.filter(market=contract.market_id).aggregate(at=Min("opened_at"))["at"]
     if last is None:
         return []
     calendar = Calendar(contract.rollover_time, ZoneInfo(contract.rollover_zone), contract.triple_day)
-    return list(calendar.between(last, clock.now()))
+    return list(calendar.between(last, until))
 
 
 def _price(contract: Contract, due: Due, price: Decimal) -> None:

@@ -1,6 +1,6 @@
 """Entries with margin positions: what is open counts where entries are ranked, and can be closed after the end."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import competitions
 from accounts.models import Account, CompetitionEntry, User
-from exchange import closing, kill_switch
+from exchange import closing, financing, kill_switch
 from exchange.models import Order
 from marketdata import clock
 from marketdata.models import Market
@@ -281,3 +281,24 @@ def test_the_next_round_begins_without_who_is_disqualified(api, fx_contest):
     competitions.next_round(competition=spring, **later)
     assert list(CompetitionEntry.objects.filter(round=2).values_list("user__username", flat=True)) == ["bob"]
     assert api("POST", f"{V1}competitions/{spring.pk}/join/").status == 201
+
+
+def test_the_final_standings_count_the_rollovers_of_the_round(api, fx_contest):
+    """Nothing ran from its first day to two days after its end; what was rolled over after the end is later."""
+    api.venue.terms("EURUSD", financing_long_rate=Decimal("0.036"), financing_short_rate=0, financing_days=360)
+    clock.stand(datetime(2026, 3, 16, 12, tzinfo=UTC))
+    api.venue.mark("EURUSD", "1.10000")
+    spring = fx_contest(ends=3 * 86_400)
+    entry = competitions.join(competition=spring, user=User.objects.get(username="ann"))[0]
+    api.venue.accounts["entry"] = entry.account
+    api.venue.trader("rich", USD=10_000_000)
+    api.venue.order("rich SELL 1 EURUSD @ 1.10000")
+    api.venue.order("entry BUY 1 EURUSD @ 1.10000")
+    clock.stand(spring.ends_at + timedelta(days=2))
+    assert closing.close_due() == [spring]
+    entry.refresh_from_db()
+    assert entry.final_equity == 10_000 - 3 * 11
+    assert (financing.post_due(), financing.post_due()) == (4, 0), "the two rollovers since, of both"
+    entry.refresh_from_db()
+    assert entry.final_equity == 9_967 and api.venue.funds("entry", "USD") == "7745+2200"
+    assert api.venue.is_sound()
