@@ -1,20 +1,21 @@
-"""Where a moment lies among the ids of trades or fills: neither has an index by time, but their ids grow with it."""
+"""Where a moment lies among the ids of fills: they have no index by time, but their ids grow with it.
+
+Those of trades do not: a process takes them ahead (exchange.ids), and may use them long after another has used higher
+ones in other markets.
+"""
 
 from datetime import datetime
 
-TRADES, FILLS = "exchange_trade", "exchange_fill"
 
-
-def first_id_since(cursor, table: str, since: datetime) -> int:
-    """An id below which every row is older, by bisection over the primary key. A few rows from there on are older too.
-    """
-    cursor.execute(f"SELECT COALESCE(min(id), 1), COALESCE(max(id), 0) + 1 FROM {table}")
+def first_fill_since(cursor, since: datetime) -> int:
+    """An id below which every fill is older, by bisection over the primary key. A few from there on are older too."""
+    cursor.execute("SELECT COALESCE(min(id), 1), COALESCE(max(id), 0) + 1 FROM exchange_fill")
     low, high = cursor.fetchone()
     while low < high:
         middle = (low + high) // 2
         # A minute's slack: batches of several markets take their ids and their moments side by side.
         cursor.execute(
-            f"SELECT executed_at >= %s::timestamptz - interval '1 minute' FROM {table} WHERE id >= %s"
+            "SELECT executed_at >= %s::timestamptz - interval '1 minute' FROM exchange_fill WHERE id >= %s"
             " ORDER BY id LIMIT 1",
             [since, middle],
         )

@@ -120,7 +120,7 @@ def assign(now: datetime) -> int:
     """Give every account the tier of its volume; how many have one."""
     with transaction.atomic(), connection.cursor() as cursor:
         since = now - timedelta(days=VOLUME_DAYS)
-        cursor.execute(ASSIGN, [now, by_time.first_id_since(cursor, by_time.FILLS, since), since, now])
+        cursor.execute(ASSIGN, [now, by_time.first_fill_since(cursor, since), since, now])
         count = cursor.rowcount
         cursor.execute("DELETE FROM accounts_feerate WHERE computed_at <> %s", [now])
     rates.forget()

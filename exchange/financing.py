@@ -88,7 +88,8 @@ def _due(contract: Contract, until: datetime) -> Iterable[Due]:
     """The rollovers up to that moment since the last priced one, or since the market's first position."""
     last = Rollover.objects.filter(market=contract.market_id).aggregate(at=Max("at"))["at"]
     if last is None:
-        last = Position.objects.filter(market=contract.market_id).aggregate(at=Min("opened_at"))["at"]
+        held = [table.objects.filter(market=contract.market_id) for table in TABLES]
+        last = min((at for rows in held if (at := rows.aggregate(at=Min("opened_at"))["at"])), default=None)
     if last is None:
         return []
     calendar = Calendar(contract.rollover_time, ZoneInfo(contract.rollover_zone), contract.triple_day)
@@ -141,7 +142,7 @@ def held_at(rollover: Rollover) -> list[tuple[int, Decimal]]:
             "market": rollover.market_id,
             "rollover": rollover.pk,
             "at": rollover.at,
-            "first": by_time.first_id_since(cursor, by_time.FILLS, rollover.at),
+            "first": by_time.first_fill_since(cursor, rollover.at),
         }
         cursor.execute(HELD, terms)
         return cursor.fetchall()

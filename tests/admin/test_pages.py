@@ -1,7 +1,7 @@
 """Every operators' page opens, shows exact numbers, finds by index, and never offers to delete history."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,9 +11,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Account, Balance, Entry, Journal, User
+from exchange.ids import IdStock
 from exchange.models import Fill, Order, Trade
+from exchange.sequencer import sequencer
+from marketdata import clock
 from marketdata.models import Asset, ExternalCandle, Market, PriceSource, Quote
 from tests.audit import sessions
+from tests.candles.sessions import trade
 
 MODELS = [Asset, Market, User, Account, Balance, Journal, Entry, Order, Trade, Fill]
 READ_ONLY = [Balance, Journal, Entry, Order, Trade, Fill]
@@ -208,6 +212,23 @@ def test_the_front_page_tells_how_the_venue_stands(venue, operator):
     for words in ("Open orders", "Trades, 24 h", "1 open", "not open: BTC_USDT", "Halted", "Last audit"):
         assert words in page, words
     assert f">{Trade.objects.count()}<" in page
+
+
+def test_the_front_page_counts_trades_whose_ids_a_process_took_long_before(venue, operator, monkeypatch):
+    """Another process traded elsewhere meanwhile: its trades have higher ids and are older."""
+    sessions.fund(venue)
+    started = datetime(2030, 5, 15, 12, tzinfo=UTC)
+    clock.stand(started)
+    trade(venue, 100)
+    with monkeypatch.context() as other:
+        other.setattr(sequencer.registry, "ids", IdStock())
+        trade(venue, 60_000, symbol="BTC_USDT")
+    clock.stand(started + timedelta(hours=30))
+    trade(venue, 100, 7)
+    first, other, last = Trade.objects.order_by("executed_at", "id")
+    assert first.id < last.id < other.id
+    page = text(operator.get("/admin/"))
+    assert ">1<" in page and "7 AAPL" in page and "700 USD" in page
 
 
 def test_the_front_page_of_an_empty_venue(transactional_db, client):

@@ -106,6 +106,18 @@ def test_who_held_then_is_charged_even_if_the_position_is_gone_or_turned(fx):
     assert fx.is_sound()
 
 
+def test_who_held_over_the_first_rollover_is_charged_though_it_is_put_away(fx):
+    fx.trade("ann", "BUY", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER + timedelta(hours=1))
+    fx.mark("EURUSD", "1.10000")
+    fx.trade("ann", "SELL", "bob", "1", "EURUSD", "1.10000")
+    at(ROLLOVER + timedelta(hours=2))
+    assert position_archive.archive(closed_before=clock.now()) == 2
+    assert financing.post_due() == 2
+    assert (charges(fx, "ann"), charges(fx, "bob")) == (["Mon 1 11"], ["Mon -1 -5.5"])
+    assert fx.is_sound()
+
+
 def test_of_two_clocks_the_order_of_fills_decides_who_held(fx):
     """What the process that is ahead opens after the rollover and the other closes before it, nobody held."""
     fx.trade("rich", "BUY", "bob", "1", "EURUSD", "1.10000")
