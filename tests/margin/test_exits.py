@@ -196,6 +196,11 @@ class TestClosing:
         assert [state(fx, each)[0] for each in (older, newer)] == ["FILLED", "FILLED"]
         assert fx.position("ann", "EURUSD") == "flat"
 
+    def test_the_last_lot_keeps_its_own(self, fx):
+        other = profit(fx, "0.01")
+        close(fx, "0.99")
+        assert (state(fx, other)[0], fx.position("ann", "EURUSD")[:5]) == ("OPEN", "0.01 ")
+
     def test_more_than_is_open_is_refused(self, fx):
         profit(fx, "1")
         with pytest.raises(Refusal, match="1 can be closed that way"):

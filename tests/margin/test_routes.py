@@ -389,6 +389,20 @@ class TestSimFill:
         assert fx("POST", V1 + "sim/fill", body).code == code
         assert fx.fx.book("EURUSD") == "|"
 
+    def test_not_beyond_what_the_house_may_hold_but_back_there(self, fx):
+        body = {"symbol": "EURUSD", "side": "buy", "quantity": "0.3"}
+        fx.fx.terms("EURUSD", exposure_limit_lots=30)
+        assert fx("POST", V1 + "sim/fill", body).status == 201
+        assert fx("POST", V1 + "sim/fill", {**body, "quantity": "0.01"}).code == "no_liquidity"
+        fx.fx.terms("EURUSD", exposure_limit_lots=10)
+        assert fx("POST", V1 + "sim/fill", {**body, "side": "sell", "quantity": "0.1"}).status == 201
+        assert fx.fx.position("ann", "EURUSD").startswith("1.2 ")
+
+    def test_not_where_the_market_is_halted(self, fx):
+        fx.fx.change("EURUSD", status=Market.Status.HALTED)
+        body = {"symbol": "EURUSD", "side": "buy", "quantity": "1"}
+        assert fx("POST", V1 + "sim/fill", body).code == "market_halted"
+
     def test_not_at_a_stale_price(self, fx):
         fx.fx.mark("EURUSD", "1.10000", max_age_seconds=0)
         body = {"symbol": "EURUSD", "side": "buy", "quantity": "1"}

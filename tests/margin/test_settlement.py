@@ -4,9 +4,11 @@ from decimal import Decimal
 
 import pytest
 
+from accounts import positions
 from accounts.models import Balance, FeeRate, FeeTier, Shortfall
 from exchange import fee_tiers, preview
 from marketdata import clock
+from marketdata.markets import by_symbol
 
 
 def trade(venue, taker: str, side: str, maker: str, quantity: str, symbol: str, price: str, **terms) -> dict:
@@ -103,6 +105,18 @@ class TestLosses:
         assert venue.funds("ann", "USD") == "0+400"
         assert not Shortfall.objects.exists()
         assert venue.is_sound()
+
+
+@pytest.mark.parametrize(
+    ("price", "lots", "value"),
+    [
+        ("1.1", 1, "1100"), ("1.100005", 100, "110000.5"), ("1.100005", -100, "-110000.5"),
+        ("1.09999999999999", 1, "1099.99999999"), ("1.09999999999999", -1, "-1100"),
+    ],
+)  # fmt: skip
+def test_a_mark_may_lie_between_ticks(venue, price, lots, value):
+    spec = by_symbol("EURUSD")
+    assert spec.quote_text(positions.value_at(spec, lots, Decimal(price))) == value
 
 
 def test_the_whole_is_conserved(venue):

@@ -11,6 +11,7 @@ from accounts import position_archive
 from accounts.models import FinancingCharge, Rollover, Shortfall
 from exchange import financing
 from marketdata import clock
+from marketdata.models import Asset
 from marketdata.units import plain
 
 MONDAY = datetime(2026, 3, 16, 12, tzinfo=UTC)
@@ -54,6 +55,29 @@ def test_a_long_pays_and_a_short_gets(fx):
         "EURUSD", "2026-03-16", "1", "11", "USD",
     )  # fmt: skip
     assert fx.is_sound()
+
+
+def test_so_it_is_of_a_single_lot(fx):
+    fx.trade("ann", "BUY", "bob", "0.01", "EURUSD", "1.10000")
+    at(ROLLOVER)
+    assert financing.post_due() == 2
+    assert (charges(fx, "ann"), charges(fx, "bob")) == (["Mon 0.01 0.11"], ["Mon -0.01 -0.055"])
+
+
+@pytest.mark.parametrize("decimals", [2, 8])
+def test_whatever_the_decimals_of_what_is_settled_in(fx, decimals):
+    """125,000,000 won, of which a dollar is 1,250."""
+    for symbol, scale in (("USDC", decimals), ("KRW", 8)):
+        fx.assets[symbol] = Asset.objects.create(symbol=symbol, name=symbol, kind="FIAT", decimals=scale)
+    rates = {"financing_long_rate": Decimal("0.036"), "financing_short_rate": Decimal("-0.018"), "financing_days": 360}
+    fx.contract("USDCKRW", "USDC", "KRW", "0.01", settlement=fx.assets["USDC"], **rates)
+    fx.mark("USDCKRW", "1250.00")
+    for name in ("ann", "bob"):
+        fx.trader(name, USDC=10_000)
+    fx.trade("ann", "BUY", "bob", "1", "USDCKRW", "1250.00")
+    at(ROLLOVER)
+    assert financing.post_due() == 2
+    assert (charges(fx, "ann"), charges(fx, "bob")) == (["Mon 1 10"], ["Mon -1 -5"])
 
 
 def test_twice_posts_once(fx):

@@ -31,6 +31,16 @@ def test_an_account_is_called_once_and_told_when_it_is_over(venue):
     assert venue.liquidations("ann") == []
 
 
+def test_a_call_ends_with_the_position(venue):
+    venue.trade("ann", "BUY", "rich", "2", "EURUSD", "1.10000")
+    venue.mark("EURUSD", "1.07200")
+    venue.watch()
+    venue.trade("ann", "SELL", "rich", "2", "EURUSD", "1.07200")
+    venue.watch()
+    called = venue.heard("ann", "margin_call", "margin_call_cleared")
+    assert [event["type"] for event in called] == ["margin_call", "margin_call_cleared"]
+
+
 def test_a_part_is_closed_where_that_restores_the_level(venue):
     venue.terms("EURUSD", max_leverage=100)  # maintenance 0.5 %: the level decides
     venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")  # margin 4,400
@@ -46,6 +56,9 @@ def test_a_part_is_closed_where_that_restores_the_level(venue):
     assert [event["outcome"] for event in venue.heard("ann", "liquidation")] == ["UNDER_WAY", "RESTORED"]
     venue.watch()
     assert venue.liquidations("ann") == ["RESTORED 0/1"]
+    venue.mark("EURUSD", "1.07000")  # what is left falls, too: it is looked after as before
+    venue.watch()
+    assert venue.liquidations("ann") == ["RESTORED 0/1", "RESTORED 0/1"]
     assert venue.is_sound()
 
 

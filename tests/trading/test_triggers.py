@@ -55,6 +55,12 @@ class TestWaiting:
         assert "97" in market.book() and market.cancel("ann", order)["status"] == "CANCELLED"
         assert market.funds("ann", "AAPL") == "100+0"
 
+    def test_it_counts_among_the_open_orders_whatever_it_does_once_it_is_triggered(self, market):
+        market.change("AAPL", max_open_orders=1)
+        terms = {"type": "STOP_LIMIT", "stop_price": Decimal(97)}
+        assert market.order("ann SELL 1 AAPL @ 96 IOC", **terms)["status"] == "PENDING"
+        assert market.refused("ann SELL 1 AAPL @ 96 IOC", **terms) == "too_many_open_orders"
+
     def test_a_stop_buy_holds_what_it_costs_at_its_protection_price(self, market):
         order = market.order("ann BUY 10 AAPL", type="STOP_LOSS", stop_price=Decimal(103))
         assert (order["price"], order["reserved"]) == ("113.3", "1134.133")
