@@ -239,7 +239,7 @@ def _closed_by(order: Place) -> int | None:
 def order_of(account_id: int, spec: MarketSpec, close: Close, mark: marks.Mark) -> Place:
     """The order that closes so much, no further from the mark than the contract allows."""
     band, ticks = spec.contract.liquidation_band, mark.price / spec.tick_size
-    price = floor(ticks * (1 + band)) if close.side == BUY else max(1, ceil(ticks * (1 - band)))
+    price = floor(ticks * (1 + band)) if close.side == BUY else ceil(ticks * (1 - band))
     return Place(
         account=account_id,
         spec=spec,

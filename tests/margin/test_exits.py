@@ -198,8 +198,8 @@ class TestClosing:
 
     def test_the_last_lot_keeps_its_own(self, fx):
         other = profit(fx, "0.01")
-        close(fx, "0.99")
-        assert (state(fx, other)[0], fx.position("ann", "EURUSD")[:5]) == ("OPEN", "0.01 ")
+        done = close(fx, "0.99")
+        assert (state(fx, other)[0], done.position["side"], done.position["quantity"]) == ("OPEN", "LONG", "0.01")
 
     def test_more_than_is_open_is_refused(self, fx):
         profit(fx, "1")

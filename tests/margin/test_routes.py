@@ -335,6 +335,12 @@ class TestLeverage:
         rows = {row["symbol"]: row["leverage"] for row in fx("GET", V1 + "margin/leverage/").json}
         assert (rows["EURUSD"], rows["GBPUSD"]) == (10, 50)
 
+    def test_the_markets_limit_goes_before_what_was_chosen(self, fx):
+        fx("PUT", V1 + "margin/leverage/", {"symbol": "EURUSD", "leverage": 40})
+        tier = {"up_to": None, "initial": "0.02", "maintenance": "0.01"}
+        fx.fx.terms("EURUSD", max_leverage=20, tiers=[tier])
+        assert fx.fx.order("ann BUY 1 EURUSD @ 1.10000")["reserved"] == "5500"
+
     @pytest.mark.parametrize(("leverage", "status"), [(51, 422), (0, 400), ("NaN", 400), (1.5, 400)])
     def test_limits(self, fx, leverage, status):
         assert fx("PUT", V1 + "margin/leverage/", {"symbol": "EURUSD", "leverage": leverage}).status == status

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -59,6 +60,24 @@ def test_a_part_is_closed_where_that_restores_the_level(venue):
     venue.mark("EURUSD", "1.07000")  # what is left falls, too: it is looked after as before
     venue.watch()
     assert venue.liquidations("ann") == ["RESTORED 0/1", "RESTORED 0/1"]
+    assert venue.is_sound()
+
+
+@pytest.mark.parametrize(
+    ("side", "mark", "last", "beyond", "left"),
+    [("BUY", "1.08000", "1.06920", "1.06919", "3 "), ("SELL", "1.12000", "1.13120", "1.13121", "-3 ")],
+)
+def test_longs_are_sold_and_shorts_bought_back_no_further_from_the_mark_than_may_be(
+    venue, side, mark, last, beyond, left
+):
+    venue.terms("EURUSD", liquidation_band=Decimal("0.01"))
+    venue.trade("ann", side, "rich", "4", "EURUSD", "1.10000")
+    venue.order(f"rich {side} 1 EURUSD @ {last}")
+    venue.order(f"rich {side} 9 EURUSD @ {beyond}")
+    venue.mark("EURUSD", mark)
+    venue.watch()
+    assert venue.position("ann", "EURUSD").startswith(left)
+    assert venue.liquidations("ann")[0].startswith("UNFILLED ")
     assert venue.is_sound()
 
 
