@@ -38,7 +38,6 @@ def hold(batch, live: LiveBook) -> bool:
         batch.margin_desk.lock_margins(batch.sheet)
     if live.reducing:
         batch.margin_desk.take_out_excess(batch, live, [order.account for order in filled])
-    batch.stir(live)
     return True
 
 
