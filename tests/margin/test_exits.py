@@ -197,9 +197,10 @@ class TestClosing:
         assert fx.position("ann", "EURUSD") == "flat"
 
     def test_the_last_lot_keeps_its_own(self, fx):
-        other = profit(fx, "0.01")
+        other = profit(fx, "0.02")
         done = close(fx, "0.99")
-        assert (state(fx, other)[0], done.position["side"], done.position["quantity"]) == ("OPEN", "LONG", "0.01")
+        assert (state(fx, other)[0], fx.stored(other)["quantity"]) == ("OPEN", "0.01")
+        assert (done.position["side"], done.position["quantity"]) == ("LONG", "0.01")
 
     def test_more_than_is_open_is_refused(self, fx):
         profit(fx, "1")

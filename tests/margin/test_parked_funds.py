@@ -104,6 +104,17 @@ def test_a_resting_order_that_its_account_cannot_pay_is_taken_out(fx, park, kind
     assert (fx.position("ann", "EURUSD").split()[0], is_unpaid(fx)) == ("1", True)
 
 
+@pytest.mark.parametrize(
+    ("price", "status"), [("1.05100", ["FILLED", "FILLED"]), ("1.00000", ["FILLED", "CANCELLED"])]
+)
+def test_of_several_each_has_what_the_others_leave(fx, price, status):
+    """A half at 1.051 costs 2,450 of the 10,000; at 1.00 it costs 5,000, and 1,000 are not hers to lose."""
+    orders = [fx.order(f"ann SELL 0.5 EURUSD @ {price}", reduce_only=True) for _ in range(2)]
+    fx.order("ann BUY 1000 AAPL @ 1")
+    fx.order("rich BUY 1 EURUSD @ " + price)
+    assert ([fx.stored(order)["status"] for order in orders], is_unpaid(fx)) == (status, True)
+
+
 def test_nor_does_one_that_goes_through_zero_make_it_pay(fx):
     """What it has set aside itself, for margin and its open loss, pays what it closes."""
     through = fx.order("ann SELL 1.5 EURUSD @ 1.08000")

@@ -36,7 +36,8 @@ class TestReading:
             "110000", "200", "110200", "2200", "0", "108000", "107800", "5009.0909",
         ]  # fmt: skip
         fx.fx.order("ann BUY 1 EURUSD @ 1.10000")
-        assert fx("GET", V1 + "margin/").json["orders"] == "2200"
+        answer = fx("GET", V1 + "margin/").json
+        assert [answer[name] for name in ("orders", "free", "spendable")] == ["2200", "105800", "105600"]
 
     def test_the_portfolio_counts_as_margin_what_the_positions_are_settled_in(self, fx):
         """Not other cash; and tethers, though they are traded for dollars like a holding."""

@@ -36,7 +36,8 @@ EXAMPLES = [
      None, 12400, 290, 190),
     ("Xetra 7: nobody meets", "200:80 199:80", "201:80", 200, None, 0, 0),
     ("Xetra 8: bid surplus at one limit", "200:600", "200:400", None, 200, 400, 200),
-    ("one side only", "99:10", "", 100, None, 0, 0),
+    ("bids only", "99:10", "", 100, None, 0, 0),
+    ("asks only", "", "99:10", 100, None, 0, 0),
 ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from datetime import time
 
 import pytest
 
-from exchange import clockwork, lists, orders
+from exchange import clockwork, lists, orders, upkeep
 from exchange.expiry import ExpiryInPast
 from exchange.models import BookCommand
 from exchange.sequencer import sequencer
@@ -31,6 +31,13 @@ class TestGoodTillDate:
         order = gtd(day, "ann BUY 10 AAPL @ 100", "2026-11-23 12:30")
         day.at("2026-11-23 12:31", look=False)
         assert day.venue.order("bob SELL 4 AAPL @ 100 IOC")["status"] == "EXPIRED"
+        assert day.status(order) == "EXPIRED 0/10"
+
+    def test_what_comes_due_once_the_accounts_to_lock_are_chosen_is_done_with_its_own_locked(self, day, monkeypatch):
+        order = gtd(day, "ann BUY 10 AAPL @ 100", "2026-11-23 12:30")
+        day.at("2026-11-23 12:31", look=False)
+        monkeypatch.setattr(upkeep, "reach", lambda live: set())
+        assert day.venue.order("bob SELL 4 AAPL @ 101")["status"] == "OPEN"
         assert day.status(order) == "EXPIRED 0/10"
 
     def test_one_filled_in_part_keeps_its_fills(self, day):

@@ -286,6 +286,7 @@ class TestRefusals:
         with pytest.raises(Refusal) as caught:
             two.order("ann BUY 1 AAPL @ 120")
         assert all(text in caught.value.detail for text in ("100", "90 to 110"))
+        assert [two.order(f"ann BUY 1 AAPL @ {edge}")["status"] for edge in (90, 110)] == ["OPEN", "OPEN"]
 
     @pytest.mark.parametrize(
         ("status", "place", "cancel"),
