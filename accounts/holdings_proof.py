@@ -2,8 +2,8 @@
 
 The matcher keeps holdings up batch by batch; here every user's fills are read once more, in the order in which the
 ledger took them, and folded from nothing. `differences` compares from one snapshot and without a lock; `rebuild` locks
-all markets meanwhile, so that nothing trades in between. The fills belong to the room above, so their table is read by
-its name.
+all markets meanwhile, so that nothing trades in between, and then the accounts with a trade that settles later, so that
+none does. Fills and settlements belong to the room above, so their tables are read by their names.
 """
 
 from collections.abc import Iterator
@@ -30,6 +30,13 @@ JOIN accounts_account a ON a.id = f.account_id AND a.user_id IS NOT NULL
 JOIN accounts_journal j ON j.kind = 'TRADE' AND j.reference = f.trade_id
 JOIN accounts_entry e ON e.journal_id = j.id AND e.account_id = f.account_id AND e.asset_id = m.base_id
 ORDER BY f.account_id, e.id
+"""
+
+#: Settling takes no market's lock: it would add to what it had read before, and undo the rebuild.
+LOCK_UNSETTLED = """
+SELECT 1 FROM accounts_account WHERE id IN (
+    SELECT unnest(ARRAY[buyer_id, seller_id]) FROM exchange_settlement WHERE settled_at IS NULL
+) ORDER BY id FOR NO KEY UPDATE
 """
 
 #: An account's fills are folded in one go, and may be millions.
@@ -60,13 +67,14 @@ def differences() -> Iterator[str]:
 
 
 def rebuild() -> int:
-    """Replace all holdings and realisations by what the fills say; how many accounts have any. Stops all trading
-    until it is done.
+    """Replace all holdings and realisations by what the fills say; how many accounts have any. Stops all trading and
+    settling until it is done.
     """
     accounts = 0
     with transaction.atomic(), connection.cursor() as cursor:
         list(Market.objects.select_for_update(no_key=True).order_by("id").values_list("id"))
         cursor.execute(UNHURRIED)
+        cursor.execute(LOCK_UNSETTLED)
         cursor.execute("DELETE FROM accounts_holding; DELETE FROM accounts_realization")
         decimals = _decimals()
         for _, state, realized, moments in _histories(decimals):

@@ -9,11 +9,16 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 
 from accounts import holdings_proof, ledger, unsettled
-from accounts.models import Account, Journal
+from accounts.models import Account, Holding, Journal
 from exchange import deferred
 from exchange.commands import ExitsUndeliverable
 from exchange.models import Settlement, Trade
 from marketdata import clock
+from tests.patience import PATIENCE_SECONDS, wait_until
+
+WAITING = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 @pytest.fixture
@@ -162,6 +167,37 @@ def test_average_costs_count_from_settlement_on(later):
     deferred.settle(second)
     deferred.settle(Trade.objects.latest("id").id)
     deferred.settle(first)
+    assert list(holdings_proof.differences()) == []
+
+
+def test_a_settlement_that_comes_while_holdings_are_rebuilt_does_not_undo_that(later, monkeypatch):
+    first, second = trade(later), trade(later)
+    deferred.settle(first)
+    Holding.objects.update(cost=1)
+    decimals = holdings_proof._decimals
+
+    def meanwhile() -> dict[int, int]:
+        settling.append(pool.submit(settle))
+        wait_until(is_waiting, "the settlement to wait for the rebuild")
+        return decimals()
+
+    def settle() -> None:
+        try:
+            deferred.settle(second)
+        finally:
+            connection.close()
+
+    def is_waiting() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(WAITING)
+            return cursor.fetchone()[0] > 0
+
+    settling = []
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+        patch.setattr(holdings_proof, "_decimals", meanwhile)
+        holdings_proof.rebuild()
+        settling[0].result(PATIENCE_SECONDS)
     assert list(holdings_proof.differences()) == []
 
 
