@@ -26,8 +26,8 @@ from marketdata import bulk, clock, leadership
 from marketdata.models import Asset
 from marketdata.snapshots import one_moment
 
-#: Below 2^31, so that pg_locks shows it whole in objid.
-LOCK = 0x65717479
+#: Below 2^31, so that pg_locks shows them whole in objid. The first is of who takes them at each hour.
+LOCK, TURNS_LOCK = 0x65717479, 0x65717432
 EVERY = timedelta(hours=1)
 LOOK_SECONDS = 15.0
 HOURLY_DAYS = 90
@@ -86,10 +86,10 @@ ORDER BY opened DESC, taken_at DESC LIMIT %(limit)s
 
 def take_snapshots() -> int:
     """One snapshot of every user's account that ever held anything; how many were taken. The first of a UTC day thins
-    out old ones.
+    out old ones. Two at once take turns: of two that thin out the same day one would be undone.
     """
     quote = quote_asset(None)
-    with one_moment(writes=True), connection.cursor() as cursor:
+    with leadership.alone(TURNS_LOCK), one_moment(writes=True), connection.cursor() as cursor:
         cursor.execute("SELECT max(taken_at) FROM accounts_equitysnapshot")
         last = cursor.fetchone()[0]
         moment = clock.now() if last is None else max(clock.now(), last + timedelta(microseconds=1))

@@ -1,8 +1,10 @@
 """Snapshots of equity: what they count, how they follow each other, and what is read from them."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 
 import pytest
 from django.core.management import call_command
@@ -12,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from accounts import equity, portfolio, transfers, valuation
 from accounts.models import EquitySnapshot
 from marketdata import clock
-from tests.patience import soon
+from tests.locks import waiting_for_locks
+from tests.patience import PATIENCE_SECONDS, soon, wait_until
 from tests.venue import withdraw
 
 V1 = "/api/v1/"
@@ -151,6 +154,36 @@ def test_after_a_while_one_a_day_is_kept(venue, ann, at, days, left):
     equity.take_snapshots()
     kept = [(row.taken_at - start) // timedelta(hours=1) for row in EquitySnapshot.objects.order_by("taken_at")]
     assert kept[:-1] == left
+
+
+def test_two_at_once_take_turns(venue, ann, at, monkeypatch):
+    """As a timer's command and the server at midnight: both would thin out the same day, and one would be undone."""
+    start = (NOON - timedelta(days=equity.HOURLY_DAYS + 1)).replace(hour=0)
+    for hour in (0, 5, 23):
+        at(start + timedelta(hours=hour))
+        equity.take_snapshots()
+    seconds = count()
+    monkeypatch.setattr(clock, "now", lambda: NOON + timedelta(seconds=next(seconds)))
+    look, others = equity.load_pairs, []
+
+    def look_while_another_begins():
+        pairs = look()
+        if not others:
+            others.append(pool.submit(_take))
+            wait_until(lambda: others[0].done() or waiting_for_locks(), "the other one")
+        return pairs
+
+    monkeypatch.setattr(equity, "load_pairs", look_while_another_begins)
+    with ThreadPoolExecutor(1) as pool:
+        assert (equity.take_snapshots(), others[0].result(PATIENCE_SECONDS)) == (1, 1)
+    assert EquitySnapshot.objects.count() == 3
+
+
+def _take() -> int:
+    try:
+        return equity.take_snapshots()
+    finally:
+        connection.close()
 
 
 LONG = """

@@ -21,6 +21,7 @@ from exchange.sequencer import Sequencer, Waiting
 from marketdata import bulk, markets
 from marketdata.models import Market
 from marketdata.refusals import Refusal
+from tests.locks import waiting_for_locks
 from tests.loop_thread import LoopThread
 from tests.patience import PATIENCE_SECONDS, wait_until
 
@@ -129,7 +130,7 @@ class Stage:
         assert gate.reached.wait(PATIENCE_SECONDS), f"the writer never came to the point {point!r}"
         second = self._start(other)
         if guard is not None and GUARDS[guard] <= ORDER.index(point) <= LAST_HELD:
-            wait_until(lambda: self._waiting_for_locks() > 0, "the other writer to wait for a lock")
+            wait_until(lambda: waiting_for_locks() > 0, "the other writer to wait for a lock")
             assert not second.done()
         else:
             second.result(PATIENCE_SECONDS)
@@ -180,14 +181,6 @@ class Stage:
         for writer in (self.held, self.other):
             for future in writer.submit([Refresh(market.id) for market in shown]):
                 future.result(PATIENCE_SECONDS)
-
-    @staticmethod
-    def _waiting_for_locks() -> int:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            return cursor.fetchone()[0]
 
     def books_agree(self) -> bool:
         """Both writers, brought up to date, have the book that the database has; in every market."""

@@ -13,8 +13,9 @@ from accounts import transfers
 from exchange import halts
 from marketdata import clock
 from marketdata.models import Market, TradingCalendar
+from tests.locks import waiting_for_locks
 from tests.patience import PATIENCE_SECONDS, wait_until
-from tests.races.stage import HOLDING, Stage, words
+from tests.races.stage import HOLDING, words
 
 NAMES = ("ann", "bob", "cid", "dee")
 SYMBOLS = ("AAPL", "MSFT")
@@ -157,7 +158,4 @@ def test_a_calendar_is_edited_while_its_market_changes_its_phase(stage, edit):
 
 
 def _somebody_waits() -> bool:
-    """Inside a transaction, which else is shown what it was shown first."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")
-    return Stage._waiting_for_locks() == 1
+    return waiting_for_locks() == 1

@@ -14,11 +14,8 @@ from exchange import deferred
 from exchange.commands import ExitsUndeliverable
 from exchange.models import Settlement, Trade
 from marketdata import clock
+from tests.locks import waiting_for_locks
 from tests.patience import PATIENCE_SECONDS, wait_until
-
-WAITING = """
-SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-"""
 
 
 @pytest.fixture
@@ -178,7 +175,7 @@ def test_a_settlement_that_comes_while_holdings_are_rebuilt_does_not_undo_that(l
 
     def meanwhile() -> dict[int, int]:
         settling.append(pool.submit(settle))
-        wait_until(is_waiting, "the settlement to wait for the rebuild")
+        wait_until(waiting_for_locks, "the settlement to wait for the rebuild")
         return decimals()
 
     def settle() -> None:
@@ -186,12 +183,6 @@ def test_a_settlement_that_comes_while_holdings_are_rebuilt_does_not_undo_that(l
             deferred.settle(second)
         finally:
             connection.close()
-
-    def is_waiting() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(WAITING)
-            return cursor.fetchone()[0] > 0
 
     settling = []
     with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
