@@ -82,9 +82,11 @@ def _begun(key: Key, asset: Asset, state: State) -> Liquidation:
     )
 
 
-def close_interrupted() -> int:
-    """End what a process that died has left under way; whoever is still short is begun anew. How many those were."""
-    rows = Liquidation.objects.filter(ended_at__isnull=True)
+def close_interrupted(ids: Collection[int] | None = None) -> int:
+    """End what a process that died has left under way, or of what failed in this one these; whoever is still short is
+    begun anew. How many those were.
+    """
+    rows = Liquidation.objects.filter(ended_at__isnull=True, **({} if ids is None else {"pk__in": ids}))
     return rows.update(outcome=Liquidation.Outcome.UNFILLED, ended_at=clock.now())
 
 

@@ -155,6 +155,8 @@ class Engine:
         self._tasks: dict[Key, asyncio.Task] = {}
         self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
         self._has_ended = False
+        #: Liquidations that an error has ended, and nobody has kept that yet.
+        self._failed: set[int] = set()
         self._unsure: dict[Key, Place] = {}
 
     def hear(self, accounts: list[tuple[int, str]]) -> None:
@@ -182,7 +184,10 @@ class Engine:
             self._tasks[purse.key] = asyncio.create_task(self._liquidate(purse, begun[purse.key]))
 
     async def look_after(self, leader: Leadership) -> None:
-        """After liquidations: was there one that nobody could cover?"""
+        """After liquidations: did one fail? Was there one that nobody could cover?"""
+        failed, self._failed = self._failed, set()
+        if failed:
+            await leader.do(liquidation.close_interrupted, failed)
         has_ended, self._has_ended = self._has_ended, False
         if has_ended:
             await leader.do(risk_stop.check)
@@ -203,6 +208,7 @@ class Engine:
                 outcome = await liquidation.liquidate(purse, liquidation_id, self._unsure)
         except Exception as error:
             logger.error("liquidation %d failed and is tried again", liquidation_id, exc_info=error)
+            self._failed.add(liquidation_id)
         finally:
             self._tasks.pop(purse.key, None)
             self._has_ended = True

@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from django.db import OperationalError
 
 from accounts.models import Shortfall
 from exchange import commands, liquidation, orders, risk_reading, risk_stop
 from exchange.commands import NotAccepting, PositionMoved
 from exchange.models import MarginCall, Order, RiskStop
+from exchange.risk_models import Liquidation
 from exchange.transaction import OutcomeUnknown
 from marketdata import clock
 from marketdata.models import Asset, Contract, Mark, Market
@@ -424,6 +426,26 @@ def test_where_a_market_does_not_tell_the_next_liquidation_asks_before_it_orders
     assert venue.liquidations("ann")[2:] == ([] if is_late else ["RESTORED 0/1"])
     [order] = Order.objects.filter(account=venue.accounts["ann"], client_order_id__startswith="liquidation-")
     assert 0 < order.filled_quantity < 3 and (order.client_order_id == lost[0].client_order_id) == is_late
+
+
+@pytest.mark.parametrize(("step", "after"), [("next_order", "CLOSED 0/1"), ("_end", None)])
+def test_one_that_an_error_ended_is_not_left_under_way(venue, monkeypatch, step, after):
+    """As where its thread loses its session: at the last step the account may be restored, and nobody comes again."""
+
+    def broken(*_):
+        raise OperationalError("the connection is gone")
+
+    venue.trade("ann", "BUY", "rich", "4", "EURUSD", "1.10000")
+    venue.order("rich BUY 10 EURUSD @ 1.07500")
+    venue.mark("EURUSD", "1.07500")
+    with monkeypatch.context() as gone:
+        gone.setattr(liquidation, step, broken)
+        venue.watch()
+    assert venue.liquidations("ann") == ["UNFILLED 0/0"]
+    assert Liquidation.objects.get().ended_at is not None
+    venue.engine.monitor.under_way.clear()
+    venue.watch()
+    assert venue.liquidations("ann")[1:] == ([after] if after else [])
 
 
 def test_the_names_of_closing_orders_cannot_be_taken_before(venue):
