@@ -9,6 +9,7 @@ counted while RATE_LIMITS is off.
 from datetime import timedelta
 from hashlib import sha256
 
+from axes.backends import AxesStandaloneBackend
 from axes.handlers.proxy import AxesProxyHandler
 from axes.helpers import get_cool_off
 from axes.models import AccessAttempt
@@ -22,6 +23,16 @@ from marketdata.throttling import Rate, Throttled, address_of_request, rate, win
 
 ADDRESS_FACTOR = 10
 ATTEMPT_NAME_LENGTH = AccessAttempt._meta.get_field("username").max_length
+
+
+class GuessedNames(AxesStandaloneBackend):
+    """Stops the login of a locked-out name at the admin's door."""
+
+    def authenticate(self, request: HttpRequest | None, **credentials) -> None:
+        """PermissionDenied for a name that is locked out; None leaves it to the backends behind this one."""
+        # Who checks a password without a request (a shell, the login of Django's test client) has no address to count.
+        if request is not None:
+            super().authenticate(request, **credentials)
 
 
 def check(request: HttpRequest, username: str) -> None:
