@@ -126,7 +126,8 @@ class Hub:
         """
         at = committed_at or time.time()
         try:
-            if (sender := self._sender or self._helper()) is not None:
+            mine = self._sender if self.is_running() else None  # a loop may be closed without `stop`
+            if (sender := mine or self._helper()) is not None:
                 is_own = is_alone()
                 sender.put((books, list(accounts.items()), at) if is_own else encode(books, accounts) | {"at": at})
         except Exception:

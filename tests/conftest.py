@@ -3,10 +3,9 @@
 import pytest
 from django.test import override_settings
 
-from tests import flush
 from tests.venue import venue
 
-__all__ = ["flush", "venue"]
+__all__ = ["venue"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,6 +9,7 @@ pytest-django. DATA_DIR is a temporary one for the whole run, so that no test to
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import shutil
 import signal
@@ -85,6 +86,13 @@ def _guard(data_dir: str, started: list[int]) -> None:
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
     # Cleanups run from the last to the first: the guard is told last of all.
     _cleanups.insert(0, lambda: guard.communicate("done"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config) -> None:
+    """Empty the database between tests in the suite's way, wherever in the project they stand: by now Django is up."""
+    if not INFORMING & set(config.invocation_params.args):
+        importlib.import_module("tests.flush")
 
 
 def pytest_unconfigure(config) -> None:

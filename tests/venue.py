@@ -15,19 +15,19 @@ from decimal import Decimal
 
 import pytest
 
-from accounts import authentication, ledger, transfers, withdrawals
+from accounts import ledger, transfers, withdrawals
 from accounts.models import Account, Balance
 from accounts.users import main_account, register
-from exchange import barrier, fee_tiers, limits, lists, orders, reading, tickers, validation
+from exchange import lists, orders, validation
 from exchange.barrier import view
-from exchange.sequencer import sequencer
-from marketdata import clock, hub, markets, marks, quotes, threads, throttling
+from marketdata import clock, markets, quotes
 from marketdata.gate import Believed
 from marketdata.markets import by_symbol
 from marketdata.models import Asset, Market
 from marketdata.refusals import Refusal
 from marketdata.units import plain
 from tests import flush
+from tests.flush import forget_everything
 
 PASSWORD = "correct-horse-battery"
 ASSETS = {"USD": ("FIAT", 8), "USDT": ("CRYPTO", 8), "AAPL": ("STOCK", 8), "BTC": ("CRYPTO", 8)}
@@ -168,18 +168,6 @@ def quoted(
     price = Believed(bid, ask, (bid + ask) / 2, quoted_at or now, now)
     seconds = quotes.stale_seconds() if stale_after_seconds is None else stale_after_seconds
     return quotes.write([(market_id, "SYNTHETIC", price, price.quoted_at + timedelta(seconds=seconds))]) == 1
-
-
-def forget_everything() -> None:
-    """Stop this process's threads and drop what it remembers of a database that is about to be emptied."""
-    sequencer.stop()
-    barrier.stop()
-    threads.stop()
-    hub.flush()
-    for memory in (reading, markets, marks, authentication, fee_tiers.rates, limits.ratios, tickers.board):
-        memory.forget()
-    throttling.windows.clear()
-    clock.stand(None)
 
 
 @contextmanager

@@ -144,9 +144,9 @@ def _prepare_book(call: Call) -> tuple:
     return by_symbol(wanted["symbol"]), wanted["depth"]
 
 
-def _snapshot(wanted: tuple) -> Fragment:
+def _snapshot(wanted: tuple) -> dict:
     spec, depth = wanted
-    return barrier.view(spec).rendered(depth)
+    return barrier.view(spec).snapshot(depth)
 
 
 async def _snapshot_async(wanted: tuple) -> Fragment:
@@ -154,7 +154,7 @@ async def _snapshot_async(wanted: tuple) -> Fragment:
     return (await barrier.view_from_loop(spec)).rendered(depth)
 
 
-def _answer_book(call: Call, snapshot: Fragment) -> Answer:
+def _answer_book(call: Call, snapshot: dict | Fragment) -> Answer:
     return Answer(200, snapshot)
 
 
