@@ -5,24 +5,25 @@ from drf_spectacular.plumbing import build_basic_type
 from drf_spectacular.types import OpenApiTypes
 
 PROBLEMS = {
-    "400": "The request is malformed; `errors` names the fields.",
+    "400": "The request is malformed (`invalid`; `errors` names the fields), or its body (`malformed_json`).",
     "401": (
-        "No token, an expired one (`token_expired`), one that is not valid (`token_invalid`), or the same of an API "
-        "key: `api_key_invalid`, `signature_invalid`, `timestamp_out_of_window`."
+        "No token (`not_authenticated`), an expired one (`token_expired`), one that is not valid (`token_invalid`), a "
+        "wrong name or password (`invalid_credentials`), or the same of an API key: `api_key_invalid`, "
+        "`signature_invalid`, `timestamp_out_of_window`."
     ),
     "403": (
         "Not yours to do: `permission_denied`, `ip_not_allowed`, `otp_required`, `otp_invalid`, `account_inactive`, "
         "`stopped_by_operator`, `faucet_closed`, `competition_money`, `demo_only`."
     ),
-    "404": "There is no such thing, or it is somebody else's.",
+    "404": "There is no such thing, or it is somebody else's: `not_found`, `unknown_market`.",
     "409": (
         "In conflict with the state: `order_not_open`, `client_order_id_reused`, `idempotency_key_in_progress`, "
         "`withdrawal_decided`, `username_taken`, `totp_conflict`, `already_settled`, `not_deferred`, `cannot_settle`, "
         "`order_pending`, `order_not_amendable`, `position_closed`, `leverage_in_use`."
     ),
     "410": "Older than what the venue keeps: `events_gone`.",
-    "413": "The body is larger than any request has to be.",
-    "415": "The body is not application/json.",
+    "413": "The body is larger than any request has to be: `body_too_large`.",
+    "415": "The body is not application/json: `unsupported_media_type`.",
     "422": (
         "Well-formed, but the venue refuses: `insufficient_funds`, `price_out_of_band`, `bad_tick_size`, "
         "`bad_lot_size`, `below_min_notional`, `quantity_out_of_range`, `market_halted`, `market_closed`, "
@@ -34,9 +35,10 @@ PROBLEMS = {
         "`no_liquidity`, `self_trade`, `too_many_open_orders`, `faucet_limit`, `idempotency_key_reused`, "
         "`competition_closed`, `too_many_api_keys`."
     ),
-    "429": "Too many requests; see Retry-After.",
+    "429": "Too many requests: `throttled`; see Retry-After.",
     "503": (
-        "The venue is not accepting, or does not know the outcome; see Retry-After and look up by client_order_id. "
+        "The venue is not accepting (`not_accepting`, `unavailable`), or does not know the outcome "
+        "(`outcome_unknown`); see Retry-After and look up by client_order_id. "
         "`market_unreadable`: an operator must mend the figures of a market where you have a position."
     ),
 }

@@ -89,11 +89,11 @@ ELSEWHERE = (
 
 
 def refusals(kind=Refusal):
-    """Those with a code of their own that are answered with 403, 409, 410 or 422."""
+    """Those with a code of their own that a client may get to see."""
     for each in kind.__subclasses__():
         yield from refusals(each)
         is_seen = not each.__module__.startswith(ELSEWHERE) and each.code != "round_not_closed"  # an operator's
-        if is_seen and "code" in vars(each) and each.status in (403, 409, 410, 422):
+        if is_seen and "code" in vars(each):
             yield each
 
 
