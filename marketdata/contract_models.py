@@ -17,7 +17,7 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from marketdata import calendar, contracts, hours, units
-from marketdata.models import Asset, Market, MoneyField, RateField
+from marketdata.models import Asset, ExactField, Market, MoneyField, RateField
 
 FRIDAY = 4
 
@@ -104,6 +104,7 @@ class Contract(models.Model):
 
     @transaction.atomic
     def clean(self):
+        ExactField.read_all(self)
         self._hold_market()
         errors = {**self._term_errors(), **self._fixed_errors()}
         if errors:

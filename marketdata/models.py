@@ -15,7 +15,21 @@ from django.db.models import F, Q
 from marketdata import units
 
 
-class MoneyField(models.DecimalField):
+class ExactField(models.DecimalField):
+    """A decimal that reads a float as it is written: 0.1, not the binary fraction next to it."""
+
+    def to_python(self, value):
+        return super().to_python(repr(value) if isinstance(value, float) else value)
+
+    @classmethod
+    def read_all(cls, row: models.Model) -> None:
+        """What somebody has assigned as text or as a float becomes a decimal, before anything is computed of it."""
+        for field in row._meta.concrete_fields:
+            if isinstance(field, cls):
+                setattr(row, field.attname, field.to_python(getattr(row, field.attname)))
+
+
+class MoneyField(ExactField):
     """NUMERIC(38,18): twenty digits before the point, eighteen after."""
 
     def __init__(self, *args, **kwargs):
@@ -24,7 +38,7 @@ class MoneyField(models.DecimalField):
         super().__init__(*args, **kwargs)
 
 
-class RateField(models.DecimalField):
+class RateField(ExactField):
     """A fraction with eight decimals: 0.001 is 0.1 %."""
 
     def __init__(self, *args, **kwargs):
@@ -191,6 +205,7 @@ class Market(models.Model):
 
     @transaction.atomic
     def clean(self):
+        ExactField.read_all(self)
         if self.calendar_id:  # before the market, as by who edits the calendar, whose markets must not change meanwhile
             TradingCalendar.objects.select_for_update(no_key=True).filter(pk=self.calendar_id).first()
         fixed = self._fixed_errors()  # first: it holds a market that may still change, and its contract with it
@@ -285,6 +300,6 @@ from marketdata.price_models import Candle, ExternalCandle, PriceSource, Quote  
 from marketdata.session_models import Holiday, TradingCalendar, TradingHours  # noqa: E402
 
 __all__ = [
-    "Asset", "Candle", "Contract", "ExternalCandle", "Holiday", "Mark", "Market", "MoneyField", "PriceSource", "Quote",
-    "RateField", "TradingCalendar", "TradingHours", "WrittenJSONField",
+    "Asset", "Candle", "Contract", "ExactField", "ExternalCandle", "Holiday", "Mark", "Market", "MoneyField",
+    "PriceSource", "Quote", "RateField", "TradingCalendar", "TradingHours", "WrittenJSONField",
 ]  # fmt: skip
