@@ -4,7 +4,6 @@ A market's status is changed by halting and reopening, with a reason, never by e
 which validates, counts the version up, and leaves to the matcher what is the matcher's.
 """
 
-from django import forms
 from django.contrib import admin
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +11,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
-from marketdata import contract_admin, markets, operators, price_admin, session_admin
+from marketdata import contract_admin, operators, price_admin, session_admin
 from marketdata.models import Asset, Market, MoneyField, RateField
 
 __all__ = ["AssetAdmin", "MarketAdmin", "contract_admin", "price_admin", "session_admin"]
@@ -133,10 +132,6 @@ class MarketAdmin(operators.OperatorAdmin):
         fixed = FIXED_COLUMNS if obj.sequence else ()
         return ("symbol", "status", *fixed, *LIVE_COLUMNS)
 
-    def save_model(self, request: HttpRequest, obj: Market, form: forms.ModelForm, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        markets.forget()
-
     # The switch
 
     @action(
@@ -240,5 +235,4 @@ class MarketAdmin(operators.OperatorAdmin):
             before, market.status = market.status, status
             market.save(update_fields=["status"])
             operators.log(request, [market], f"{before} → {status}: {reason}")
-        markets.forget()
         return True

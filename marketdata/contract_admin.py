@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
-from marketdata import markets, operators
+from marketdata import operators
 from marketdata.models import Contract, MoneyField, RateField
 
 
@@ -62,7 +62,3 @@ class ContractAdmin(operators.OperatorAdmin):
             return self.fieldsets
         fixed = (None, {"fields": (("market", "settlement"), ("shown_contract_size", "is_reduce_only"))})
         return [fixed, *self.fieldsets[1:]]
-
-    def save_model(self, request: HttpRequest, obj: Contract, form, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        markets.forget()

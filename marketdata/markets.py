@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.core.exceptions import ObjectDoesNotExist, SynchronousOnlyOperation
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Concat
+from django.db.models.signals import post_save
 
 from marketdata import contracts, threads, units
 from marketdata.contracts import RATE_DECIMALS, ContractSpec
@@ -22,7 +24,7 @@ from marketdata.refusals import UnknownMarket, UnreadableMarket
 from marketdata.rules import NO_RULES, Rules, rules_of
 
 __all__ = [
-    "MarketSpec", "active", "by_id", "by_symbol", "cached", "complete", "forget", "keep_fresh", "load_spec",
+    "MarketSpec", "active", "by_id", "by_symbol", "cached", "complete", "connect", "forget", "keep_fresh", "load_spec",
     "settlements", "spec_of", "specs_of",
 ]  # fmt: skip
 logger = logging.getLogger(__name__)
@@ -266,6 +268,11 @@ class _Directory:
         self._forgotten += 1
         self.loaded_at = FORGOTTEN
 
+    def expire(self) -> None:
+        """The next look-up reads what is new."""
+        self._forgotten += 1
+        self.loaded_at = min(self.loaded_at, time.monotonic() - 2 * CACHE_SECONDS)
+
 
 _directory = _Directory()
 
@@ -334,3 +341,13 @@ def keep_fresh(call: Callable[[Callable], object]) -> None:
 def forget() -> None:
     """Drop the cache: after an operator's change, and between tests."""
     _directory.forget()
+
+
+def connect() -> None:
+    """Listen to saves of markets, of which those of their contracts are part; called once, when the app is ready."""
+    post_save.connect(_was_saved, sender=Market, dispatch_uid="expire-markets")
+
+
+def _was_saved(**kwargs) -> None:
+    """Before the commit another thread would only read the old row again."""
+    transaction.on_commit(_directory.expire)

@@ -5,6 +5,7 @@ Two tests of each kind where the first must leave nothing behind that the second
 
 import asyncio
 import logging
+from decimal import Decimal
 
 import pytest
 from django.core.management import call_command
@@ -14,6 +15,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from accounts.users import main_account
 from marketdata import hub
+from marketdata.models import Asset, Contract, Market
 
 LIMIT = {"symbol": "AAPL", "side": "BUY", "quantity": "2", "price": "180"}
 
@@ -44,6 +46,31 @@ class TestOfUnittest(TransactionTestCase):
 
     def test_second(self):
         trade()
+
+
+def test_a_market_that_is_saved_is_there_at_once(venue):
+    client = client_of("ann")
+    assert client.get("/api/orderbook/NEW/").status_code == 404
+    usd, aapl = Asset.objects.get(symbol="USD"), Asset.objects.get(symbol="AAPL")
+    market = Market.objects.create(symbol="NEW", base=aapl, quote=usd, tick_size="0.01", lot_size="1")
+    assert client.post("/api/orders/", {**LIMIT, "symbol": "NEW"}).status_code == 201
+    market.refresh_from_db()
+    market.is_active = False
+    market.save()
+    assert client.get("/api/orderbook/NEW/").status_code == 404
+
+
+@pytest.mark.parametrize("kind", [str, float, Decimal])
+def test_a_markets_figures_may_be_text_or_floats(venue, kind):
+    usd, aapl = Asset.objects.get(symbol="USD"), Asset.objects.get(symbol="AAPL")
+    figures = {"tick_size": "0.01", "lot_size": "0.1", "min_quantity": "0.2", "min_notional": "5", "taker_fee": "0.003"}
+    given = {name: kind(figure) for name, figure in figures.items()}
+    market = Market.objects.create(symbol="NEW", base=aapl, quote=usd, kind="MARGIN", price_band=kind("0.2"), **given)
+    terms = {"contract_size": kind("100.5"), "mark_jump": kind("0.1")}
+    contract = Contract.objects.create(market=market, settlement=usd, **terms)
+    shown = client_of("ann").get("/api/markets/NEW/").data
+    assert {name: shown[name] for name in figures} == figures
+    assert (market.tick_size, contract.contract_size) == (Decimal("0.01"), Decimal("100.5"))
 
 
 def test_who_is_forced_is_the_user(venue):
