@@ -29,6 +29,7 @@ import httptools
 import uvloop
 
 from benchmarks.load_sockets import SocketConnection
+from config import children
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH_ORDERS = 20
@@ -268,7 +269,7 @@ def measure(load: Load, processes: int | None = None) -> Measured:
 
 
 def _start(load: Load) -> subprocess.Popen:
-    process = subprocess.Popen(
+    process = children.spawn(
         [sys.executable, "-m", "benchmarks.load"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     process.stdin.write(json.dumps(asdict(load)) + "\n")

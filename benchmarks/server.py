@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from config import embedded
+from config import children, embedded
 from config.embedded_redis import RedisServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,7 +101,7 @@ class Process:
         """Start it and wait until it says that it is open; ServerFailed with its last lines otherwise."""
         offset = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as log:
-            self._process = subprocess.Popen(
+            self._process = children.spawn(
                 self.command,
                 cwd=ROOT,
                 env=self.environment,
@@ -224,14 +224,7 @@ class PrivateVenue:
 
     def run(self, module: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run a module of this repository against the venue's database."""
-        answer = subprocess.run(
-            [sys.executable, "-m", module, *arguments],
-            cwd=ROOT,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        answer = children.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=self.environment())
         if check and answer.returncode:
             raise ServerFailed(
                 f"{module} {' '.join(arguments)} ended with {answer.returncode}:\n{answer.stdout}{answer.stderr}"

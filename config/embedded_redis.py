@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from config import children
+
 START_SECONDS = 15
 ATTEMPTS = 5
 POLL_SECONDS = 0.02
@@ -74,7 +76,7 @@ class RedisServer:
             "no",
         ]
         with open(self._directory / "redis.log", "ab") as log:
-            return subprocess.Popen(
+            return children.spawn(
                 command,
                 cwd=self._directory,
                 stdin=subprocess.DEVNULL,

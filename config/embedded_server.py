@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psycopg2
 
-from config import embedded_places
+from config import children, embedded_places
 from config.embedded_places import WITHOUT_EMBEDDED, EmbeddedError, Places
 
 DATABASE = "venue"
@@ -208,15 +208,11 @@ def _initialise(places: Places, programs: Path, start_lock: int, *, safely: bool
 
 def _run(places: Places, command: list[str], start_lock: int) -> subprocess.CompletedProcess:
     """Run it to its end. It holds the lock too: if this process is killed meanwhile, nobody else starts beside it."""
-    return subprocess.run(
+    return children.run(
         command,
-        check=False,
         cwd="/",
         env=_environment(),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
         start_new_session=True,
         pass_fds=[start_lock],
         **places.user.popen_options,
@@ -278,7 +274,7 @@ def _start(
 
 def _spawn(places: Places, command: list[str]) -> subprocess.Popen:
     with open(places.log, "ab") as log:
-        return subprocess.Popen(
+        return children.spawn(
             command,
             cwd="/",
             env=_environment(),

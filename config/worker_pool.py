@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config import locks, serving
+from config import children, locks, serving
 from marketdata import metrics
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
@@ -135,7 +135,7 @@ class WorkerPool:
             self._server,
         ]
         try:
-            process = subprocess.Popen(
+            process = children.spawn(
                 command,
                 env=os.environ
                 | {

@@ -9,7 +9,6 @@ one also walks schemathesis's examples and boundary values, those after it only 
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import urllib.request
@@ -21,6 +20,7 @@ import psycopg2
 
 from benchmarks.report import table
 from benchmarks.server import PrivateVenue
+from config import children
 from tests.fuzz.document import sharpened
 from tests.fuzz.verdict import problems
 
@@ -75,7 +75,7 @@ def _round(venue: PrivateVenue, document: Path, who: str, user: dict | None, res
     command += ["--report", "json", "--report-json-path", str(report)]
     if user is not None:
         command += ["--header", f"Authorization: Bearer {user['token']}"]
-    answer = subprocess.run(command, cwd=document.parent, capture_output=True, text=True, check=False)
+    answer = children.run(command, cwd=document.parent)
     if not report.exists():
         result.problems.append(f"schemathesis ended with {answer.returncode}:\n{answer.stdout}{answer.stderr}")
         return
