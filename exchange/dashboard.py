@@ -21,6 +21,7 @@ from marketdata.operators import change_url, list_url
 
 CACHE_SECONDS = 5
 CACHE_KEY = "operators-dashboard"
+SHORT_DIGITS = 8
 
 #: Trades by their takers' fills: a process takes the ids of trades ahead, so that they do not tell the time.
 MARKETS = """
@@ -103,14 +104,19 @@ def _market_row(market: Market, open_orders: int, trades: int, volume, quote_vol
         "price": "–" if market.last_price is None else f"{_grouped(market.last_price)} {market.quote}",
         "open_orders": f"{open_orders:,}",
         "trades": f"{trades:,}",
-        "volume": f"{_grouped(volume)} {market.base}",
-        "turnover": f"{_grouped(quote_volume)} {market.quote}",
+        "volume": f"{_grouped(_short(volume))} {market.base}",
+        "turnover": f"{_grouped(_short(quote_volume))} {market.quote}",
     }
 
 
 def _grouped(value: Decimal | int) -> str:
     """A plain number with its thousands apart."""
     return f"{Decimal(units.plain(Decimal(value))):,f}"
+
+
+def _short(value: Decimal | int) -> Decimal:
+    """A sum with SHORT_DIGITS digits, or with all before the point if those are more."""
+    return round(Decimal(value), max(0, SHORT_DIGITS - 1 - Decimal(value).adjusted()))
 
 
 def audit_text(report: dict | None) -> dict:

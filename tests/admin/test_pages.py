@@ -11,10 +11,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Account, Balance, Entry, Journal, User
+from exchange import dashboard
 from exchange.ids import IdStock
 from exchange.models import Fill, Order, Trade
 from exchange.sequencer import sequencer
-from marketdata import clock
+from marketdata import clock, units
 from marketdata.models import Asset, ExternalCandle, Market, PriceSource, Quote
 from tests.audit import sessions
 from tests.candles.sessions import trade
@@ -229,6 +230,15 @@ def test_the_front_page_counts_trades_whose_ids_a_process_took_long_before(venue
     assert first.id < last.id < other.id
     page = text(operator.get("/admin/"))
     assert ">1<" in page and "7 AAPL" in page and "700 USD" in page
+
+
+@pytest.mark.parametrize(
+    ("exact", "shown"),
+    [("107391.2369745", "107391.24"), ("0.000001234567891", "0.0000012345679"), ("123456789012.5", "123456789012"),
+     ("1.5", "1.5"), ("0", "0")],
+)  # fmt: skip
+def test_the_front_page_shortens_sums(exact, shown):
+    assert units.plain(dashboard._short(Decimal(exact))) == shown
 
 
 def test_the_front_page_of_an_empty_venue(transactional_db, client):
