@@ -11,6 +11,7 @@ from datetime import UTC
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ERROR_FLAG, ChangeList
@@ -134,6 +135,16 @@ class SoundLists:
             messages.warning(request, "The address asks for rows in a way that makes no sense: here are all.")
             raise IncorrectLookupParameters from error
         return changes
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+        """Django asks the database for whatever came as a ticked row, as in the address."""
+        try:
+            for text in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                self.opts.pk.to_python(text)
+        except ValidationError:
+            messages.warning(request, "What came as ticked rows are none of this list: nothing was done.")
+            return HttpResponseRedirect(request.get_full_path())
+        return super().response_action(request, queryset)
 
 
 class OperatorAdmin(SoundLists, Edits, ModelAdmin):

@@ -33,6 +33,19 @@ def test_what_makes_no_sense_in_the_address_of_a_list_is_told_and_shows_all(oper
     assert [operator.get(f"/admin/exchange/order/{asked}").status_code for asked in ("", "?e=1")] == [500, 500]
 
 
+@pytest.mark.parametrize("ticked", ["abc", "\x00", "½"])
+def test_what_comes_as_ticked_rows_and_is_none_does_nothing(venue, operator, ticked):
+    asked = 0
+    for model in admin.site._registry:
+        page = url(model, "changelist")
+        for name in re.findall(r'<option value="(\w+)"', text(operator.get(page))):
+            sent = {"action": name, "_selected_action": ["1", ticked], "index": "0"}
+            told = text(operator.post(page, sent, follow=True))
+            assert "none of this list: nothing was done" in told, (model, name)
+            asked += 1
+    assert asked > 4
+
+
 @pytest.fixture
 def lived(venue):
     """40,000 orders of two accounts, and one of ann's that is searched for."""
