@@ -7,6 +7,7 @@ the child's id: a database would go on without whoever was to stop it.
 import signal
 import subprocess
 import threading
+from contextlib import ExitStack
 
 INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -19,22 +20,23 @@ def spawn(command: list[str], **options) -> subprocess.Popen:
     handlers = {number: signal.getsignal(number) for number in INTERRUPTING}
     handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
     child = None
-    for number in handlers:
-        signal.signal(number, lambda number, _: heard.append(number))
     try:
-        child = subprocess.Popen(command, **options)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         try:
+            # One that is heard again may raise while the others are still to come: each comes back all the same.
+            with ExitStack() as coming_back:
+                for number, handler in handlers.items():
+                    coming_back.callback(signal.signal, number, handler)
+                    signal.signal(number, lambda number, _: heard.append(number))
+                child = subprocess.Popen(command, **options)
+        finally:
             for number in heard:
                 handlers[number](number, None)
-        except BaseException:
-            if child is not None:
-                child.kill()
-                child.wait()
-            raise
-    return child
+        return child
+    except BaseException:
+        if child is not None:
+            child.kill()
+            child.wait()
+        raise
 
 
 def run(command: list[str], **options) -> subprocess.CompletedProcess:

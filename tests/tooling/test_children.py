@@ -41,6 +41,15 @@ def signalled(monkeypatch):
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def own_handlers():
+    """This process's handlers come back, whatever a test makes of them."""
+    before = {number: signal.getsignal(number) for number in children.INTERRUPTING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("start", [children.spawn, children.run])
 def test_a_signal_that_raises_ends_the_child(signalled, start):
     def leave(*_):
@@ -51,6 +60,42 @@ def test_a_signal_that_raises_ends_the_child(signalled, start):
         start(SLEEP)
     assert len(signalled) == 1 and not is_alive(signalled[0])
     assert signal.getsignal(signal.SIGHUP) is leave
+
+
+@pytest.mark.parametrize("number", children.INTERRUPTING)
+@pytest.mark.parametrize("call", range(1, 2 * len(children.INTERRUPTING) + 1))
+def test_a_signal_between_two_handlers_leaves_no_child_and_every_handler(own_handlers, monkeypatch, number, call):
+    """Handlers are put aside and come back one after the other, and those that are there hear at once."""
+
+    def leave(*_):
+        raise Left
+
+    pids, calls, change = [], [], signal.signal
+
+    class Started(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            pids.append(self.pid)
+
+    def change_and_hear(*arguments):
+        before = change(*arguments)
+        calls.append(arguments)
+        if len(calls) == call:
+            os.kill(os.getpid(), number)
+        return before
+
+    for one in children.INTERRUPTING:
+        signal.signal(one, leave)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Started)
+        patch.setattr(signal, "signal", change_and_hear)
+        with pytest.raises(Left):
+            children.spawn(SLEEP)
+    left = list(filter(is_alive, pids))
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+    assert {signal.getsignal(one) for one in children.INTERRUPTING} == {leave}
 
 
 def test_a_signal_that_only_is_noted_leaves_it_running(signalled):
