@@ -19,7 +19,8 @@ class ExactField(models.DecimalField):
     """A decimal that reads a float as it is written: 0.1, not the binary fraction next to it."""
 
     def to_python(self, value):
-        return super().to_python(repr(value) if isinstance(value, float) else value)
+        # numpy's floats are floats too, but do not write themselves as these do.
+        return super().to_python(float.__repr__(value) if isinstance(value, float) else value)
 
     @classmethod
     def read_all(cls, row: models.Model) -> None:

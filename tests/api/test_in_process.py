@@ -60,7 +60,14 @@ def test_a_market_that_is_saved_is_there_at_once(venue):
     assert client.get("/api/orderbook/NEW/").status_code == 404
 
 
-@pytest.mark.parametrize("kind", [str, float, Decimal])
+class Foreign(float):
+    """A float that writes itself in its own way, as numpy's."""
+
+    def __repr__(self):
+        return f"np.float64({super().__repr__()})"
+
+
+@pytest.mark.parametrize("kind", [str, float, Foreign, Decimal])
 def test_a_markets_figures_may_be_text_or_floats(venue, kind):
     usd, aapl = Asset.objects.get(symbol="USD"), Asset.objects.get(symbol="AAPL")
     figures = {"tick_size": "0.01", "lot_size": "0.1", "min_quantity": "0.2", "min_notional": "5", "taker_fee": "0.003"}
