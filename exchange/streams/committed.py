@@ -137,10 +137,11 @@ class CommittedMarket:
     async def _catch_up(self) -> None:
         """Take the process's view, and the trades up to it; members are told the difference at the next tick."""
         view = await barrier.view_from_loop(self.spec)
-        if view.spec.version > self.spec.version:
-            self._take_filters(view.spec)
         session = view.session
         sequence, levels = view.levels()
+        # After its levels: while those are empty an edited tick may come, and the first orders in it.
+        if view.spec.version > self.spec.version:
+            self._take_filters(view.spec)
         await self._reach_figures(sequence)
         if self.shown.sequence < 0:
             trades = await in_thread(queries.last_trades, self.spec.id, sequence)

@@ -1,10 +1,13 @@
 """What operators change in a market while sockets are open: everybody goes on with figures that are right."""
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 
 from exchange.barrier import view
+from exchange.depth import BookView
 from exchange.streams.feeds import feeds
 from exchange.tickers import board
 from marketdata import hub, markets
@@ -68,6 +71,28 @@ def test_no_socket_tells_the_first_orders_in_the_old_tick_and_lot(venue, server,
         assert prices.next()["prices"]["AAPL"]["bid"] == BID
         told = [market.next(), market.next()]
         assert (told[0]["bid"], told[1]["bids"]) == (BID, [[BID, "4"]])
+
+
+def test_a_tick_that_is_edited_while_a_book_is_taken_comes_with_it(venue, server, monkeypatch):
+    """The first order in the new tick comes between two looks at the book that a socket is to show."""
+    venue.trader("ann", USD=100_000)
+    levels, shown = BookView.levels, view(by_symbol("AAPL"))
+
+    def trade() -> None:
+        edit_grid(venue)
+        venue.order(f"ann BUY 4 AAPL @ {BID}")
+        connection.close()
+
+    def levels_after_a_trade(self):
+        if self is shown and self.sequence == 0:
+            with ThreadPoolExecutor(1) as other:
+                other.submit(trade).result(PATIENCE_SECONDS)
+        return levels(self)
+
+    monkeypatch.setattr(feeds, "check", nothing)
+    monkeypatch.setattr(BookView, "levels", levels_after_a_trade)
+    with server.client("/ws/orderbook/AAPL/") as client:
+        assert client.next()["bids"] == [[BID, "4"]]
 
 
 async def nothing() -> None:
