@@ -54,8 +54,10 @@ def finish_disqualified() -> int:
 
 def look() -> None:
     """All that the job does in one turn."""
-    finish_disqualified()
-    close_due()
+    try:
+        finish_disqualified()
+    finally:  # rounds end whatever keeps an order from being cancelled
+        close_due()
 
 
 def _close(competition: Competition) -> bool:

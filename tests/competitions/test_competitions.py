@@ -336,6 +336,26 @@ def test_a_server_opens_when_what_ended_before_is_closed(api, contest, monkeypat
         api.run(background.shutdown())
 
 
+def test_an_order_that_cannot_be_cancelled_keeps_no_round_open(api, contest):
+    """What it has set aside is gone, by hand: nothing can give that back."""
+    spring, autumn = contest(), contest(ends=60, name="Autumn")
+    account = join(api, spring).json["account"]
+    assert api("POST", ORDERS, BUY, headers=within(account)).status == 201
+    competitions.disqualify(CompetitionEntry.objects.get())
+    join(api, autumn)
+    held = Balance.objects.filter(account_id=account, reserved__gt=0)
+    pk, reserved = held.values_list("pk", "reserved").get()
+    held.update(reserved=0)
+    clock.shift(61)
+    with pytest.raises(AssertionError, match="released more"):
+        closing.look()
+    autumn.refresh_from_db()
+    assert competitions.status(autumn) == "CLOSED"
+    Balance.objects.filter(pk=pk).update(reserved=reserved)
+    closing.look()
+    audit_is_clean()
+
+
 def test_a_clock_that_is_behind_places_nothing_in_a_closed_round(api, contest):
     spring = contest(ends=60)
     entry = join(api, spring).json
