@@ -61,27 +61,28 @@ class MarketDataConsumer(StreamConsumer):
         specs = await self._markets(names)
         if len(self.subscriptions.keys() | {spec.id for spec in specs}) > MAX_SYMBOLS:
             raise TooManySymbols(f"One socket follows at most {MAX_SYMBOLS} markets.")
-        new = [spec.id for spec in specs if spec.id not in self.subscriptions]
-        chosen = [self._subscription(spec) for spec in specs]
+        new = [self._new(spec) for spec in specs if spec.id not in self.subscriptions]
+        known = [self.subscriptions[spec.id] for spec in specs if spec.id in self.subscriptions]
         try:
-            reached = await ticker_feeds.reach([known.feed for known in chosen])
-        except Refusal:
-            for market_id in new:
-                self.subscriptions.pop(market_id).leave()
+            reached = await ticker_feeds.reach([one.feed for one in known + new])
+        except BaseException:
+            for one in new:
+                one.leave()
             raise
+        self.subscriptions |= {one.feed.spec.id: one for one in new}
         self.tell({"type": "subscribed", "symbols": [spec.symbol for spec in specs], "order_book": wants_book})
-        for known in chosen:
-            known.wants_book = wants_book
-            known.begin()
+        for one in known + new:
+            one.wants_book = wants_book
+            one.begin()
         self._catch_up(reached)
 
-    def _subscription(self, spec: MarketSpec) -> Subscription:
-        """The market's subscription; a new one waits until it is resumed."""
-        known = self.subscriptions.get(spec.id)
-        if known is None:
-            known = self.subscriptions[spec.id] = Subscription(self, ticker_feeds.feed(spec))
-            known.wait()
-        return known
+    def _new(self, spec: MarketSpec) -> Subscription:
+        """A subscription that waits until it is resumed. It is none of the socket's before its market is reached: who
+        falls behind meanwhile has nothing to catch up with there.
+        """
+        found = Subscription(self, ticker_feeds.feed(spec))
+        found.wait()
+        return found
 
     async def _unsubscribe(self, message: dict) -> None:
         ended = [known.feed.spec.symbol for known in await self._chosen(message)]

@@ -246,6 +246,38 @@ async def unavailable(feed: TickerFeed) -> int:
     raise Unavailable("The database is away.")
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_socket_that_falls_behind_while_it_subscribes(venue, server, monkeypatch, caplog, fails):
+    """What it does not follow yet is nothing to catch up with."""
+    fund(venue)
+    trade(venue, 100)
+    reach = TickerFeeds.reach
+
+    async def reach_slowly(feeds: TickerFeeds, found: list[TickerFeed]) -> dict[TickerFeed, int]:
+        reached = await reach(feeds, found)
+        socket = next(iter(found[0].behind)).socket
+        socket.fall_behind()
+        await socket.outbox.drained()
+        while found[0]._joining:
+            await asyncio.sleep(0.01)
+        if fails:
+            raise Unavailable("The database is away.")
+        return reached
+
+    with server.client("/ws/market/") as client:
+        client.send({"type": "subscribe", "symbols": ["BTC_USDT"]})
+        client.until(lambda message: message["type"] == "market_data")
+        with monkeypatch.context() as patch:
+            patch.setattr(TickerFeeds, "reach", reach_slowly)
+            client.send({"type": "subscribe", "symbols": ["AAPL"]})
+            client.until(lambda message: message.get("code") == "unavailable" or message["type"] == "subscribed")
+        client.send({"type": "subscribe", "symbols": ["AAPL"]})
+        assert client.until(lambda message: message.get("symbol") == "AAPL")["last"] == "100"
+        trade(venue, 101)
+        assert client.until(lambda message: message["type"] == "trades")["trades"][0]["price"] == "101"
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 def test_unsubscribed_markets_are_silent_and_snapshots_come_when_asked_for(venue, server):
     fund(venue)
     with server.client("/ws/market/") as client:
