@@ -13,7 +13,6 @@ from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
 
 from exchange.interruption import RULE
-from marketdata import markets
 from marketdata.models import Market
 
 logger = logging.getLogger(__name__)
@@ -61,6 +60,5 @@ def _halt(market_id: int, reason: str) -> bool:
             return False
         market.status, market.scheduled_status, market.status_reason = Market.Status.HALTED, "", reason
         market.save(update_fields=["status", "scheduled_status", "status_reason"])
-    markets.forget()
     logger.warning("%s is halted %s", market.symbol, reason)
     return True

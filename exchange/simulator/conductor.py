@@ -12,7 +12,6 @@ from django.db import transaction
 from django.db.models import F
 
 from exchange.simulator.scenario import ORDINARY, Conditions, Scenario
-from marketdata import markets
 from marketdata.models import Market
 
 CLOSED_TO_TRADING = (Market.Status.HALTED, Market.Status.CANCEL_ONLY)
@@ -63,4 +62,3 @@ def _change(symbol: str, status: str) -> None:
             return
         market.status = market.scheduled_status = status
         market.save(update_fields=["status", "scheduled_status"])
-    markets.forget()
