@@ -436,6 +436,11 @@ def test_the_next_round(api, contest):
     assert caught.value.code == "round_not_closed"
     clock.shift(61)
     closing.close_due()
+    now = clock.now()
+    for starts, ends in ((200, 100), (100, 100), (-20, -10)):
+        starts_at, ends_at = (now + timedelta(seconds=seconds) for seconds in (starts, ends))
+        with pytest.raises(Refusal, match="ends after it starts, and in the future"):
+            competitions.next_round(competition=spring, starts_at=starts_at, ends_at=ends_at)
     assert competitions.next_round(competition=spring, **later) == 2
     second = api("GET", f"{V1}competitions/{spring.pk}/").json
     assert (second["round"], second["status"], second["entry"]["round"]) == (2, "UPCOMING", 2)
