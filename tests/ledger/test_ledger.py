@@ -9,6 +9,8 @@ from django.db import DatabaseError, connection, transaction
 from accounts import ledger, transfers
 from accounts.models import Balance, Entry, Journal
 from marketdata.refusals import Refusal
+from tests.locks import waiting_for_locks
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.venue import withdraw
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,8 +89,10 @@ class TestTransfers:
     def test_an_adjustment_needs_a_reason(self, venue, ann):
         with pytest.raises(Refusal):
             transfers.adjust(account=ann, asset=venue.assets["USD"], amount=Decimal(1), reason=" ", actor_id=None)
-        transfers.adjust(account=ann, asset=venue.assets["USD"], amount=Decimal(-1), reason="error", actor_id=None)
-        assert venue.funds("ann", "USD") == "99+0"
+        for amount, funds in ((-1, "99+0"), (3, "102+0")):
+            adjusted = Decimal(amount)
+            transfers.adjust(account=ann, asset=venue.assets["USD"], amount=adjusted, reason="error", actor_id=None)
+            assert venue.funds("ann", "USD") == funds
         assert sum_of_entries() == 0
 
     def test_the_faucet_has_a_daily_limit(self, venue, ann, settings):
@@ -100,6 +104,32 @@ class TestTransfers:
         settings.FAUCET = False
         with pytest.raises(transfers.FaucetClosed):
             transfers.faucet(account=ann, asset=usd, amount=Decimal(1))
+
+    def test_the_daily_limit_holds_for_two_at_once(self, venue, ann, settings, monkeypatch):
+        """The second asks when the first has counted and not yet deposited."""
+        settings.FAUCET_DAILY_LIMIT = 100
+        others, deposit = [], transfers.deposit
+
+        def ask() -> str:
+            try:
+                transfers.faucet(account=ann, asset=venue.assets["USD"], amount=Decimal(100))
+                return "deposited"
+            except Refusal as refusal:
+                return refusal.code
+            finally:
+                if others:
+                    connection.close()
+
+        def deposit_when_another_has_asked(**terms):
+            if not others:
+                others.append(pool.submit(ask))
+                wait_until(lambda: others[0].done() or waiting_for_locks(), "the other one")
+            return deposit(**terms)
+
+        monkeypatch.setattr(transfers, "deposit", deposit_when_another_has_asked)
+        with ThreadPoolExecutor(1) as pool:
+            assert (ask(), others[0].result(PATIENCE_SECONDS)) == ("deposited", "faucet_limit")
+        assert venue.funds("ann", "USD") == "200+0"
 
     def test_withdrawals_at_the_same_time_take_it_once(self, venue, ann):
         def try_to(_):
