@@ -6,6 +6,7 @@ accepted before.
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from unfold.decorators import display
@@ -58,7 +59,7 @@ class TradingCalendarAdmin(operators.OperatorAdmin):
     def save_related(self, request: HttpRequest, form, formsets, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         form.instance.changed()
-        markets.forget()
+        transaction.on_commit(markets.forget)  # before it another thread would only read the old hours again
 
 
 def session_text(market) -> str:

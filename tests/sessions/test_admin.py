@@ -4,12 +4,13 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 
 from accounts.models import FeeRate, FeeTier
 from exchange import deferred, fee_tiers
 from exchange.models import Settlement, Trade
-from marketdata import clock
+from marketdata import clock, markets
 from marketdata.models import Holiday, Market, TradingCalendar, TradingHours
 from tests.admin.conftest import clerk, no_old_figures, operator
 
@@ -44,6 +45,18 @@ def test_a_calendar_is_set_up_on_one_page_and_its_markets_notice(venue, operator
     Holiday.objects.all().delete()
     Holiday.objects.create(calendar=calendar, day="2026-12-24", closes_early="14:00")
     assert Market.objects.get(symbol="AAPL").version > before
+
+
+def test_the_new_hours_are_read_when_they_are_committed(venue, operator, monkeypatch):
+    uncommitted = []
+    monkeypatch.setattr(markets, "forget", lambda: uncommitted.append(connection.in_atomic_block))
+    calendar = TradingCalendar.objects.create(name="days")
+    calendar.hours.create(weekday=0, opens="09:00", closes="17:00")
+    form = {"name": "days", "time_zone": "UTC", "holidays-TOTAL_FORMS": 0, "holidays-INITIAL_FORMS": 0}
+    form |= {"hours-TOTAL_FORMS": 1, "hours-INITIAL_FORMS": 1, "hours-0-id": calendar.hours.get().pk}
+    form |= {"hours-0-calendar": calendar.pk, "hours-0-weekday": 0, "hours-0-opens": "10:00", "hours-0-closes": "17:00"}
+    assert operator.post(url(TradingCalendar, "change", calendar.pk), form).status_code == 302
+    assert uncommitted == [False]
 
 
 @pytest.mark.parametrize(
