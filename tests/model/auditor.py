@@ -218,7 +218,7 @@ class Auditor:
             self.names[request.account, request.client_order_id] = order_id
         self._execute(terms, expected, plan)
         if request.quote_quantity is not None:
-            expected.status = FILLED if self._is_spent(terms, expected) else EXPIRED
+            expected.status = FILLED if expected.filled and self._is_spent(terms, expected) else EXPIRED
         return expected
 
     def _execute(self, terms: Terms, taker: Expected, plan) -> None:

@@ -149,6 +149,15 @@ class TestTrading:
         assert (order["filled_quantity"], order["quantity"], order["status"]) == (filled, filled, status)
         assert order["quote_quantity"] == amount
 
+    def test_an_amount_that_buys_no_lot_behind_own_orders_expires(self, two):
+        two.trader("cid", AAPL=10)
+        own = two.order("bob SELL 1 AAPL @ 40")
+        two.order("cid SELL 2 AAPL @ 100")
+        terms = {"quote_quantity": Decimal(50), "self_trade_prevention": "EXPIRE_MAKER"}
+        order = two.order("bob BUY 0 AAPL MARKET", **terms)
+        assert (order["status"], order["filled_quantity"], two.stored(own)["status"]) == ("EXPIRED", "0", "EXPIRED")
+        assert two.refused("bob BUY 0 AAPL MARKET", **terms) == "quantity_out_of_range"
+
     @pytest.mark.parametrize(
         ("terms", "outcome"),
         [
