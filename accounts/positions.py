@@ -319,9 +319,9 @@ def _settled(spec: MarketSpec, amount: int) -> str:
     return units.text(amount, spec.contract.settlement_decimals)
 
 
-def event(position: LivePosition) -> dict:
-    """What the owner hears of a change."""
-    return {"type": "position", "position": plain_row(position)}
+def event(position: LivePosition, leverage: int) -> dict:
+    """What the owner hears of a change. `leverage`: what was chosen for that market (Positions.leverage)."""
+    return {"type": "position", "position": {**plain_row(position), "leverage": leverage}}
 
 
 SIDES = ["LONG", "SHORT", "FLAT"]

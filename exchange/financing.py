@@ -250,7 +250,9 @@ def _record(
         rows = [charged] if isinstance(charged, Position) else []  # nobody is shown what was put away
         rows += Position.objects.filter(pk__in=others - {charged.id}).order_by("pk")
         for row in rows:
-            sheet.emit(bill.account_id, positions.event(margin_reading.live(row)))
+            told = margin_reading.live(row)
+            leverage = sheet.positions.leverage(bill.account_id, told.spec)
+            sheet.emit(bill.account_id, positions.event(told, leverage))
         event = {
             "type": "financing",
             "symbol": spec.symbol,

@@ -13,6 +13,7 @@ from math import ceil, floor
 from django.conf import settings
 from django.db import transaction
 
+from accounts import ledger, positions
 from accounts.models import Account, MarginSetting, Position
 from exchange import admission, house_quotes, margin_reading, orders, validation
 from exchange.books import SIDES
@@ -73,7 +74,8 @@ def margin_market(symbol: str) -> MarketSpec:
 
 
 def set_leverage(*, account_id: int, symbol: str, leverage: int) -> dict:
-    """Choose the leverage for what the account opens there from now on; what is open keeps its margin.
+    """Choose the leverage for what the account opens there from now on; what is open keeps its margin, and its owner
+    hears what was chosen.
 
     A lower one is refused (LeverageInUse) while orders are open that could open a position: when they are filled it
     would ask for more than they have reserved.
@@ -81,8 +83,7 @@ def set_leverage(*, account_id: int, symbol: str, leverage: int) -> dict:
     spec = margin_market(symbol)
     if not 1 <= leverage <= spec.contract.max_leverage:
         raise LeverageOutOfRange(f"{spec.symbol} allows a leverage of 1 to {spec.contract.max_leverage}.")
-    with transaction.atomic():
-        Account.objects.select_for_update(no_key=True).get(pk=account_id)  # as whoever places and fills does
+    with transaction.atomic(), ledger.working_sheet([account_id], []) as sheet:  # locked as by who places and fills
         chosen = MarginSetting.objects.filter(account=account_id, market=spec.id).first()
         if leverage < (chosen.leverage if chosen else spec.contract.max_leverage):
             orders_open = Order.objects.filter(account=account_id, market=spec.id, status__in=Order.LIVE)
@@ -91,6 +92,8 @@ def set_leverage(*, account_id: int, symbol: str, leverage: int) -> dict:
         MarginSetting.objects.update_or_create(
             account_id=account_id, market_id=spec.id, defaults={"leverage": leverage}
         )
+        for row in Position.objects.filter(account=account_id, market=spec.id, closed_at__isnull=True):
+            sheet.emit(account_id, positions.event(margin_reading.live(row), leverage))
     return margin_reading.leverage_rows(account_id, [spec])[0]
 
 

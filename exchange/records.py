@@ -117,7 +117,8 @@ class Records:
         for position, position_id in zip(new, ids.take(cursor, POSITION, len(new)), strict=True):
             position.id = position_id
         for position in changed:
-            sheet.emit(position.account, positions.event(position))
+            leverage = self.positions.leverage(position.account, position.spec)
+            sheet.emit(position.account, positions.event(position, leverage))
         return positions.statements(self.positions, trade_ids, self.moment)
 
     def _candle_statements(self, books: dict[int, LiveBook]) -> list[bulk.Statement]:

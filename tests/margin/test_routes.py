@@ -105,7 +105,7 @@ class TestReading:
         events = fx("GET", V1 + "events/?limit=500").json["events"]
         assert answer["sequence"] == events[-1]["sequence"]
         told = [event["position"] for event in events if event["type"] == "position"]
-        assert shapes.BasicPositionShape().fields.keys() == told[0].keys()
+        assert {*shapes.BasicPositionShape().fields, "leverage"} == told[0].keys()
         assert told[0] == {name: answer["positions"][0][name] for name in told[0]}
 
     def test_the_contract_is_part_of_the_market(self, fx):
@@ -335,6 +335,18 @@ class TestLeverage:
         assert fx.fx.order("ann BUY 1 EURUSD @ 1.10000")["reserved"] == "11000"
         rows = {row["symbol"]: row["leverage"] for row in fx("GET", V1 + "margin/leverage/").json}
         assert (rows["EURUSD"], rows["GBPUSD"]) == (10, 50)
+
+    def test_the_owner_of_a_position_hears_what_was_chosen(self, fx):
+        fx.fx.order("bob SELL 1 EURUSD @ 1.10000")
+        fx.fx.order("ann BUY 1 EURUSD @ 1.10000")
+        before = fx("GET", V1 + "positions/snapshot").json["sequence"]
+        for symbol in ("EURUSD", "GBPUSD"):
+            assert fx("PUT", V1 + "margin/leverage/", {"symbol": symbol, "leverage": 10}).status == 200
+        heard = fx("GET", f"{V1}events/?after={before}").json["events"]
+        row = fx("GET", V1 + "positions/").json["results"][0]
+        assert [(event["type"], event["sequence"]) for event in heard] == [("position", before + 1)]
+        assert heard[0]["position"] == {name: row[name] for name in heard[0]["position"]}
+        assert (row["symbol"], row["leverage"]) == ("EURUSD", 10)
 
     def test_the_markets_limit_goes_before_what_was_chosen(self, fx):
         fx("PUT", V1 + "margin/leverage/", {"symbol": "EURUSD", "leverage": 40})
