@@ -86,15 +86,14 @@ class _ThreadReader:
     def _serve(self, waiters: list[tuple[int, Future]]) -> None:
         try:
             sequences = self._sequences({market_id for market_id, _ in waiters})
-            for market_id, sequence in sequences.items():
-                if _is_behind(market_id, sequence):
-                    _raise_refusal(sequencer.submit([Refresh(market_id)])[0].result(ANSWER_SECONDS))
+            behind = [market_id for market_id, sequence in sequences.items() if _is_behind(market_id, sequence)]
+            outcomes = {one: sequencer.submit([Refresh(one)])[0].result(ANSWER_SECONDS) for one in behind}
         except TimeoutError:
             _fail(waiters, NoAnswer())
         except Exception as error:
             _fail(waiters, error)
         else:
-            _deliver(waiters, sequences)
+            _deliver(waiters, sequences, outcomes)
 
     def _sequences(self, market_ids: set[int]) -> dict[int, int]:
         for attempt in (1, 2):
@@ -143,13 +142,12 @@ class _LoopReader:
         try:
             sequences = await self._sequences({market_id for market_id, _ in waiters})
             behind = [market_id for market_id, sequence in sequences.items() if _is_behind(market_id, sequence)]
-            if behind:
-                for refreshed in sequencer.submit_from_loop([Refresh(market_id) for market_id in behind]):
-                    _raise_refusal(await refreshed)
+            refreshed = sequencer.submit_from_loop([Refresh(market_id) for market_id in behind]) if behind else []
+            outcomes = {market_id: await future for market_id, future in zip(behind, refreshed, strict=True)}
         except Exception as error:
             _fail(waiters, error)
         else:
-            _deliver(waiters, sequences)
+            _deliver(waiters, sequences, outcomes)
 
     async def _sequences(self, market_ids: set[int]) -> dict[int, int]:
         for attempt in (1, 2):
@@ -199,15 +197,15 @@ def _is_behind(market_id: int, sequence: int) -> bool:
     return view is None or view.sequence < sequence
 
 
-def _raise_refusal(outcome) -> None:
-    if isinstance(outcome, Exception):
-        raise outcome
-
-
-def _deliver(waiters: list, sequences: dict[int, int]) -> None:
+def _deliver(waiters: list, sequences: dict[int, int], outcomes: dict[int, object]) -> None:
+    """Each its market's view; the refusal to refresh that market; None if there is none, or it cannot be loaded."""
     for market_id, future in waiters:
-        if not future.done():
-            future.set_result(views.get(market_id) if market_id in sequences else None)
+        outcome = outcomes.get(market_id)
+        if isinstance(outcome, Refusal):
+            _fail([(market_id, future)], outcome)
+        elif not future.done():
+            is_there = market_id in sequences and not isinstance(outcome, Exception)  # the sequencer has logged that
+            future.set_result(views.get(market_id) if is_there else None)
 
 
 def _fail(waiters: list, error: Exception) -> None:
@@ -223,7 +221,8 @@ _loop_readers: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopReader] = WeakK
 
 
 def pass_for(market_id: int) -> Future:
-    """A future of the market's view for a thread; of None when there is no such market."""
+    """A future of the market's view for a thread; of None when there is no such market, or its book cannot be loaded.
+    """
     return _thread_reader.pass_for(market_id)
 
 
@@ -262,7 +261,7 @@ async def view_from_loop(spec: MarketSpec) -> BookView:
 
 
 def _there(found: BookView | None, spec: MarketSpec) -> BookView:
-    """None comes of a market that is gone, or whose figures make no sense."""
+    """None comes of a market that is gone, or whose figures or orders make no sense."""
     if found is None:
         raise Unavailable(f"The book of {spec.symbol} cannot be read now; try again.")
     return found

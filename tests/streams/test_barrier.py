@@ -4,16 +4,20 @@ import asyncio
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from decimal import Decimal
 
 import psycopg2
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from exchange import barrier
-from exchange.sequencer import Sequencer
+from exchange.reading import forget
+from exchange.sequencer import Sequencer, sequencer
 from exchange.tickers import board
 from marketdata import markets
 from marketdata.markets import by_symbol
+from marketdata.models import Market
 from marketdata.refusals import Unavailable
 from tests.patience import PATIENCE_SECONDS
 
@@ -104,6 +108,33 @@ def test_a_database_that_says_nothing_is_waited_for_once(venue, monkeypatch):
     for read in (barrier.view, lambda spec: board.read([spec])):
         with pytest.raises(barrier.NoAnswer):
             read(spec)
+
+
+def test_a_book_that_cannot_be_loaded_is_no_other_readers_matter(traders):
+    """Its tick was edited past the checks: an order rests between two of them. Both are asked for in one round."""
+    traders.order("ann BUY 5 AAPL @ 100.01")
+    traders.market("AAPL_TOO", base="AAPL", quote="USD", tick_size=Decimal("0.01"))
+    bad, good = (by_symbol(symbol).id for symbol in ("AAPL", "AAPL_TOO"))
+    rows, tick = Market.objects.filter(pk=bad), by_symbol("AAPL").tick_size
+
+    async def read_both() -> list:
+        return await asyncio.gather(*map(barrier.pass_for_loop, (bad, good)), return_exceptions=True)
+
+    def read_both_in_a_thread() -> list:
+        waiters = [(bad, Future()), (good, Future())]
+        barrier._ThreadReader()._serve(waiters)
+        return [future.exception() or future.result() for _, future in waiters]
+
+    try:
+        rows.update(tick_size=Decimal("0.1"), version=F("version") + 1)
+        for read in (lambda: asyncio.run(read_both()), read_both_in_a_thread):
+            sequencer.stop()
+            forget()
+            nothing, view = read()
+            assert nothing is None and view.sequence == 0
+    finally:
+        rows.update(tick_size=tick, version=F("version") + 1)
+        markets.forget()
 
 
 def test_an_unknown_market_has_no_view(venue):
