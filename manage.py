@@ -16,6 +16,7 @@ HELP_WORDS = {"-h", "--help", "--version"}
 
 def main() -> None:
     """Run one command, between acquiring and releasing the embedded database if it needs that."""
+    replace_closed_streams()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
         import django.core.management  # noqa: F401
@@ -25,6 +26,17 @@ def main() -> None:
         run_with_embedded_database(execute)
     else:
         execute(sys.argv)
+
+
+def replace_closed_streams() -> None:
+    """Have nothing in place of standard streams that are closed (`>&-`), for child processes too: Python has none to
+    write to, and the next file or socket would get its number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = open(os.devnull, mode)
+            os.set_inheritable(nothing.fileno(), True)
+            setattr(sys, name, nothing)
 
 
 def execute(arguments: list[str]) -> None:

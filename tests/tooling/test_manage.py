@@ -43,6 +43,18 @@ def test_who_needs_the_embedded_database(monkeypatch, command_line, database_url
     assert manage.needs_embedded_database(["manage.py", *command_line.split()]) is needs_it
 
 
+def test_a_command_runs_without_standard_streams(tmp_path):
+    """Closed, as by `>&-`; a file that it opened would get one's number, and what it prints."""
+    shut = "exec 0<&- 1>&- 2>&-; exec "
+    command = f"{shut}{sys.executable} manage.py check"
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=PATIENCE_SECONDS).returncode == 0
+    say = "import manage, os, sys; manage.replace_closed_streams(); print('x'); os.write(2, b'y')"
+    file = tmp_path / "opened"
+    say += f"; open({str(file)!r}, 'w').close(); os.system('echo z; echo z >&2')"
+    done = subprocess.run(["sh", "-c", f'{shut}{sys.executable} -c "{say}"'], cwd=ROOT, timeout=PATIENCE_SECONDS)
+    assert (done.returncode, file.read_text()) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("command_line", "words"),
     [
