@@ -173,7 +173,7 @@ def drawdown(account_id: int, quote: Asset) -> tuple[Decimal, Decimal | None]:
 def profit_today(account: Account, equity: Decimal, valuation: Valuation) -> Decimal | None:
     """What the account has gained since midnight UTC, not counting what was paid in or out: equity now, less what it
     was, less what came since at present prices. Who had not been given anything by then had nothing. None when nobody
-    knows what it was.
+    knows what it was. Where nothing took snapshots then nothing traded either: the last one, however old, tells it.
     """
     midnight = midnight_before(clock.now())
     stored_in = valuation.quote if valuation.quote.symbol == settings.PORTFOLIO_QUOTE else quote_asset(None)

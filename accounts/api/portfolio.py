@@ -75,7 +75,8 @@ class SummaryShape(serializers.Serializer):
     unrealized_pnl = AmountField()
     todays_pnl = AmountField(
         allow_null=True,
-        help_text="Since midnight UTC, without what was paid in or out. Null when no snapshot tells what there was.",
+        help_text="Since midnight UTC, without what was paid in or out. It counts from the snapshot nearest to that: "
+        "where the venue did not run then, from the last one before. Null when no snapshot tells what there was.",
     )
     margin_equity = AmountField(
         allow_null=True,
