@@ -17,8 +17,7 @@ def spendable(sheet: Sheet, account: int, asset: int, *, instead: LivePosition |
 
     StalePrice when nothing tells what a loss in another currency is worth.
     """
-    owed = 0 if sheet.positions is None else sheet.positions.owed(account, asset, instead=instead)
-    return sheet.available(account, asset) - owed
+    return sheet.available(account, asset) - sheet.positions.owed(account, asset, instead=instead)
 
 
 def check(sheet: Sheet, account: int, asset: int, amount: int) -> None:
