@@ -72,8 +72,9 @@ class WorkerPool:
         self._child_end, self._parent_end = os.pipe()
         # Where the children keep their metrics, so that any of them can answer for all.
         self._metrics, self._metrics_lock = _place_for_metrics()
-        # Where they listen for each other's commands (exchange.relay); nobody else may enter it.
-        self._relay = tempfile.mkdtemp(prefix="venue-relay-")
+        # Where they listen for each other's commands (exchange.relay), and nobody else may enter; it goes with those.
+        self._relay = os.path.join(self._metrics, "relay")
+        os.mkdir(self._relay, 0o700)
 
     def run(self, ready: Callable[[], None]) -> None:
         """Serve until an exception (SystemExit by a signal) or WorkerFailed; `ready` is called once all
@@ -115,7 +116,6 @@ class WorkerPool:
         os.close(self._parent_end)
         os.close(self._metrics_lock)
         shutil.rmtree(self._metrics, ignore_errors=True)
-        shutil.rmtree(self._relay, ignore_errors=True)
 
     def _start_first(self, index: int) -> None:
         try:

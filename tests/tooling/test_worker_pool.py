@@ -113,8 +113,10 @@ def test_signals_stop_parent_and_children_with_exit_code_0(parent, small_worker,
     assert not any(map(is_alive, children)) and not any(map(living_metrics, children))
 
 
-def test_children_leave_when_the_parent_is_killed_and_their_counters_with_the_next_start(parent):
+def test_children_leave_when_the_parent_is_killed_and_their_directory_with_the_next_start(parent):
     process, _, children = parent
+    place = living_metrics(children[0])[0].parent
+    assert (place / "relay").is_dir()
 
     def left_by_another_start() -> list[bool]:
         with serving.listen("127.0.0.1", 0) as listener:
@@ -125,6 +127,7 @@ def test_children_leave_when_the_parent_is_killed_and_their_counters_with_the_ne
     process.kill()
     wait_until(lambda: not any(map(is_alive, children)), "the children to leave")
     wait_until(lambda: left_by_another_start() == [False, False], "their counters to be deleted")
+    assert not place.exists()
 
 
 @pytest.mark.parametrize(
