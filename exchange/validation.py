@@ -81,11 +81,14 @@ def refit(command: Place, spec: MarketSpec) -> Place:
     old = command.spec
     if not spec.is_same_market(old):
         raise MarketClosed(f"{spec.symbol} is another market by now; look at it before you order.")
+    is_of_these_terms = command.fingerprint == fingerprint(command)  # not of a whole list
     command.price = None if command.price is None else ticks(spec, old.price(command.price))
     command.quantity = lots(spec, old.quantity(command.quantity)) if command.quantity else 0
     command.spec = spec
     if command.more:
         special_terms.refit(command, old)
+    if is_of_these_terms:
+        command.fingerprint = fingerprint(command)  # the same request, sent again, counts its stops in the new tick
     check_size(spec, sizing_price(command), command.quantity, command.budget, may_be_rest=command.reduce_only)
     return command
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from django.db import connection
 
+from exchange import orders
 from exchange.barrier import view
 from exchange.depth import BookView
 from exchange.streams.feeds import feeds
@@ -39,6 +40,18 @@ def test_books_of_other_processes_count_in_the_new_tick_and_lot(venue, server, m
     wait_until(lambda: len(heard) == 2, "the other process's orders")
     assert view(by_symbol("AAPL")).snapshot(10)["bids"] == [[BID, "4"], ["99", "2"]]
     assert board.read([by_symbol("AAPL")])[0]["bid"] == BID
+
+
+@pytest.mark.parametrize("terms", [{"price": 100}, {"price": 100, "stop_price": 101, "type": "STOP_LIMIT"}])
+def test_the_first_order_is_known_again_whose_market_was_edited_on_its_way(venue, terms):
+    """Its stop is counted in the new tick, as that of the same request sent again is."""
+    venue.trader("ann", USD=100_000)
+    terms = {name: Decimal(term) if isinstance(term, int) else term for name, term in terms.items()}
+    command = venue.command("ann BUY 4 AAPL", client_order_id="first", **terms)
+    edit_grid(venue)
+    first = orders.place(command)
+    again = orders.place(venue.command("ann BUY 4 AAPL", client_order_id="first", **terms))
+    assert (again.replayed, again.order["id"]) == (True, first.order["id"])
 
 
 def test_tickers_count_in_the_new_tick_and_lot_before_the_cache_of_markets_does(venue):
