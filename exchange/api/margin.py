@@ -40,7 +40,9 @@ class MarginCheckView(APIView):
     @extend_schema(
         operation_id="margin_check",
         summary="What an order would need",
-        description="Weighs it against the book and your account as they stand. Nothing is placed or reserved.",
+        description="Weighs it against the book and your account as they stand. Nothing is placed or reserved. Orders "
+        "of your own in the book count like anybody's here: one that meets them may pass, and be refused or end early "
+        "when it is placed (`self_trade`).",
         request=shapes.CheckRequest,
         responses={200: shapes.CheckShape},
     )
